@@ -1,0 +1,32 @@
+"""Records of the patient: what is known, what is prescribed, what is planned."""
+
+from tailort.patient.case import Case, Course, Fact, FactValue, Person, Scan
+from tailort.patient.dose import Dose
+from tailort.patient.influence import Beamlets, Influence
+from tailort.patient.metric import Metric
+from tailort.patient.plan import Beam, BeamSetup, ControlPoint, Plan
+from tailort.patient.prescription import Constraint, Normalisation, Prescription
+from tailort.patient.structure import ROLES, Structure, StructureSet
+
+__all__ = [
+    "ROLES",
+    "Beam",
+    "BeamSetup",
+    "Beamlets",
+    "Case",
+    "Constraint",
+    "ControlPoint",
+    "Course",
+    "Dose",
+    "Fact",
+    "FactValue",
+    "Influence",
+    "Metric",
+    "Normalisation",
+    "Person",
+    "Plan",
+    "Prescription",
+    "Scan",
+    "Structure",
+    "StructureSet",
+]

@@ -1,0 +1,134 @@
+"""One patient: images, structures, plans, doses, earlier courses and facts."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field, replace
+
+from tailort.errors import DicomError
+from tailort.geometry import Image, PatientPosition
+from tailort.patient.dose import Dose
+from tailort.patient.plan import Plan
+from tailort.patient.structure import StructureSet
+
+FactValue = bool | int | float | str | dt.date | tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One clinical fact: a value, who says so, and when. A value of None is unknown."""
+
+    name: str
+    value: FactValue
+    source: str = ""
+    date: dt.date | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """One image series.
+
+    Parameters
+    ----------
+    image : Image
+        Voxels, on a grid turned so that i runs to the left, j to the back, k to the head where it was transverse.
+    modality : str
+        "CT", "MR" or "PT".
+    series_uid, study_uid : str
+        DICOM UIDs.
+    instance_uids : tuple of str
+        SOP Instance UID of each slice k; one for all in a multi-frame object.
+    patient_position : str
+        HFS, HFP, FFS or FFP: how the patient lay.
+    description : str
+        Series description.
+    slice_thickness_mm : float or None
+        As the file says; the spacing of the slices is in the grid.
+    sop_class_uid : str
+        Of the instances.
+    """
+
+    image: Image
+    modality: str
+    series_uid: str
+    study_uid: str
+    instance_uids: tuple[str, ...]
+    patient_position: PatientPosition
+    description: str = ""
+    slice_thickness_mm: float | None = None
+    sop_class_uid: str = ""
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who the images say the patient is."""
+
+    patient_id: str
+    name: str = ""
+    birth_date: str = ""
+    sex: str = ""
+    study_id: str = ""
+    study_date: str = ""
+    study_time: str = ""
+    accession_number: str = ""
+    referring_physician: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """One earlier treatment. Unknown stays None."""
+
+    date: dt.date | None
+    scan: Scan | None
+    structures: StructureSet | None
+    doses: tuple[Dose, ...]
+    plans: tuple[Plan, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Everything that is known of one patient.
+
+    Parameters
+    ----------
+    person : Person
+        Identity as in the images; `pseudonym` is its id.
+    scans : tuple of Scan
+        The planning CT first, then further images (CT, MR, PET).
+    structures : StructureSet
+        Drawn on the planning CT; empty when nothing is drawn.
+    plans, doses : tuple
+        Existing plans and doses of this course.
+    courses : tuple of Course
+        Earlier treatments.
+    facts : dict of Fact
+        The clinical record.
+    notes : tuple of str
+        What the reader noticed (skipped files, a dose without its plan).
+    """
+
+    person: Person
+    scans: tuple[Scan, ...]
+    structures: StructureSet
+    plans: tuple[Plan, ...] = ()
+    doses: tuple[Dose, ...] = ()
+    courses: tuple[Course, ...] = ()
+    facts: dict[str, Fact] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def pseudonym(self) -> str:
+        """What the patient is called here."""
+        return self.person.patient_id
+
+    @property
+    def ct(self) -> Scan:
+        """The planning CT."""
+        for scan in self.scans:
+            if scan.modality == "CT":
+                return scan
+        raise DicomError(f"case '{self.pseudonym}' has no CT: planning needs one")
+
+    def with_facts(self, facts: dict[str, Fact]) -> Case:
+        """Return the case with another clinical record."""
+        return replace(self, facts=dict(facts))
