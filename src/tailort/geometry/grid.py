@@ -124,7 +124,7 @@ class Grid:
 
     @cached_property
     def _inverse(self) -> Float:
-        inverse: Float = np.linalg.inv(self.affine[:3, :3])
+        inverse: Float = np.asarray(np.linalg.inv(self.affine[:3, :3]), dtype=np.float64)
         return inverse
 
     def faces_mm(self) -> tuple[Float, Float]:

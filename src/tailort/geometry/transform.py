@@ -58,7 +58,7 @@ class Transform:
         return Transform(
             self.to_frame,
             self.from_frame,
-            np.linalg.inv(self.affine),
+            np.asarray(np.linalg.inv(self.affine), dtype=np.float64),
             self.uncertainty_mm,
             f"inverse of {self.provenance}",
         )

@@ -85,7 +85,7 @@ class Dose:
         if not same:
             raise InputError(
                 f"a {self.label} dose per {self.per} ({self.fractions} fractions) and a {other.label} dose per "
-                f"{other.per} ({other.fractions} fractions) are not the same quantity: convert both to BED or EQD2 first"
+                f"{other.per} ({other.fractions} fractions) are not the same quantity: convert both to BED or EQD2"
             )
         if not self.image.grid.same_as(other.image.grid):
             raise GeometryError("two doses on different grids: resample one onto the other's grid first")

@@ -88,11 +88,13 @@ class Influence:
 
     def dose(self, weights_mu: NDArray[np.float64]) -> NDArray[np.float64]:
         """Dose of the rows' voxels, Gy per fraction, for beamlet weights in MU."""
-        return _multiply(self.values, self.columns, self.starts, np.ascontiguousarray(weights_mu, dtype=np.float64))
+        weights = np.ascontiguousarray(weights_mu, dtype=np.float64)
+        dose: NDArray[np.float64] = _multiply(self.values, self.columns, self.starts, weights)
+        return dose
 
     def gradient(self, by_dose: NDArray[np.float64]) -> NDArray[np.float64]:
         """Derivative by the weights, from the derivative by each row's dose: the transpose times `by_dose`."""
-        return _multiply_transposed(
+        by_weight: NDArray[np.float64] = _multiply_transposed(
             self.values,
             self.columns,
             self.starts,
@@ -100,6 +102,7 @@ class Influence:
             len(self.beamlets),
             numba.get_num_threads(),
         )
+        return by_weight
 
 
 @numba.njit(cache=True, parallel=True)
@@ -136,4 +139,7 @@ def _multiply_transposed(
             if y[r] != 0.0:
                 for n in range(starts[r], starts[r + 1]):
                     own[columns[n]] += values[n] * y[r]
-    return sums.sum(axis=0)
+    total = np.zeros(size, dtype=np.float64)
+    for part in range(parts):
+        total += sums[part]
+    return total

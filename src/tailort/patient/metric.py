@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 from tailort.errors import InputError
 
@@ -63,7 +63,7 @@ class Metric:
         at = float(form["at"]) if form["at"] else None
         if kind == "D" and at_unit == "%" and at is not None and at > 100:
             raise InputError(f"'{text}': a volume above 100 % does not exist")
-        return cls(kind, at, at_unit, form["out"])
+        return cls(cast(Kind, kind), at, cast(Any, at_unit), cast(Any, form["out"]))
 
     @property
     def is_dose(self) -> bool:

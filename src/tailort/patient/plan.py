@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -105,7 +106,7 @@ class Beam:
 
     def __post_init__(self) -> None:
         mus = [cp.mu for cp in self.control_points]
-        if len(mus) < 2 or abs(mus[0]) > 1e-9 or any(b < a - 1e-9 for a, b in zip(mus, mus[1:], strict=False)):
+        if len(mus) < 2 or abs(mus[0]) > 1e-9 or any(b < a - 1e-9 for a, b in pairwise(mus)):
             raise InputError(f"beam '{self.name}' needs control points whose MU start at 0 and never fall")
         pairs = max(0, len(self.leaf_boundaries_mm) - 1)
         for cp in self.control_points:
@@ -127,7 +128,7 @@ class Beam:
 
     def segments(self) -> Iterator[tuple[float, ControlPoint]]:
         """Yield the MU and the aperture of each step of a step-and-shoot or static beam."""
-        for before, after in zip(self.control_points, self.control_points[1:], strict=False):
+        for before, after in pairwise(self.control_points):
             if after.mu - before.mu > 1e-9:
                 yield after.mu - before.mu, before
 

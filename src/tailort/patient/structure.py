@@ -156,7 +156,7 @@ class StructureSet:
 
     def find(self, name: str) -> Structure | None:
         """Return the structure of this name, or None."""
-        return self[name] if name in self else None
+        return next((s for s in self.structures if s.name.lower() == name.lower()), None)
 
     def with_structures(self, *new: Structure) -> StructureSet:
         """Return a set in which `new` replaces structures of the same name and follows the others."""
