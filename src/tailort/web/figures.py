@@ -1,0 +1,395 @@
+"""Pictures of a plan: CT planes with contours and dose, DVH, beam's eye views."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from tailort.evaluation import DVH
+from tailort.geometry import Image, beam_axes
+from tailort.patient import Beam, Dose, Plan, Prescription, Scan, Structure, StructureSet
+
+Float = NDArray[np.float64]
+
+# Colours of the structures that every report shows alike; the rest take the next of the cycle.
+_COLOURS = {
+    "gtvp": "#ff3b30", "gtvn": "#ff7a59", "ctv": "#ffb000", "external": "#c9d4d9", "spinalcord": "#ffe94a",
+    "lung_l": "#58c4dd", "lung_r": "#58c4dd", "lungs": "#58c4dd", "lungs-gtv": "#2f9fbd", "heart": "#e056fd",
+    "esophagus": "#b5e853", "stomach": "#f39c6b", "liver": "#b07d4f", "trachea": "#7fd1ae", "a_aorta": "#c0392b",
+    "kidney_l": "#9b8cff", "kidney_r": "#9b8cff", "spinalcanal": "#c8b560", "bowel": "#d8a47f",
+    "pericardium": "#a95cc9", "bronchus_main": "#58b09c",
+}  # fmt: skip
+_PTV_COLOURS = ("#ff2d95", "#4aa3ff", "#7bed9f", "#ffd166")
+_CYCLE = ("#e07a5f", "#81b29a", "#f2cc8f", "#7aa6c2", "#c38d9e", "#8d99ae", "#d4a373", "#6d9dc5", "#bc8cf2", "#a3b18a")
+_INK = "#1d2b33"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An encoded picture with its caption."""
+
+    source: str
+    caption: str
+    alt: str
+
+
+def colours(structures: StructureSet, prescriptions: Sequence[Prescription]) -> dict[str, str]:
+    """Give each structure its colour, the same in every picture of a report."""
+    chosen: dict[str, str] = {}
+    levels = sorted({p.target.lower(): p.dose_gy for p in prescriptions}.items(), key=lambda item: -item[1])
+    targets = {name: _PTV_COLOURS[n % len(_PTV_COLOURS)] for n, (name, _) in enumerate(levels)}
+    spare = 0
+    for structure in structures:
+        key = structure.name.lower()
+        colour = targets.get(key) or _COLOURS.get(key)
+        if colour is None and structure.colour is not None:
+            colour = "#{:02x}{:02x}{:02x}".format(*structure.colour)
+        if colour is None:
+            colour = _CYCLE[spare % len(_CYCLE)]
+            spare += 1
+        chosen[structure.name] = colour
+    return chosen
+
+
+def planes(
+    scan: Scan,
+    structures: StructureSet,
+    dose: Dose,
+    palette: dict[str, str],
+    shown: Sequence[str],
+    centre_mm: Float,
+    reference_gy: float,
+) -> Picture:
+    """Transverse, coronal and sagittal plane through a point, with contours, dose colour wash and a scale bar."""
+    fig = _figure(13.2, 5.6)
+    axes = fig.subplots(1, 3, width_ratios=(1.25, 1.1, 0.9))
+    for ax, plane in zip(axes, ("transverse", "coronal", "sagittal"), strict=True):
+        wash = _draw_plane(ax, plane, scan, structures, dose, palette, shown, centre_mm, reference_gy)
+    bar = fig.colorbar(wash, ax=axes, fraction=0.018, pad=0.01)
+    bar.set_label("physical dose, Gy per course")
+    handles = [mpl.lines.Line2D([], [], color=palette[name], lw=2, label=name) for name in shown if name in structures]
+    fig.legend(handles=handles, loc="lower center", ncols=min(8, len(handles)), frameon=False, fontsize=8)
+    x, y, z = centre_mm
+    caption = (
+        f"Transverse (z {z:.1f} mm), coronal (y {y:.1f} mm) and sagittal (x {x:.1f} mm) planes, LPS. "
+        f"Colour wash from 10 % of {reference_gy:g} Gy. R, L, A, P, H, F: directions of the patient."
+    )
+    return Picture(_png(fig), caption, "CT in three planes with dose")
+
+
+def transverse_slices(
+    scan: Scan,
+    structures: StructureSet,
+    dose: Dose,
+    palette: dict[str, str],
+    shown: Sequence[str],
+    z_mm: Sequence[float],
+    reference_gy: float,
+) -> tuple[Picture, ...]:
+    """Transverse slices at the given heights, for leafing through."""
+    pictures = []
+    for z in z_mm:
+        fig = _figure(5.6, 4.6)
+        ax = fig.subplots()
+        _draw_plane(ax, "transverse", scan, structures, dose, palette, shown, np.array([0.0, 0.0, z]), reference_gy)
+        pictures.append(Picture(_png(fig, dpi=80), f"z {z:.1f} mm", f"transverse slice at z {z:.1f} mm"))
+    return tuple(pictures)
+
+
+def dvh_plot(
+    main: Sequence[DVH], other: Sequence[DVH], palette: dict[str, str], shown: Sequence[str], labels: tuple[str, str]
+) -> Picture:
+    """Cumulative DVH of the shown structures; the second plan dashed."""
+    fig = _figure(9.6, 5.2)
+    ax = fig.subplots()
+    top = 1.0
+    for dvhs, style in ((main, "-"), (other, (0, (4, 2)))):
+        for dvh in dvhs:
+            if dvh.name not in shown:
+                continue
+            dose_gy, volume = dvh.curve(0.1)
+            if volume[0] <= 0:
+                continue
+            ax.plot(dose_gy, 100 * volume / volume[0], color=_darker(palette[dvh.name]), ls=style, lw=1.6)
+            top = max(top, float(dose_gy[-1]))
+    ax.set(xlim=(0, top * 1.02), ylim=(0, 101), xlabel="physical dose, Gy per course", ylabel="volume, %")
+    ax.grid(color="#dde3e6", lw=0.6)
+    ax.spines[["top", "right"]].set_visible(False)
+    names = [d.name for d in main if d.name in shown]
+    handles = [mpl.lines.Line2D([], [], color=_darker(palette[name]), lw=2, label=name) for name in names]
+    if other:
+        handles += [
+            mpl.lines.Line2D([], [], color=_INK, lw=1.6, label=labels[0]),
+            mpl.lines.Line2D([], [], color=_INK, lw=1.6, ls=(0, (4, 2)), label=labels[1]),
+        ]
+    ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8)
+    caption = "Cumulative dose-volume histograms, partial volumes counted" + (
+        f"; solid: {labels[0]}, dashed: {labels[1]}." if other else "."
+    )
+    return Picture(_svg(fig), caption, "dose-volume histograms")
+
+
+def beams_eye_views(
+    plan: Plan, structures: StructureSet, palette: dict[str, str], shown: Sequence[str]
+) -> tuple[Picture, ...]:
+    """Each beam's eye view: fluence of its segments, their apertures, targets and organs seen from the source."""
+    return tuple(_beams_eye_view(beam, plan, structures, palette, shown) for beam in plan.beams)
+
+
+def _beams_eye_view(
+    beam: Beam, plan: Plan, structures: StructureSet, palette: dict[str, str], shown: Sequence[str]
+) -> Picture:
+    fig = _figure(3.6, 4.1)
+    ax = fig.subplots()
+    steps = list(beam.segments())
+    y_edges = np.asarray(beam.leaf_boundaries_mm)
+    reach_x, reach_y = _reach(beam)
+    x_edges = np.arange(-reach_x, reach_x + 1.0, 2.5)
+    fluence = np.zeros((max(len(y_edges) - 1, 1), len(x_edges) - 1))
+    centres = (x_edges[:-1] + x_edges[1:]) / 2
+    middles = (y_edges[:-1] + y_edges[1:]) / 2
+    outlines = []
+    for mu, point in steps:
+        if point.leaves_mm is None:
+            continue
+        left = np.maximum(point.leaves_mm[0], point.jaws_x_mm[0])
+        right = np.minimum(point.leaves_mm[1], point.jaws_x_mm[1])
+        within = (middles > point.jaws_y_mm[0]) & (middles < point.jaws_y_mm[1]) & (right > left)
+        fluence += mu * (within[:, None] & (centres > left[:, None]) & (centres < right[:, None]))
+        outlines.append(_outline(left, right, y_edges, within))
+    drawn = ax.pcolormesh(x_edges, y_edges, np.ma.masked_less_equal(fluence, 0), cmap="Greys", alpha=0.75, vmin=0)
+    for outline in outlines:
+        ax.add_collection(LineCollection(outline, colors="#4d6470", linewidths=0.35))
+    for name in shown:
+        structure = structures.find(name)
+        if structure is not None and structure.role != "EXTERNAL":
+            _project(ax, beam, plan, structure, palette[name])
+    ax.axhline(0, color=_INK, lw=0.4)
+    ax.axvline(0, color=_INK, lw=0.4)
+    ax.set(xlim=(-reach_x, reach_x), ylim=(-reach_y, reach_y), aspect="equal")
+    ax.tick_params(labelsize=6)
+    ax.set_xlabel("x, mm at the isocentre", fontsize=7)
+    ax.set_ylabel("y, mm", fontsize=7)
+    bar = fig.colorbar(drawn, ax=ax, fraction=0.045, pad=0.03)
+    bar.ax.tick_params(labelsize=6)
+    bar.set_label("MU per fraction", fontsize=7)
+    setup = beam.setup
+    caption = (
+        f"{beam.name}: gantry {setup.gantry_deg:g}, collimator {setup.collimator_deg:g}, "
+        f"couch {setup.couch_deg:g} deg; {len(steps)} segments, {beam.mu:.1f} MU"
+    )
+    return Picture(_png(fig, dpi=95), caption, f"beam's eye view of {beam.name}")
+
+
+def _reach(beam: Beam) -> tuple[float, float]:
+    """Half widths of the view that hold every jaw opening, mm."""
+    x = max(max(abs(p.jaws_x_mm[0]), abs(p.jaws_x_mm[1])) for p in beam.control_points)
+    y = max(max(abs(p.jaws_y_mm[0]), abs(p.jaws_y_mm[1])) for p in beam.control_points)
+    return float(np.ceil((x + 20) / 10) * 10), float(np.ceil((y + 20) / 10) * 10)
+
+
+def _outline(left: Float, right: Float, y_edges: Float, within: NDArray[np.bool_]) -> list[list[tuple[float, float]]]:
+    """Edges of an aperture, as the leaf ends and the sides where neighbouring openings differ."""
+    lines = []
+    open_before: list[tuple[float, float]] = []
+    for row in range(len(left) + 1):
+        is_open = row < len(left) and bool(within[row])
+        if is_open:
+            low, high = y_edges[row], y_edges[row + 1]
+            lines.append([(left[row], low), (left[row], high)])
+            lines.append([(right[row], low), (right[row], high)])
+        now = [(float(left[row]), float(right[row]))] if is_open else []
+        lines += [[(a, y_edges[row]), (b, y_edges[row])] for a, b in _difference(open_before, now)]
+        open_before = now
+    return lines
+
+
+def _difference(a: list[tuple[float, float]], b: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Parts of the line that exactly one of two (at most single) intervals covers."""
+    if not a or not b:
+        return a + b
+    (a0, a1), (b0, b1) = a[0], b[0]
+    if a1 <= b0 or b1 <= a0:
+        return a + b
+    parts = [(min(a0, b0), max(a0, b0)), (min(a1, b1), max(a1, b1))]
+    return [(low, high) for low, high in parts if high > low]
+
+
+def _project(ax: Any, beam: Beam, plan: Plan, structure: Structure, colour: str) -> None:
+    """Draw the shadow of a structure at the isocentre plane, seen from the source."""
+    setup = beam.setup
+    axes = beam_axes(setup.gantry_deg, setup.collimator_deg, setup.couch_deg, plan.patient_position)
+    distance = beam.source_axis_distance_mm
+    polygons = []
+    for contour in structure.contours:
+        local = (contour - np.asarray(beam.isocentre_mm)) @ axes.T
+        scale = distance / (distance - local[:, 2])
+        polygons.append(local[:, :2] * scale[:, None])
+    ax.add_collection(PolyCollection(polygons, facecolors=colour, edgecolors=colour, alpha=0.10, linewidths=0.5))
+
+
+def _draw_plane(
+    ax: Any,
+    plane: str,
+    scan: Scan,
+    structures: StructureSet,
+    dose: Dose,
+    palette: dict[str, str],
+    shown: Sequence[str],
+    centre_mm: Float,
+    reference_gy: float,
+) -> Any:
+    """Draw one plane; return the colour wash (for its colour bar)."""
+    zs, ys, xs = scan.image.grid.axes_mm()
+    x, y, z = centre_mm
+    if plane == "transverse":
+        k = int(np.argmin(np.abs(zs - z)))
+        hu, across, down, z_here = scan.image.values[k], xs, ys, zs[k]
+        points = _lattice(across, down, lambda u, v: (u, v, np.full_like(u, z_here)))
+        marks = ("R", "L", "A", "P")
+    elif plane == "coronal":
+        j = int(np.argmin(np.abs(ys - y)))
+        hu, across, down = scan.image.values[:, j, :], xs, zs
+        points = _lattice(across, down, lambda u, v: (u, np.full_like(u, ys[j]), v))
+        marks = ("R", "L", "H", "F")
+    else:
+        i = int(np.argmin(np.abs(xs - x)))
+        hu, across, down = scan.image.values[:, :, i], ys, zs
+        points = _lattice(across, down, lambda u, v: (np.full_like(u, xs[i]), u, v))
+        marks = ("A", "P", "H", "F")
+    extent = _extent(across, down, upright=plane != "transverse")
+    origin = "upper" if plane == "transverse" else "lower"
+    ax.imshow(
+        hu, cmap="gray", vmin=-210, vmax=240, extent=extent, origin=origin, interpolation="bilinear", aspect="equal"
+    )
+    gy = dose.image.at(points, outside=0.0)
+    wash = ax.imshow(
+        np.ma.masked_less(gy, 0.1 * reference_gy), cmap="turbo", alpha=0.38, vmin=0, vmax=1.1 * reference_gy,
+        extent=extent, origin=origin, interpolation="bilinear", aspect="equal",
+    )  # fmt: skip
+    for name in shown:
+        structure = structures.find(name)
+        if structure is not None and not structure.is_empty:
+            _draw_structure(ax, plane, structure, centre_mm, scan.image, palette[name])
+    _crop(ax, structures, plane)
+    _scale_bar(ax)
+    for mark, (u, v) in zip(marks, ((0.02, 0.5), (0.98, 0.5), (0.5, 0.98), (0.5, 0.02)), strict=True):
+        ax.text(u, v, mark, transform=ax.transAxes, color="white", fontsize=8, ha="center", va="center")
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.set_facecolor("black")
+    return wash
+
+
+def _draw_structure(ax: Any, plane: str, structure: Structure, centre_mm: Float, image: Image, colour: str) -> None:
+    x, y, z = centre_mm
+    width = 1.5 if structure.role in ("GTV", "CTV", "PTV") else 0.9
+    if plane == "transverse":
+        zs = structure.slice_positions_mm
+        step = image.grid.spacing_mm[0]
+        at = zs[np.argmin(np.abs(zs - z))]
+        if abs(at - z) > 0.51 * step:
+            return
+        lines = [np.vstack([c[:, :2], c[:1, :2]]) for c in structure.contours if abs(c[0, 2] - at) < 1e-3]
+        ax.add_collection(LineCollection(lines, colors=colour, linewidths=width))
+        return
+    fixed, along = (y, 0) if plane == "coronal" else (x, 1)
+    bars = []
+    step = image.grid.spacing_mm[0]
+    by_plane: dict[float, list[float]] = {}
+    for contour in structure.contours:
+        cuts = _crossings(contour, 1 - along, fixed, along)
+        by_plane.setdefault(round(float(contour[0, 2]), 3), []).extend(cuts)
+    for height, cuts in by_plane.items():
+        ends = sorted(cuts)
+        for a, b in zip(ends[::2], ends[1::2], strict=False):
+            bars.append(
+                [(a, height - step / 2), (b, height - step / 2), (b, height + step / 2), (a, height + step / 2)]
+            )
+    if not bars:
+        return
+    ax.add_collection(PolyCollection(bars, facecolors=colour, edgecolors="none", alpha=0.16))
+    edges = [[bar[0], bar[3]] for bar in bars] + [[bar[1], bar[2]] for bar in bars]
+    ax.add_collection(LineCollection(edges, colors=colour, linewidths=width))
+
+
+def _crossings(contour: Float, axis: int, value: float, along: int) -> list[float]:
+    """Where a polygon's edges cross the line axis = value, as positions along the other axis."""
+    following = np.roll(contour, -1, axis=0)
+    a, b = contour[:, axis] - value, following[:, axis] - value
+    hit = (a < 0) != (b < 0)
+    t = a[hit] / (a[hit] - b[hit])
+    found: list[float] = (contour[hit, along] + t * (following[hit, along] - contour[hit, along])).tolist()
+    return found
+
+
+def _crop(ax: Any, structures: StructureSet, plane: str) -> None:
+    body = next((s for s in structures if s.role == "EXTERNAL" and not s.is_empty), None)
+    if body is None:
+        return
+    low, high = body.bounds_mm()
+    pad = 8.0
+    if plane == "transverse":
+        ax.set_xlim(low[0] - pad, high[0] + pad)
+        ax.set_ylim(high[1] + pad, low[1] - pad)
+    else:
+        across = 0 if plane == "coronal" else 1
+        ax.set_xlim(low[across] - pad, high[across] + pad)
+        ax.set_ylim(low[2] - pad, high[2] + pad)
+
+
+def _scale_bar(ax: Any) -> None:
+    left, right = ax.get_xlim()
+    bottom, top = ax.get_ylim()
+    start = left + 0.05 * (right - left)
+    height = bottom + 0.05 * (top - bottom)
+    ax.plot([start, start + 50.0], [height, height], color="white", lw=2.2, solid_capstyle="butt")
+    ax.text(start + 25.0, height + 0.015 * (top - bottom), "5 cm", color="white", fontsize=7, ha="center", va="bottom")
+
+
+def _lattice(across: Float, down: Float, place: Any) -> Float:
+    u, v = np.meshgrid(across, down)
+    return np.stack(place(u, v), axis=-1)
+
+
+def _extent(across: Float, down: Float, upright: bool) -> tuple[float, float, float, float]:
+    half_a = (across[1] - across[0]) / 2 if len(across) > 1 else 0.5
+    half_d = (down[1] - down[0]) / 2 if len(down) > 1 else 0.5
+    low, high = down[0] - half_d, down[-1] + half_d
+    left, right = across[0] - half_a, across[-1] + half_a
+    return (left, right, low, high) if upright else (left, right, high, low)
+
+
+def _darker(colour: str) -> str:
+    rgb = np.array(mpl.colors.to_rgb(colour))
+    luminance = float(rgb @ (0.3, 0.59, 0.11))
+    return str(mpl.colors.to_hex(rgb * (0.72 if luminance > 0.6 else 1.0)))
+
+
+def _figure(width: float, height: float) -> Figure:
+    fig = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(fig)
+    return fig
+
+
+def _png(fig: Figure, dpi: int = 100) -> str:
+    stream = io.BytesIO()
+    fig.savefig(stream, format="png", dpi=dpi)
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+def _svg(fig: Figure) -> str:
+    stream = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "tailort", "svg.fonttype": "path"}):
+        fig.savefig(stream, format="svg", metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
