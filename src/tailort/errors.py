@@ -9,6 +9,7 @@ TailortError
         OutputError            a folder or file that cannot be written
     UndecidedError             facts are missing, so the protocol cannot decide (exit status 4)
     NotEligibleError           the protocol stops here                          (exit status 5)
+    StoppedError               a person stopped the work before it had a result (exit status 130)
 """
 
 from __future__ import annotations
@@ -54,6 +55,12 @@ class UndecidedError(TailortError):
     def __init__(self, message: str, missing: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.missing = tuple(missing)
+
+
+class StoppedError(TailortError):
+    """A person stopped the work before there was a result worth keeping."""
+
+    exit_status = 130
 
 
 class NotEligibleError(TailortError):

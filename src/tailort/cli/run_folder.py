@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tailort.errors import OutputError
+from tailort.errors import OutputError, StoppedError
 
 # What says that a folder was made here, and so may be replaced by --overwrite.
 MARKERS = ("run.json", "truth.json")
@@ -47,6 +47,8 @@ def whole_folder(out: Path, *, overwrite: bool, inputs: tuple[Path, ...] = ()) -
         yield staging
         staging.chmod(0o777 & ~_umask())
         _take_place(staging, out)
+    except KeyboardInterrupt as error:
+        raise StoppedError(f"interrupted before there was a result, so nothing was left in '{out}'") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OutputError(

@@ -1,10 +1,26 @@
 """Grids, images, transforms, contours: where things are."""
 
-from tailort.geometry.average import average
+from tailort.geometry.contours import check_contours
 from tailort.geometry.grid import Grid
 from tailort.geometry.iec import PatientPosition, beam_axes
 from tailort.geometry.image import Image
 from tailort.geometry.resample import interpolate, resample
+from tailort.geometry.solid import EndCap, PartialVolume, partial_volume, sticks_out, surface_points, volume_cm3
 from tailort.geometry.transform import Transform
 
-__all__ = ["Grid", "Image", "PatientPosition", "Transform", "average", "beam_axes", "interpolate", "resample"]
+__all__ = [
+    "EndCap",
+    "Grid",
+    "Image",
+    "PartialVolume",
+    "PatientPosition",
+    "Transform",
+    "beam_axes",
+    "check_contours",
+    "interpolate",
+    "partial_volume",
+    "resample",
+    "sticks_out",
+    "surface_points",
+    "volume_cm3",
+]

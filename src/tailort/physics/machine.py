@@ -41,6 +41,8 @@ class Machine:
         Dose rate.
     min_segment_mu : float
         Fewest MU of one segment.
+    penumbra_sigma_mm : float
+        Standard deviation of the Gaussian by which source and collimator blur a fluence edge at the isocentre, mm.
     reference_dose_gy_per_mu : float
         Dose a MU under the reference conditions.
     reference_depth_mm, reference_field_mm : float
@@ -64,6 +66,7 @@ class Machine:
     jaw_limit_mm: float
     max_mu_per_minute: float
     min_segment_mu: float
+    penumbra_sigma_mm: float
     reference_dose_gy_per_mu: float
     reference_depth_mm: float
     reference_field_mm: float
@@ -74,3 +77,17 @@ class Machine:
             raise InputError(f"machine '{self.id}': leaf boundaries must ascend")
         if not 0.5 < self.tpr20_10 < 0.9:
             raise InputError(f"machine '{self.id}': TPR20,10 of {self.tpr20_10:g} is not that of a photon beam")
+        if self.penumbra_sigma_mm < 0.5:
+            raise InputError(f"machine '{self.id}': no beam is as sharp as a blur of {self.penumbra_sigma_mm:g} mm")
+        if not (0 <= self.leaf_transmission < 1 and 0 <= self.jaw_transmission < 1):
+            raise InputError(f"machine '{self.id}': transmission through leaves and jaws is a share from 0 to 1")
+
+    @property
+    def leaf_pairs(self) -> int:
+        """Number of leaf pairs."""
+        return max(0, len(self.leaf_boundaries_mm) - 1)
+
+    @property
+    def reference_ssd_mm(self) -> float:
+        """Distance from the source to the water surface under the reference conditions, mm."""
+        return self.source_axis_distance_mm - self.reference_depth_mm

@@ -1,1 +1,5 @@
-"""web."""
+"""The report page."""
+
+from tailort.web.report import evaluation_report, planning_report
+
+__all__ = ["evaluation_report", "planning_report"]

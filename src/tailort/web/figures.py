@@ -115,17 +115,17 @@ def dvh_plot(
     top = 1.0
     for dvhs, style in ((main, "-"), (other, (0, (4, 2)))):
         for dvh in dvhs:
-            if dvh.name not in shown:
+            if dvh.structure not in shown:
                 continue
             dose_gy, volume = dvh.curve(0.1)
             if volume[0] <= 0:
                 continue
-            ax.plot(dose_gy, 100 * volume / volume[0], color=_darker(palette[dvh.name]), ls=style, lw=1.6)
+            ax.plot(dose_gy, 100 * volume / volume[0], color=_darker(palette[dvh.structure]), ls=style, lw=1.6)
             top = max(top, float(dose_gy[-1]))
     ax.set(xlim=(0, top * 1.02), ylim=(0, 101), xlabel="physical dose, Gy per course", ylabel="volume, %")
     ax.grid(color="#dde3e6", lw=0.6)
     ax.spines[["top", "right"]].set_visible(False)
-    names = [d.name for d in main if d.name in shown]
+    names = [d.structure for d in main if d.structure in shown]
     handles = [mpl.lines.Line2D([], [], color=_darker(palette[name]), lw=2, label=name) for name in names]
     if other:
         handles += [

@@ -112,6 +112,8 @@ class Evaluation:
         Of every structure that has a volume.
     protocol : Protocol or None
         Whose limits were used.
+    prescriptions : tuple of Prescription
+        The protocol's, else the plan's own.
     notes : tuple of str
         What a reader must know (a plan that is not there, an unknown number of fractions).
     """
@@ -121,4 +123,5 @@ class Evaluation:
     scorecard: Scorecard
     dvhs: tuple[DVH, ...]
     protocol: Protocol | None
+    prescriptions: tuple[Prescription, ...]
     notes: tuple[str, ...]

@@ -1,0 +1,276 @@
+"""The commands, their options and exit statuses. Heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tailort.errors import TailortError, UndecidedError
+
+INTERRUPTED = 130
+LIMIT_VIOLATED = 3
+# Usage errors have no public name of their own in typer; a bad parameter is one of them.
+_UsageError: Any = typer.BadParameter.__bases__[0]
+
+app = typer.Typer(
+    name="tailort",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Plan, judge and follow radiotherapy for oesophageal cancer. For research only; not a medical device.",
+)
+
+
+class Size(StrEnum):
+    """How fine a virtual patient is."""
+
+    full = "full"
+    coarse = "coarse"
+
+
+class Technique(StrEnum):
+    """How a plan is delivered."""
+
+    imrt = "imrt"
+
+
+Out = Annotated[Path, typer.Option("--out", help="Output folder, written whole or not at all.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace an earlier result of TailoRT in the output folder.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Machine output on stdout.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Which virtual patient.")]
+PatientSize = Annotated[Size, typer.Option("--size", help="full: 512 x 512 CT; coarse: quick, for trying out.")]
+Series = Annotated[str | None, typer.Option("--series", help="UID of the CT series, where there are several.")]
+Names = Annotated[Path | None, typer.Option("--names", help="YAML file: the case's structure names to TG-263 names.")]
+DoseGrid = Annotated[float, typer.Option("--dose-grid", min=1.0, max=10.0, help="Spacing of the dose grid, mm.")]
+DicomDir = Annotated[Path, typer.Argument(help="Folder with the case as DICOM, in any order and nesting.")]
+FULL, COARSE_DEFAULT = Size.full, Path("tailort-out")
+
+
+@app.callback(invoke_without_command=True)
+def _about(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    if version:
+        from tailort import __version__
+
+        print(f"tailort {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    name: Annotated[str, typer.Argument(help="Virtual patient.")] = "oesophagus",
+    out: Out = COARSE_DEFAULT,
+    seed: Seed = 0,
+    size: PatientSize = FULL,
+    dose_grid: DoseGrid = 3.0,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Make a virtual patient as DICOM and plan it: the main job from end to end."""
+    from tailort.cli import commands
+    from tailort.cli.progress import Progress, interruptible
+
+    with interruptible() as interrupt, Progress() as progress:
+        run = commands.demo(
+            name, out=out, seed=seed, size=size.value, dose_grid_mm=dose_grid, overwrite=overwrite,
+            progress=progress, interrupt=interrupt,
+        )  # fmt: skip
+    _tell_plan(run, out, as_json)
+
+
+@app.command()
+def phantom(
+    name: Annotated[str, typer.Argument(help="Virtual patient: oesophagus.")],
+    out: Out = COARSE_DEFAULT,
+    seed: Seed = 0,
+    size: PatientSize = FULL,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Write a virtual patient as DICOM, with record.yaml (its clinical record) and truth.json."""
+    from tailort.cli import commands
+    from tailort.cli.progress import Progress, interruptible
+
+    with interruptible(), Progress() as progress:
+        patient = commands.phantom(name, out=out, seed=seed, size=size.value, overwrite=overwrite, progress=progress)
+    if as_json:
+        _print_json(
+            {"out": str(out), "patient": patient.person.patient_id, "structures": list(patient.structures.names)}
+        )
+    else:
+        print(f"{patient.person.patient_id}: {len(patient.structures)} structures in {out}")
+
+
+@app.command()
+def plan(
+    dicom_dir: DicomDir,
+    protocol: Annotated[str, typer.Option("--protocol", help="Protocol id, or a protocol file of your own.")],
+    record: Annotated[
+        Path | None, typer.Option("--record", help="Clinical record (default: record.yaml in the folder).")
+    ] = None,
+    names: Names = None,
+    technique: Annotated[Technique | None, typer.Option("--technique", help="Default: the protocol's.")] = None,
+    out: Out = COARSE_DEFAULT,
+    series: Series = None,
+    dose_grid: DoseGrid = 3.0,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Plan a case by a protocol: decision, targets, deliverable plan, dose, scorecard, DICOM RT and report."""
+    from tailort.cli import commands
+    from tailort.cli.progress import Progress, interruptible
+
+    with interruptible() as interrupt, Progress() as progress:
+        run = commands.plan(
+            dicom_dir, protocol, record=record, names=names, technique=technique.value if technique else None, out=out,
+            series=series, dose_grid_mm=dose_grid, overwrite=overwrite, progress=progress, interrupt=interrupt,
+        )  # fmt: skip
+    _tell_plan(run, out, as_json)
+
+
+@app.command()
+def evaluate(
+    dicom_dir: DicomDir,
+    protocol: Annotated[str | None, typer.Option("--protocol", help="Judge by this protocol's limits.")] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", help="'Heart: V40Gy[%]' or 'SpinalCord: Max[Gy] EQD2(a/b=2) < 45'; several times."),
+    ] = None,
+    names: Names = None,
+    fractions: Annotated[
+        int | None, typer.Option("--fractions", min=1, help="Of the dose, where no RTPLAN tells.")
+    ] = None,
+    out: Out = COARSE_DEFAULT,
+    series: Series = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Score an existing plan of any planning system: DVH, metrics and limits."""
+    from tailort.cli import commands
+    from tailort.cli.progress import Progress, interruptible
+
+    with interruptible(), Progress() as progress:
+        result = commands.evaluate(
+            dicom_dir, protocol=protocol, metrics=tuple(metric or ()), names=names, fractions=fractions, out=out,
+            series=series, overwrite=overwrite, progress=progress,
+        )  # fmt: skip
+    if as_json:
+        _print_json({"out": str(out), "notes": list(result.notes), **result.scorecard.as_dict()})
+    else:
+        _show_scorecard(result.scorecard.as_dict()["metrics"])
+        for note in result.notes:
+            print(f"note: {note}")
+        print(f"report: {out / 'report.html'}")
+    if result.scorecard.hard_failures:
+        raise typer.Exit(LIMIT_VIOLATED)
+
+
+@app.command()
+def protocols(
+    protocol: Annotated[str | None, typer.Argument(help="Protocol id or file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the protocols; with an ID, every rule with its source and mark."""
+    from tailort.cli import commands
+
+    told = commands.protocols(protocol)
+    if as_json:
+        _print_json(told)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    if protocol is None:
+        table = Table("id", "version", "title", "status", box=None)
+        for entry in told["protocols"]:
+            table.add_row(entry["id"], entry["version"], entry["title"], entry["status"])
+    else:
+        table = Table("rule", "text", "source", "mark", title=f"{told['id']} {told['version']}")
+        for rule in told["rules"]:
+            table.add_row(rule["id"], rule["text"], rule["source"], rule["mark"])
+    Console().print(table)
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit status; what a person did wrong ends in one sentence on stderr."""
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        answer: Any = app(given or ["--help"], standalone_mode=False)
+    except _UsageError as error:
+        _say(f"{error.format_message()}; see tailort --help")
+        return 2
+    except UndecidedError as error:
+        _say(str(error))
+        for name in error.missing:
+            print(f"  missing: {name}", file=sys.stderr)
+        return error.exit_status
+    except TailortError as error:
+        _say(str(error))
+        return error.exit_status
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    return answer if isinstance(answer, int) else 0
+
+
+def _say(text: str) -> None:
+    print(f"tailort: {text}", file=sys.stderr)
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _tell_plan(result: Any, out: Path, as_json: bool) -> None:
+    card = result.main.scorecard
+    interrupted = result.main.convergence.interrupted
+    status = INTERRUPTED if interrupted else LIMIT_VIOLATED if card.hard_failures else 0
+    if as_json:
+        _print_json(
+            {
+                "out": str(out),
+                "exit_status": status,
+                "decision": result.decision.as_dict(),
+                "converged": result.main.convergence.converged,
+                **card.as_dict(),
+            }
+        )
+    else:
+        _show_scorecard(card.as_dict()["metrics"])
+        if result.comparison is not None:
+            worse = result.comparison.worse
+            print(f"against {result.comparator.title}: worse in {', '.join(worse) if worse else 'nothing'}")
+        for row in card.hard_failures:
+            print(
+                f"hard limit violated: {row.structure} {row.metric} {row.value:.2f}, limit {row.operator} {row.limit:g}"
+            )
+        if interrupted:
+            print("interrupted: the plan is marked not converged")
+        print(f"report: {out / 'report.html'}")
+    if status:
+        raise typer.Exit(status)
+
+
+def _show_scorecard(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("structure", "metric", "quantity", "value", "limit", "priority", "verdict", box=None)
+    colour = {"pass": "green", "fail": "red", "unknown": "yellow", "report": "dim"}
+    for row in rows:
+        value = "" if row["value"] is None else f"{row['value']:.2f}"
+        limit = "" if row["limit"] is None else f"{row['operator']} {row['limit']:g}"
+        verdict = f"[{colour[row['verdict']]}]{row['verdict']}[/]"
+        # A metric has brackets, which rich would read as a style.
+        table.add_row(
+            row["structure"], row["metric"].replace("[", "\\["), row["quantity"], value, limit, row["priority"], verdict
+        )
+    Console().print(table)

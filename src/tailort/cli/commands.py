@@ -1,0 +1,271 @@
+"""Each command as a Python function: read, work, write a whole folder, return the records."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tailort import dicom, workflow
+from tailort.cli.progress import Interrupt
+from tailort.cli.run_folder import whole_folder
+from tailort.cli.write import hash_inputs, write_evaluation, write_patient, write_run
+from tailort.errors import InputError
+from tailort.patient import Case, Constraint, Fact
+from tailort.phantom import VirtualPatient, make
+from tailort.protocols import Protocol, available, describe, load, load_record
+from tailort.workflow import Evaluation, PlanningOptions, PlanningRun, StageClock
+
+Tell = Callable[[str, float], None]
+DEMO_PROTOCOLS = {"oesophagus": "smart-imrt"}
+RECORD = "record.yaml"
+
+_METRIC = re.compile(
+    r"^(?P<structure>[^:]+):\s*(?P<metric>[^\s]+\])"
+    r"(?:\s+(?P<quantity>BED|EQD2)\(a/b=(?P<ab>\d+(?:\.\d+)?)\))?"
+    r"(?:\s*(?P<operator><=|>=|<|>)\s*(?P<limit>\d+(?:\.\d+)?))?$"
+)
+
+
+def _silent(stage: str, share: float) -> None:
+    """Tell nobody."""
+
+
+def phantom(
+    name: str,
+    *,
+    out: Path,
+    seed: int = 0,
+    size: str = "full",
+    overwrite: bool = False,
+    progress: Tell = _silent,
+) -> VirtualPatient:
+    """Write a virtual patient as DICOM, with record.yaml and truth.json, and return it.
+
+    Parameters
+    ----------
+    name : str
+        Which kind of patient: "oesophagus".
+    out : Path
+        Folder to make.
+    seed : int
+        Which patient of that kind.
+    size : {"full", "coarse"}
+        512 x 512 CT, or a small one.
+    overwrite : bool
+        Whether an earlier result may be replaced.
+    progress : callable
+        Called with a stage and the share done.
+    """
+    with whole_folder(out, overwrite=overwrite) as staging:
+        progress("virtual patient", 0.0)
+        patient = make(name, seed, size)
+        progress("virtual patient", 1.0)
+        write_patient(patient, staging, progress)
+    return patient
+
+
+def demo(
+    name: str = "oesophagus",
+    *,
+    out: Path = Path("tailort-out"),
+    seed: int = 0,
+    size: str = "full",
+    dose_grid_mm: float = 3.0,
+    overwrite: bool = False,
+    progress: Tell = _silent,
+    interrupt: Interrupt | None = None,
+) -> PlanningRun:
+    """Make a virtual patient as DICOM, read it back and plan it; the DICOM input stays in `out`/case.
+
+    Parameters are those of `phantom` and `plan`.
+    """
+    if name not in DEMO_PROTOCOLS:
+        raise InputError(f"there is no demo '{name}'; known are {', '.join(DEMO_PROTOCOLS)}")
+    clock = StageClock(progress)
+    with whole_folder(out, overwrite=overwrite) as staging:
+        with clock.stage("virtual patient"):
+            patient = make(name, seed, size)
+        with clock.stage("write the case"):
+            write_patient(patient, staging / "case", _silent)
+        options = PlanningOptions(dose_grid_mm=dose_grid_mm)
+        described = {"demo": name, "seed": seed, "size": size, "dose_grid_mm": dose_grid_mm}
+        return _plan_into(
+            staging,
+            staging / "case",
+            load(DEMO_PROTOCOLS[name]),
+            None,
+            None,
+            None,
+            options,
+            described,
+            clock,
+            interrupt,
+        )
+
+
+def plan(
+    dicom_dir: Path,
+    protocol: str,
+    *,
+    record: Path | None = None,
+    names: Path | None = None,
+    technique: str | None = None,
+    out: Path = Path("tailort-out"),
+    series: str | None = None,
+    dose_grid_mm: float = 3.0,
+    overwrite: bool = False,
+    progress: Tell = _silent,
+    interrupt: Interrupt | None = None,
+) -> PlanningRun:
+    """Plan a DICOM case by a protocol and write the run folder.
+
+    Parameters
+    ----------
+    dicom_dir : Path
+        Folder with CT and RTSTRUCT.
+    protocol : str
+        Id of a protocol, or the path of a protocol file.
+    record : Path or None
+        Clinical record; None reads record.yaml in the folder when it is there.
+    names : Path or None
+        YAML file that maps the case's structure names to TG-263 ones.
+    technique : str or None
+        None is the protocol's.
+    out : Path
+        Run folder.
+    series : str or None
+        CT series UID where there are several.
+    dose_grid_mm : float
+        Spacing of the dose grid.
+    overwrite : bool
+        Whether an earlier result may be replaced.
+    progress, interrupt : callable, Interrupt
+        Of the caller.
+
+    Raises
+    ------
+    UndecidedError, NotEligibleError, InputError
+        See the exit statuses in docs/commands.md.
+    """
+    loaded = load(protocol)
+    clock = StageClock(progress)
+    options = PlanningOptions(dose_grid_mm=dose_grid_mm, technique=technique)
+    described = {
+        "protocol": protocol, "technique": technique, "series": series, "dose_grid_mm": dose_grid_mm,
+        "record": record.name if record else None, "names": names.name if names else None,
+    }  # fmt: skip
+    with whole_folder(out, overwrite=overwrite, inputs=(dicom_dir,)) as staging:
+        return _plan_into(staging, dicom_dir, loaded, record, names, series, options, described, clock, interrupt)
+
+
+def _plan_into(
+    staging: Path,
+    dicom_dir: Path,
+    protocol: Protocol,
+    record: Path | None,
+    names: Path | None,
+    series: str | None,
+    options: PlanningOptions,
+    described: Mapping[str, Any],
+    clock: StageClock,
+    interrupt: Interrupt | None,
+) -> PlanningRun:
+    interrupt = interrupt or Interrupt()
+    with clock.stage("read the case"):
+        case = _read(dicom_dir, series, names)
+        case = case.with_facts(_facts(dicom_dir, record))
+    run = workflow.plan(case, protocol, options, clock, stop=interrupt.asked, keep=interrupt.keep)
+    with clock.stage("write and report"):
+        write_run(run, staging, described, hash_inputs(dicom_dir), clock)
+    return replace(run, stages=clock.stages)
+
+
+def evaluate(
+    dicom_dir: Path,
+    *,
+    protocol: str | None = None,
+    metrics: tuple[str, ...] = (),
+    names: Path | None = None,
+    fractions: int | None = None,
+    out: Path = Path("tailort-out"),
+    series: str | None = None,
+    overwrite: bool = False,
+    progress: Tell = _silent,
+) -> Evaluation:
+    """Score the dose of an existing plan and write scorecard, DVH and report.
+
+    Parameters
+    ----------
+    dicom_dir : Path
+        Folder with CT, RTSTRUCT and RTDOSE; RTPLAN when there is one.
+    protocol : str or None
+        Id or file: judge by its limits.
+    metrics : tuple of str
+        "Heart: V40Gy[%]", optionally with "EQD2(a/b=3)" and a limit "< 30".
+    names, series, out, overwrite, progress
+        As in `plan`.
+    fractions : int or None
+        Of the dose, where no plan tells.
+    """
+    asked = tuple(_constraint(text) for text in metrics)
+    loaded = load(protocol) if protocol else None
+    clock = StageClock(progress)
+    described = {
+        "protocol": protocol, "metrics": list(metrics), "fractions": fractions, "series": series,
+        "names": names.name if names else None,
+    }  # fmt: skip
+    with whole_folder(out, overwrite=overwrite, inputs=(dicom_dir,)) as staging:
+        with clock.stage("read the case"):
+            case = _read(dicom_dir, series, names)
+        with clock.stage("evaluate"):
+            result = workflow.evaluate(case, loaded, asked, fractions)
+        with clock.stage("write and report"):
+            write_evaluation(result, staging, described, hash_inputs(dicom_dir), clock)
+    return result
+
+
+def protocols(protocol: str | None = None) -> dict[str, Any]:
+    """List the protocols, or every rule of one: what `tailort protocols --json` prints."""
+    if protocol is not None:
+        return describe(load(protocol))
+    listed = [load(name) for name in available()]
+    return {"protocols": [{"id": p.id, "version": p.version, "title": p.title, "status": p.status} for p in listed]}
+
+
+def _read(folder: Path, series: str | None, names: Path | None) -> Case:
+    return dicom.read_case(folder, series_uid=series, names=dicom.load_names(names) if names else None)
+
+
+def _facts(folder: Path, record: Path | None) -> dict[str, Fact]:
+    if record is None:
+        record = folder / RECORD
+        if not record.is_file():
+            return {}
+    elif not record.is_file():
+        raise InputError(f"the clinical record '{record}' does not exist; give another file with --record")
+    return load_record(record)
+
+
+def _constraint(text: str) -> Constraint:
+    form = _METRIC.match(text.strip())
+    if form is None:
+        raise InputError(
+            f"'{text}' is not a metric of a structure; expected 'Heart: V40Gy[%]', and if wanted EQD2(a/b=3) and "
+            "a limit: 'Heart: Mean[Gy] EQD2(a/b=3) < 26'"
+        )
+    judged = form["limit"] is not None
+    operator: Any = form["operator"] or "<="
+    quantity: Any = form["quantity"] or "physical"
+    return Constraint(
+        structure=form["structure"].strip(),
+        metric=form["metric"],
+        operator=operator,
+        limit=float(form["limit"]) if judged else 0.0,
+        priority="goal" if judged else "report",
+        source="--metric",
+        quantity=quantity,
+        alpha_beta_gy=float(form["ab"]) if form["ab"] else None,
+    )

@@ -1,0 +1,148 @@
+"""The files of a run folder."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from tailort import __version__, dicom, web
+from tailort.evaluation import DVH
+from tailort.patient import StructureSet
+from tailort.phantom import VirtualPatient
+from tailort.workflow import Evaluation, PlanningRun, PlanResult, StageClock
+
+DVH_STEP_GY = 0.05
+LIBRARIES = ("numpy", "scipy", "numba", "pydicom", "pydantic", "matplotlib", "contourpy")
+RESEARCH = "For research only. Not a medical device."
+
+
+def write_patient(patient: VirtualPatient, folder: Path, progress: Callable[[str, float], None]) -> None:
+    """Write a virtual patient: CT, RTSTRUCT, record.yaml and truth.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    progress("write CT", 0.0)
+    dicom.write_ct(patient.scan, patient.person, folder / "CT")
+    dicom.write_structures(patient.structures, patient.scan, patient.person, folder / "rtstruct.dcm")
+    progress("write CT", 1.0)
+    with (folder / "record.yaml").open("w", encoding="utf-8") as stream:
+        YAML().dump(patient.record, stream)
+    _write_json(folder / "truth.json", patient.truth)
+
+
+def write_run(
+    run: PlanningRun, folder: Path, options: Mapping[str, Any], inputs: Mapping[str, str], clock: StageClock
+) -> None:
+    """Write everything that a planning run made."""
+    _write_json(folder / "decision.json", run.decision.as_dict())
+    _write_plan(run, run.main, folder)
+    if run.comparator is not None:
+        (folder / "comparator").mkdir()
+        _write_plan(run, run.comparator, folder / "comparator")
+    if run.comparison is not None:
+        _write_json(folder / "comparison.json", run.comparison.as_dict())
+    described = {
+        **_versions(),
+        "protocol": {"id": run.protocol.id, "version": run.protocol.version, "status": run.protocol.status},
+        "options": dict(options),
+        "density_table": run.density_table,
+        "engine": run.main.dose.engine,
+        "engine_note": run.engine_note,
+        "inputs_sha256": dict(inputs),
+        "notes": list(run.case.notes),
+        "plans": {plan.title: _describe_plan(plan) for plan in (run.main, run.comparator) if plan is not None},
+        "converged": run.main.convergence.converged,
+        "interrupted": run.main.convergence.interrupted,
+    }
+    (folder / "report.html").write_text(web.planning_report(run, described, clock.stages), encoding="utf-8")
+    stages = [{"name": s.name, "wall_s": round(s.wall_s, 3), "cpu_s": round(s.cpu_s, 3)} for s in clock.stages]
+    _write_json(folder / "run.json", {**described, "stages": stages})
+
+
+def write_evaluation(
+    result: Evaluation, folder: Path, options: Mapping[str, Any], inputs: Mapping[str, str], clock: StageClock
+) -> None:
+    """Write scorecard, DVH and report of an existing dose."""
+    _write_json(folder / "scorecard.json", result.scorecard.as_dict())
+    _write_dvh(folder / "dvh.csv", result.dvhs)
+    described = {
+        **_versions(),
+        "protocol": None if result.protocol is None else {"id": result.protocol.id, "version": result.protocol.version},
+        "options": dict(options),
+        "engine": result.dose.engine,
+        "inputs_sha256": dict(inputs),
+        "notes": list(result.notes),
+    }
+    (folder / "report.html").write_text(web.evaluation_report(result, described, clock.stages), encoding="utf-8")
+    stages = [{"name": s.name, "wall_s": round(s.wall_s, 3), "cpu_s": round(s.cpu_s, 3)} for s in clock.stages]
+    _write_json(folder / "run.json", {**described, "stages": stages})
+
+
+def hash_inputs(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below a folder, by its relative path."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _write_plan(run: PlanningRun, result: PlanResult, folder: Path) -> None:
+    """Write RTSTRUCT, RTPLAN, RTDOSE, scorecard and DVH of one plan; each refers to the one before."""
+    case, scan = run.case, run.ct
+    wanted = {p.target.lower() for p in result.prescriptions}
+    structures = StructureSet(
+        tuple(s for s in run.structures if s.role != "PTV" or not s.made_by or s.name.lower() in wanted),
+        run.structures.frame_of_reference,
+        label=result.plan.label,
+        series_uid=scan.series_uid,
+    )
+    rtstruct = dicom.write_structures(structures, scan, case.person, folder / "rtstruct.dcm")
+    rtplan = dicom.write_plan(
+        result.plan, structures, scan, case.person, folder / "rtplan.dcm", structures_uid=rtstruct
+    )
+    dicom.write_dose(result.dose, scan, case.person, folder / "rtdose.dcm", plan_uid=rtplan)
+    _write_json(folder / "scorecard.json", result.scorecard.as_dict())
+    _write_dvh(folder / "dvh.csv", result.dvhs)
+
+
+def _write_dvh(path: Path, dvhs: Iterable[DVH]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        table = csv.writer(stream)
+        table.writerow(("structure", "quantity", "scope", "dose_gy", "volume_cm3"))
+        for dvh in dvhs:
+            for dose_gy, volume_cm3 in zip(*dvh.curve(DVH_STEP_GY), strict=True):
+                table.writerow((dvh.structure, dvh.label, dvh.scope, f"{dose_gy:.2f}", f"{volume_cm3:.5g}"))
+
+
+def _describe_plan(result: PlanResult) -> dict[str, Any]:
+    return {
+        "label": result.plan.label,
+        "fractions": result.plan.fractions,
+        "beams": len(result.plan.beams),
+        "segments": sum(len(list(beam.segments())) for beam in result.plan.beams),
+        "mu_per_fraction": round(result.plan.mu, 1),
+        "converged": result.convergence.converged,
+        "reason": result.convergence.reason,
+        "iterations": result.convergence.iterations,
+        "optimality": result.convergence.optimality,
+    }
+
+
+def _versions() -> dict[str, Any]:
+    return {
+        "tailort": __version__,
+        "notice": RESEARCH,
+        "python": platform.python_version(),
+        "libraries": {name: metadata.version(name) for name in LIBRARIES},
+    }
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

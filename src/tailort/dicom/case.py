@@ -1,0 +1,201 @@
+"""A folder of DICOM files as one case."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydicom.uid import UID
+
+from tailort.dicom.files import DicomFile, Progress, read_folder
+from tailort.dicom.reading_doses import read_doses
+from tailort.dicom.reading_images import IMAGE_CLASSES, Series, image_series, is_localiser, read_scan
+from tailort.dicom.reading_plans import ReadPlan, read_plan
+from tailort.dicom.reading_structures import ReadStructures, frames_of_reference, read_structures, referenced_series
+from tailort.errors import DicomError
+from tailort.patient import Case, Person, Scan, StructureSet
+
+RT_STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
+RT_PLAN = "1.2.840.10008.5.1.4.1.1.481.5"
+RT_DOSE = "1.2.840.10008.5.1.4.1.1.481.2"
+_USED = {RT_STRUCTURE_SET, RT_PLAN, RT_DOSE, *IMAGE_CLASSES}
+
+
+def read_case(
+    folder: Path,
+    *,
+    series_uid: str | None = None,
+    names: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> Case:
+    """Read a patient's CT with further images, structures, plans and doses.
+
+    Parameters
+    ----------
+    folder : Path
+        Files in any order and nesting; what is not DICOM is skipped and counted.
+    series_uid : str or None
+        Series Instance UID of the planning CT, needed when there are several.
+    names : mapping or None
+        Structure name in the file -> name to use; wins over the packaged table of TG-263 names.
+    progress : callable or None
+        Called with what is being done and the share that is done, 0 to 1.
+
+    Raises
+    ------
+    DicomError
+        One sentence: no folder, no CT, several CTs, missing, doubled or tilted slices, a truncated file, objects of
+        two patients, contours, plan or dose in another frame of reference, unusable contours.
+    """
+    files, notes = read_folder(Path(folder), progress)
+    by_kind: dict[str, list[DicomFile]] = {}
+    for file in files:
+        by_kind.setdefault(file.sop_class_uid, []).append(file)
+    series = image_series(files)
+    planning = _planning_series(series, series_uid, files, Path(folder))
+    used = [
+        file for file in files if file.sop_class_uid in _USED and (file not in planning.files) and not is_localiser(file)
+    ]
+    _require_one_patient(planning.files[0], used)
+    found: list[str] = [*notes, *_unused(files)]
+
+    ct, ct_notes = read_scan(planning, progress)
+    found.extend(ct_notes)
+    scans = [ct]
+    for other in series:
+        if other.uid != planning.uid:
+            scans.extend(_further_scan(other, found, progress))
+
+    drawn = _structures(by_kind.get(RT_STRUCTURE_SET, []), ct, {s.uid for s in series}, names, found)
+    plans: dict[str, ReadPlan] = {}
+    for file in by_kind.get(RT_PLAN, []):
+        plan = read_plan(file, ct, drawn.structures, drawn.name_of_roi)
+        plans[plan.uid] = plan
+        found.extend(plan.notes)
+    doses, dose_notes = read_doses(by_kind.get(RT_DOSE, []), ct.image.grid.frame_of_reference, plans)
+    return Case(
+        person=_person(planning.files[0]),
+        scans=tuple(scans),
+        structures=drawn.structures,
+        plans=tuple(plan.plan for plan in plans.values() if plan.plan is not None),
+        doses=doses,
+        notes=(*found, *dose_notes),
+    )
+
+
+def _listed(series: Sequence[Series]) -> str:
+    return "; ".join(f"{s.uid} '{s.description}' with {s.slices} slice(s)" for s in series)
+
+
+def _planning_series(
+    series: Sequence[Series], series_uid: str | None, files: Sequence[DicomFile], folder: Path
+) -> Series:
+    cts = [s for s in series if s.modality == "CT"]
+    if not cts:
+        kinds = Counter(_kind(file) for file in files)
+        there = ", ".join(f"{count} x {kind}" for kind, count in kinds.most_common()) or "no DICOM file"
+        raise DicomError(f"folder '{folder}' has no CT series; it has: {there}; add the planning CT")
+    if series_uid is not None:
+        for candidate in cts:
+            if candidate.uid == series_uid:
+                return candidate
+        raise DicomError(f"folder '{folder}' has no CT series {series_uid}; it has: {_listed(cts)}")
+    if len(cts) > 1:
+        raise DicomError(
+            f"folder '{folder}' has {len(cts)} CT series: {_listed(cts)}; choose the planning CT with --series UID"
+        )
+    return cts[0]
+
+
+def _kind(file: DicomFile) -> str:
+    if is_localiser(file):
+        return "scout image"
+    return UID(file.sop_class_uid).name if file.sop_class_uid else "object of unknown kind"
+
+
+def _unused(files: Sequence[DicomFile]) -> list[str]:
+    kinds = Counter(_kind(file) for file in files if file.sop_class_uid not in _USED or is_localiser(file))
+    return [f"{count} DICOM file(s) of a kind that is not used were skipped: {kind}" for kind, count in kinds.items()]
+
+
+def _require_one_patient(ct: DicomFile, others: Sequence[DicomFile]) -> None:
+    mine = str(ct.header.get("PatientID", "") or "")
+    for file in others:
+        theirs = str(file.header.get("PatientID", "") or "")
+        if mine and theirs and mine != theirs:
+            raise DicomError(
+                f"the folder holds two patients: '{mine}' (CT '{ct.path.name}') and '{theirs}' ('{file.path.name}'); "
+                "keep one patient per folder"
+            )
+
+
+def _further_scan(series: Series, notes: list[str], progress: Progress | None) -> list[Scan]:
+    """A scan that planning does not stand on: left out with the reason when it is no regular stack."""
+    try:
+        scan, scan_notes = read_scan(series, progress)
+    except DicomError as reason:
+        if "truncated" in str(reason):
+            raise
+        notes.append(f"an image series was left out: {reason}")
+        return []
+    notes.extend(scan_notes)
+    return [scan]
+
+
+def _structures(
+    files: Sequence[DicomFile],
+    ct: Scan,
+    series_there: set[str],
+    names: Mapping[str, str] | None,
+    notes: list[str],
+) -> ReadStructures:
+    """The structure set drawn on the planning CT; empty when there is none."""
+    frame = ct.image.grid.frame_of_reference
+    candidates: list[DicomFile] = []
+    for file in files:
+        on = set(referenced_series(file))
+        if ct.series_uid not in on and on & series_there:
+            notes.append(f"structure set '{file.path.name}' was left out: it was drawn on another series ({min(on)})")
+            continue
+        frames = frames_of_reference(file)
+        if frames and frame not in frames:
+            raise DicomError(
+                f"the structure set '{file.path.name}' is in frame of reference {', '.join(frames)}, the CT in {frame}: "
+                "give the structure set that was drawn on this CT"
+            )
+        if on and ct.series_uid not in on:
+            notes.append(
+                f"structure set '{file.path.name}' names an image series that is not in the folder ({min(on)}); it is "
+                "in the CT's frame of reference and was read on this CT"
+            )
+        candidates.append(file)
+    if not candidates:
+        return ReadStructures(StructureSet((), frame, series_uid=ct.series_uid), {}, ())
+    if len(candidates) > 1:
+        listed = "; ".join(
+            f"'{file.path.name}' ({file.header.get('StructureSetLabel', '') or 'no label'}, "
+            f"{file.header.get('StructureSetDate', '') or 'no date'})"
+            for file in candidates
+        )
+        raise DicomError(f"{len(candidates)} structure sets were drawn on the CT: {listed}; keep one in the folder")
+    read = read_structures(candidates[0], ct, names)
+    notes.extend(read.notes)
+    return read
+
+
+def _person(file: DicomFile) -> Person:
+    def text(keyword: str) -> str:
+        return str(file.header.get(keyword, "") or "")
+
+    return Person(
+        patient_id=text("PatientID"),
+        name=text("PatientName"),
+        birth_date=text("PatientBirthDate"),
+        sex=text("PatientSex"),
+        study_id=text("StudyID"),
+        study_date=text("StudyDate"),
+        study_time=text("StudyTime"),
+        accession_number=text("AccessionNumber"),
+        referring_physician=text("ReferringPhysicianName"),
+    )

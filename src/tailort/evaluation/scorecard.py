@@ -1,0 +1,261 @@
+"""The scorecard: every limit and every coverage of a plan, with its verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from tailort.errors import InputError
+from tailort.evaluation.dvh import DVH, Scope, dvh
+from tailort.geometry.solid import EndCap
+from tailort.patient import Constraint, Dose, Metric, Prescription, StructureSet
+from tailort.patient.prescription import Operator, Priority
+
+Verdict = Literal["pass", "fail", "report", "unknown"]
+
+DEFAULT_METRICS = (
+    "Volume[cc]", "Mean[Gy]", "Max[Gy]", "Min[Gy]", "D98%[Gy]", "D95%[Gy]", "D50%[Gy]", "D5%[Gy]", "D2%[Gy]",
+    "D1cc[Gy]", "D0.035cc[Gy]", "D0.03cc[Gy]",
+)  # fmt: skip
+"""What an existing plan is asked when no protocol asks anything."""
+
+DECIMALS = 4
+"""Values are stated, and judged as stated, to this many decimals of Gy, cm3 or %."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a scorecard.
+
+    Parameters
+    ----------
+    structure, metric, quantity, scope
+        What is asked; quantity is "physical", "EQD2(a/b=3)", "BED(a/b=3)", scope "course" or "cumulative".
+    value : float or None
+        In the metric's unit; None is unknown.
+    operator, limit
+        As printed in the source; None where nothing is asked of the value.
+    priority : {"hard", "goal", "report"}
+        What a miss means.
+    verdict : {"pass", "fail", "report", "unknown"}
+        By the value as stated.
+    source, mark : str
+        Rule and document, and how sure the number is.
+    reason : str
+        Why a value or a verdict is unknown; what bounds led to a verdict without a value.
+    """
+
+    structure: str
+    metric: str
+    quantity: str
+    scope: Scope
+    value: float | None
+    operator: Operator | None
+    limit: float | None
+    priority: Priority
+    verdict: Verdict
+    source: str
+    mark: str = ""
+    reason: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return {
+            "structure": self.structure,
+            "metric": self.metric,
+            "quantity": self.quantity,
+            "scope": self.scope,
+            "value": self.value,
+            "operator": self.operator,
+            "limit": self.limit,
+            "priority": self.priority,
+            "verdict": self.verdict,
+            "source": self.source,
+            "mark": self.mark,
+            "reason": self.reason,
+        }
+
+    @property
+    def excess(self) -> float | None:
+        """By how much a failed limit is missed, in the metric's unit; None when it is not failed or has no value."""
+        if self.verdict != "fail" or self.value is None or self.limit is None:
+            return None
+        return abs(self.value - self.limit)
+
+
+@dataclass(frozen=True)
+class Scorecard:
+    """Rows of one plan, and the histograms they were read from.
+
+    Parameters
+    ----------
+    rows : tuple of Row
+        Coverage of the prescriptions first, then the limits, then what is only reported.
+    histograms : dict of DVH
+        Physical dose of the course, by structure.
+    """
+
+    rows: tuple[Row, ...]
+    histograms: Mapping[str, DVH] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def hard_failures(self) -> tuple[Row, ...]:
+        """Hard limits that are violated."""
+        return tuple(row for row in self.rows if row.priority == "hard" and row.verdict == "fail")
+
+    @property
+    def hard_unknowns(self) -> tuple[Row, ...]:
+        """Hard limits that could not be judged."""
+        return tuple(row for row in self.rows if row.priority == "hard" and row.verdict == "unknown")
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready form, {"metrics": [...]}."""
+        return {"metrics": [row.as_dict() for row in self.rows]}
+
+
+def assess(
+    structures: StructureSet,
+    dose: Dose,
+    constraints: Sequence[Constraint],
+    prescriptions: Sequence[Prescription],
+    *,
+    metrics: Mapping[str, Sequence[str]] | None = None,
+    coverage_priority: Priority = "goal",
+    first_treatment: bool = False,
+    end_cap: EndCap = "half_slice",
+) -> Scorecard:
+    """Judge the dose of a course by its prescriptions and limits.
+
+    Parameters
+    ----------
+    structures : StructureSet
+        In the frame of reference of the dose.
+    dose : Dose
+        Physical, of the whole course or of one fraction with known fractions.
+    constraints : sequence of Constraint
+        One row each, in this order. A limit in BED or EQD2 is judged on samples that are converted first.
+    prescriptions : sequence of Prescription
+        Each coverage becomes a row; what 100 % of a dose is comes from here.
+    metrics : dict of sequences of str, optional
+        Metrics by structure that are only reported, such as `DEFAULT_METRICS` for every name.
+    coverage_priority : {"hard", "goal", "report"}
+        Of the coverage rows.
+    first_treatment : bool
+        Whether it is known that there was no earlier course: then a cumulative limit is judged on this course.
+        Otherwise it stays unknown here.
+    end_cap : str
+        How solids end beyond their first and last contour.
+
+    Returns
+    -------
+    Scorecard
+        A structure or a fact that is missing makes a row unknown, with the reason, never an error.
+
+    Raises
+    ------
+    InputError
+        When the dose is not physical.
+    """
+    if dose.quantity != "physical":
+        raise InputError(f"a plan is assessed on its physical dose; found {dose.label}")
+    judge = _Judge(structures, dose.per_course(), tuple(prescriptions), first_treatment, end_cap)
+    rows = [judge.row(c) for c in _coverage(prescriptions, coverage_priority)]
+    rows += [judge.row(c) for c in constraints]
+    for name, asked in (metrics or {}).items():
+        rows += [judge.report(name, metric) for metric in asked]
+    return Scorecard(tuple(rows), dict(judge.histograms))
+
+
+def _coverage(prescriptions: Sequence[Prescription], priority: Priority) -> list[Constraint]:
+    """What the prescriptions ask of their targets, over all phases of one target."""
+    total: dict[tuple[str, str], float] = {}
+    for p in prescriptions:
+        if p.normalisation.metric is not None:
+            key = (p.target, p.normalisation.metric)
+            total[key] = total.get(key, 0.0) + p.dose_gy
+    asked = []
+    for (target, text), dose_gy in total.items():
+        metric = Metric.parse(text)
+        if not metric.is_dose:
+            raise InputError(f"prescription of '{target}' is normalised by {text}; expected a dose, such as D95%[Gy]")
+        limit = dose_gy if metric.unit == "Gy" else 100.0
+        asked.append(Constraint(target, text, ">=", limit, priority, f"prescription of {target}"))
+    return asked
+
+
+@dataclass(frozen=True)
+class _Judge:
+    structures: StructureSet
+    dose: Dose
+    prescriptions: tuple[Prescription, ...]
+    first_treatment: bool
+    end_cap: EndCap
+    histograms: dict[str, DVH] = field(default_factory=dict)
+
+    def report(self, structure: str, metric: str) -> Row:
+        blank = Row(structure, str(Metric.parse(metric)), "physical", "course", None, None, None, "report", "report", "")
+        try:
+            low, high = self.bounds(structure, metric, "physical", None)
+        except InputError as error:
+            return replace(blank, verdict="unknown", reason=str(error))
+        if low != high:
+            return replace(blank, verdict="unknown", reason=self.outside(structure, metric, low, high))
+        return replace(blank, value=round(low, DECIMALS))
+
+    def row(self, c: Constraint) -> Row:
+        blank = Row(
+            c.structure, c.metric, c.label, c.scope, None, c.operator, c.limit, c.priority, "unknown", c.source, c.mark
+        )
+        if c.scope == "cumulative" and not self.first_treatment:
+            return replace(blank, reason="earlier courses are not summed here")
+        try:
+            low, high = self.bounds(c.structure, c.metric, c.quantity, c.alpha_beta_gy)
+        except InputError as error:
+            return replace(blank, reason=str(error))
+        low, high = round(low, DECIMALS), round(high, DECIMALS)
+        value = low if low == high else None
+        reason = "" if low == high else self.outside(c.structure, c.metric, low, high)
+        if c.priority == "report":
+            return replace(blank, value=value, verdict="unknown" if value is None else "report", reason=reason)
+        verdicts = {c.holds(low), c.holds(high)}
+        verdict: Verdict = "unknown" if len(verdicts) == 2 else "pass" if verdicts == {True} else "fail"
+        return replace(blank, value=value, verdict=verdict, reason=reason)
+
+    def bounds(self, structure: str, metric: str, quantity: Any, alpha_beta_gy: float | None) -> tuple[float, float]:
+        histogram = self.histogram(structure).converted(quantity, alpha_beta_gy)
+        m = Metric.parse(metric)
+        in_percent = m.is_dose and m.unit == "%" or m.at_unit == "%" and m.kind in ("V", "CV")
+        full_gy = self.full_dose_gy(structure, metric) if in_percent else None
+        if in_percent and quantity != "physical":
+            raise InputError(f"{metric} in {histogram.label}: percent of a prescription is asked of physical dose only")
+        return histogram.bounds(m, full_gy)
+
+    def histogram(self, structure: str) -> DVH:
+        found = self.structures[structure]
+        if found.name not in self.histograms:
+            self.histograms[found.name] = dvh(found, self.dose, end_cap=self.end_cap)
+        return self.histograms[found.name]
+
+    def full_dose_gy(self, structure: str, metric: str) -> float:
+        """What 100 % is: a target's own prescription, for other structures the only one."""
+        total: dict[str, float] = {}
+        for p in self.prescriptions:
+            total[p.target.lower()] = total.get(p.target.lower(), 0.0) + p.dose_gy
+        own = total.get(structure.lower())
+        if own is not None:
+            return own
+        if len(set(total.values())) != 1:
+            raise InputError(
+                f"{metric} of '{structure}' is in percent of a prescription, and there are {len(total)}; ask it in Gy"
+            )
+        return next(iter(total.values()))
+
+    def outside(self, structure: str, metric: str, low: float, high: float) -> str:
+        histogram = self.histogram(structure)
+        top = f"and {high:.4g}" if math.isfinite(high) else "and any higher value"
+        return (
+            f"{histogram.outside_cm3:.3g} of {histogram.volume_cm3:.4g} cm3 lie outside the dose grid, so {metric} is "
+            f"between {low:.4g} {top}"
+        )

@@ -1,0 +1,294 @@
+"""From a protocol's prescriptions and limits to the wishes and limits of an optimisation, with no weights to tune.
+
+The wishes on targets, organs and the tissue between them are all mean squares of Gy over a structure, so that their
+weights compare; the numbers in `Recipe` were found on virtual patients and hold for one and for several dose levels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from tailort.errors import InputError, MissingStructureError
+from tailort.optimisation.objectives import (
+    LinearQuadratic,
+    MaxDoseVolume,
+    MeanDose,
+    MinDoseVolume,
+    Objective,
+    Physical,
+    Quantity,
+    SquaredMeanOverdose,
+    SquaredOverdose,
+    SquaredUnderdose,
+)
+from tailort.optimisation.problem import Limit, VoxelSet, Wish
+from tailort.patient import Constraint, Influence, Metric, Prescription
+
+Float = NDArray[np.float64]
+NEAR_MAXIMUM_SHARE = 0.002
+NEAR, FAR = "near the targets", "far from the targets"
+NEAR_MM = 40.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How strongly each kind of wish pulls, and how far inside the protocol it aims.
+
+    Parameters
+    ----------
+    coverage, coverage_share : float
+        Weight of the wish that `coverage_share` of each target gets the prescription times 1 + `surplus`.
+    surplus : float
+        Share of the prescription.
+    underdose, overdose : float
+        Weights of the mean squares below and above a target's levels.
+    hottest : float
+        Allowed dose inside a target as a multiple of its prescription.
+    organ : float
+        Weight of each limit of priority "goal".
+    organ_margin : float
+        How far inside its limit a goal aims, as a share of the limit.
+    mean : float
+        Weight of the mean dose of every organ that has a limit, Gy2 per Gy: as low as reasonably achievable.
+    fall_off : float
+        Weight of the mean square above the dose that is allowed at a distance from the targets.
+    fall_off_half_mm, fall_off_floor : float
+        That dose falls from the prescription towards `fall_off_floor` of it, by half in each `fall_off_half_mm`.
+    gap : float
+        How far inside a hard limit the solver aims, as a share of the limit.
+    """
+
+    coverage: float = 400.0
+    coverage_share: float = 0.975
+    surplus: float = 0.01
+    underdose: float = 100.0
+    overdose: float = 50.0
+    hottest: float = 1.06
+    organ: float = 30.0
+    organ_margin: float = 0.03
+    mean: float = 0.5
+    fall_off: float = 20.0
+    fall_off_half_mm: float = 12.0
+    fall_off_floor: float = 0.25
+    gap: float = 0.02
+
+
+@dataclass(frozen=True)
+class Goals:
+    """Wishes and limits for a `Problem`, with the voxel sets that they name."""
+
+    wishes: tuple[Wish, ...]
+    limits: tuple[Limit, ...]
+    sets: Mapping[str, VoxelSet]
+
+
+def distances_mm(influence: Influence, voxels: VoxelSet) -> Float:
+    """Distance of every row's voxel from a structure, mm; 0 inside (at least half of the voxel).
+
+    Returns
+    -------
+    (rows,) float
+        Between voxel centres, less half a voxel.
+    """
+    grid = influence.grid
+    inside = np.zeros(grid.size, dtype=bool)
+    half = 0.5 * float(voxels.volume.max())
+    inside[influence.voxels[voxels.rows[voxels.volume >= half]]] = True
+    # Only the box of the rows matters.
+    index = np.stack(np.unravel_index(influence.voxels, grid.shape), axis=-1)
+    low, high = index.min(axis=0), index.max(axis=0) + 1
+    box = inside.reshape(grid.shape)[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    away = ndimage.distance_transform_edt(~box, sampling=grid.spacing_mm)
+    distance: Float = np.maximum(away[tuple((index - low).T)] - 0.5 * min(grid.spacing_mm), 0.0)
+    return distance
+
+
+def allowed_dose_gy(
+    prescriptions: Sequence[Prescription], distance_mm: Mapping[str, Float], recipe: Recipe | None = None
+) -> Float:
+    """Dose that each row may have for the sake of the targets, Gy per course.
+
+    Inside a target a little more than its prescription; outside, falling with the distance. Where several targets
+    are near, the highest counts: a boost inside a lower level is followed by its own fall-off.
+    """
+    recipe = recipe or Recipe()
+    allowed = None
+    for prescription in prescriptions:
+        distance = distance_mm[prescription.target]
+        fall = recipe.fall_off_floor + (1 - recipe.fall_off_floor) * 0.5 ** (distance / recipe.fall_off_half_mm)
+        level = prescription.dose_gy * np.where(distance > 0, fall, recipe.hottest)
+        allowed = level if allowed is None else np.maximum(allowed, level)
+    if allowed is None:
+        raise InputError("a plan needs at least one prescription")
+    return allowed
+
+
+def objectives_from(
+    prescriptions: Sequence[Prescription],
+    constraints: Sequence[Constraint],
+    sets: Mapping[str, VoxelSet],
+    volumes_cm3: Mapping[str, float],
+    distance_mm: Mapping[str, Float],
+    recipe: Recipe | None = None,
+) -> Goals:
+    """Wishes and limits that a protocol's prescriptions and constraints stand for.
+
+    Parameters
+    ----------
+    prescriptions : sequence of Prescription
+        Of one phase, all with the same number of fractions; one, or several levels in the same fractions.
+    constraints : sequence of Constraint
+        Of this course. Priority "hard" becomes a limit, "goal" a wish, "report" nothing.
+    sets : mapping of str to VoxelSet
+        Voxels of every target and of every structure with a constraint.
+    volumes_cm3 : mapping of str to float
+        Volume of each structure, for limits in cc.
+    distance_mm : mapping of str to (rows,) float
+        Distance of every row from each target, 0 inside (`distances_mm`).
+    recipe : Recipe or None
+        Strengths; None is the usual recipe.
+
+    Raises
+    ------
+    MissingStructureError
+        When a target or an organ with a constraint has no voxels.
+    InputError
+        For unequal fractions and for cumulative constraints, which need the doses of the earlier courses.
+    """
+    recipe = recipe or Recipe()
+    counts = sorted({prescription.fractions for prescription in prescriptions})
+    if len(counts) != 1:
+        raise InputError(f"one optimisation needs prescriptions of one and the same number of fractions; found {counts}")
+    for name in [p.target for p in prescriptions] + [c.structure for c in constraints if c.priority != "report"]:
+        if name not in sets:
+            raise MissingStructureError(
+                f"'{name}' is prescribed a dose or a limit and has no voxels in the dose matrix, which has: "
+                f"{', '.join(sets)}"
+            )
+    allowed = allowed_dose_gy(prescriptions, distance_mm, recipe)
+    targets = {p.target for p in prescriptions}
+    wishes = [wish for p in prescriptions for wish in _target_wishes(p, sets[p.target], allowed, recipe)]
+    outside = _outside(prescriptions, sets, allowed, distance_mm)
+    wishes += [
+        Wish(name, SquaredOverdose(allowed[voxels.rows]), recipe.fall_off, label="fall off with the distance")
+        for name, voxels in outside.items()
+    ]
+    limits = []
+    for constraint in constraints:
+        if constraint.scope == "cumulative":
+            raise InputError(
+                f"the limit {constraint.metric} on '{constraint.structure}' is on all courses together; give the "
+                "doses of the earlier courses, or the same limit for this course where there are none"
+            )
+        if constraint.priority == "report":
+            continue
+        objective = _objective(constraint, prescriptions, volumes_cm3)
+        if objective is None:
+            continue
+        quantity = _quantity(constraint, counts[0])
+        label = f"{constraint.metric} {constraint.operator} {constraint.limit:g}"
+        if constraint.priority == "hard":
+            gap = recipe.gap * _level_gy(objective)
+            limits.append(Limit(constraint.structure, objective, gap, quantity, label))
+        else:
+            aim = _stricter(objective, recipe.organ_margin)
+            wishes.append(Wish(constraint.structure, aim, recipe.organ, quantity, label))
+    organs = {c.structure: None for c in constraints if c.structure in sets and c.structure not in targets}
+    wishes += [Wish(name, MeanDose(), recipe.mean, label="as low as reasonable") for name in organs]
+    return Goals(tuple(wishes), tuple(limits), {**sets, **outside})
+
+
+def _target_wishes(prescription: Prescription, voxels: VoxelSet, allowed: Float, recipe: Recipe) -> list[Wish]:
+    name, dose = prescription.target, prescription.dose_gy
+    enough = dose * (1.0 + recipe.surplus)
+    return [
+        Wish(name, MinDoseVolume(enough, recipe.coverage_share), recipe.coverage, label=f"cover {dose:g} Gy"),
+        Wish(name, SquaredUnderdose(enough), recipe.underdose, label=f"reach {dose:g} Gy"),
+        Wish(
+            name,
+            SquaredOverdose(np.maximum(allowed[voxels.rows], recipe.hottest * dose)),
+            recipe.overdose,
+            label=f"no more than {dose:g} Gy",
+        ),
+    ]
+
+
+def _outside(
+    prescriptions: Sequence[Prescription], sets: Mapping[str, VoxelSet], allowed: Float, distance_mm: Mapping[str, Float]
+) -> dict[str, VoxelSet]:
+    """Rows of no target, near the targets and far from them: each is one set, so that far tissue does not dilute."""
+    outside = np.ones(len(allowed), dtype=bool)
+    nearest = np.full(len(allowed), np.inf)
+    for prescription in prescriptions:
+        outside[sets[prescription.target].rows] = False
+        nearest = np.minimum(nearest, distance_mm[prescription.target])
+    found = {NEAR: outside & (nearest <= NEAR_MM), FAR: outside & (nearest > NEAR_MM)}
+    return {
+        name: VoxelSet(name, np.flatnonzero(rows), np.ones(int(rows.sum()))) for name, rows in found.items() if rows.any()
+    }
+
+
+def _quantity(constraint: Constraint, fractions: int) -> Quantity:
+    if constraint.quantity == "physical" or constraint.alpha_beta_gy is None:
+        return Physical()
+    return LinearQuadratic(constraint.quantity, constraint.alpha_beta_gy, fractions)
+
+
+def _objective(
+    constraint: Constraint, prescriptions: Sequence[Prescription], volumes_cm3: Mapping[str, float]
+) -> Objective | None:
+    """Objective that holds where the constraint holds; None for a volume, which no dose can change."""
+    metric = Metric.parse(constraint.metric)
+    own = [p.dose_gy for p in prescriptions if p.target == constraint.structure]
+    # A dose in percent is of the structure's own prescription; of an organ, of the highest one.
+    percent_gy = (own or [max(p.dose_gy for p in prescriptions)])[0] / 100.0
+    at_most = constraint.operator in ("<", "<=")
+    limit_gy = constraint.limit * (percent_gy if metric.unit == "%" else 1.0)
+    if metric.kind == "Volume":
+        return None
+    if metric.kind == "Mean":
+        if not at_most:
+            raise InputError(f"a lowest mean dose ('{constraint.structure}') cannot be planned for; prescribe a dose")
+        return SquaredMeanOverdose(limit_gy)
+    if metric.kind in ("Max", "Min"):
+        return SquaredOverdose(limit_gy) if at_most else SquaredUnderdose(limit_gy)
+    if metric.kind == "Median":
+        return MaxDoseVolume(limit_gy, 0.5) if at_most else MinDoseVolume(limit_gy, 0.5)
+    at = metric.at or 0.0
+    if metric.kind == "D":
+        share = _share(at, metric.at_unit == "cc", constraint, volumes_cm3)
+        if at_most:
+            # A limit on the hottest drop is kept in every voxel, which is safer than counting drops.
+            return SquaredOverdose(limit_gy) if share <= NEAR_MAXIMUM_SHARE else MaxDoseVolume(limit_gy, share)
+        return SquaredUnderdose(limit_gy) if share >= 1 - NEAR_MAXIMUM_SHARE else MinDoseVolume(limit_gy, share)
+    level = at * (percent_gy if metric.at_unit == "%" else 1.0)
+    share = _share(constraint.limit, metric.unit == "cc", constraint, volumes_cm3)
+    if metric.kind == "CV":
+        # At least this volume below the dose is at most the rest above it.
+        return MinDoseVolume(level, 1.0 - share) if at_most else MaxDoseVolume(level, 1.0 - share)
+    return MaxDoseVolume(level, share) if at_most else MinDoseVolume(level, share)
+
+
+def _share(number: float, in_cc: bool, constraint: Constraint, volumes_cm3: Mapping[str, float]) -> float:
+    """Share of the structure's volume of a number in cc or percent."""
+    if not in_cc:
+        return min(number / 100.0, 1.0)
+    if constraint.structure not in volumes_cm3:
+        raise InputError(f"the limit {constraint.metric} on '{constraint.structure}' needs its volume in cm3")
+    return min(number / volumes_cm3[constraint.structure], 1.0)
+
+
+def _stricter(objective: Objective, margin: float) -> Objective:
+    """The objective with its level, and the volume it allows, inside the limit by a share of each."""
+    if isinstance(objective, MaxDoseVolume):
+        return MaxDoseVolume(objective.level_gy * (1.0 - 0.5 * margin), objective.share * (1.0 - margin))
+    return objective.tightened(margin * _level_gy(objective))
+
+
+def _level_gy(objective: Objective) -> float:
+    return float(np.min(getattr(objective, "level_gy", 0.0)))

@@ -1,0 +1,118 @@
+"""Generalised equivalent uniform dose (gEUD) above or below a level."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tailort.errors import InputError
+
+Float = NDArray[np.float64]
+
+
+def geud(dose_gy: Float, volume: Float, a: float) -> float:
+    """Return gEUD = (sum v D^a)^(1/a), Gy; 0 where a < 0 and any part of the volume has no dose."""
+    seen = dose_gy[volume > 0]
+    scale = float(seen.max() if a > 0 else seen.min())
+    if scale <= 0.0:
+        return 0.0
+    # Relative to the dose that dominates the sum, no power can overflow.
+    return scale * float(volume[volume > 0] @ (seen / scale) ** a) ** (1.0 / a)
+
+
+def geud_derivative(dose_gy: Float, volume: Float, a: float) -> Float:
+    """Derivative of gEUD by the dose of each voxel: v (D / gEUD)^(a - 1)."""
+    eud = geud(dose_gy, volume, a)
+    if eud <= 0.0:
+        # At no dose at all every voxel counts as in the mean; with a < 0 the cold voxels alone decide.
+        cold = (dose_gy <= 0.0) & (volume > 0)
+        return np.where(cold, volume, 0.0)
+    ratio = np.where(volume > 0, np.maximum(dose_gy, 0.0) / eud, 1.0)
+    slope: Float = volume * ratio ** (a - 1.0)
+    return slope
+
+
+@dataclass(frozen=True)
+class SquaredEUDOverdose:
+    """Square of the gEUD above a level: (gEUD - L)+^2. Convex for a >= 1; never falls with dose.
+
+    Parameters
+    ----------
+    level_gy : float
+        L, Gy per course.
+    a : float
+        At least 1: 1 is the mean, large values approach the maximum.
+
+    References
+    ----------
+    Niemierko 1999, Med Phys 26:1100 (abstract); Choi & Deasy 2002, PMB 47:3579, doi 10.1088/0031-9155/47/20/302
+    (convexity); Wu et al. 2002, IJROBP 52:224, doi 10.1016/S0360-3016(01)02585-8.
+    """
+
+    level_gy: float
+    a: float
+
+    def __post_init__(self) -> None:
+        if self.a < 1.0:
+            raise InputError(f"the gEUD of an organ needs a >= 1; found {self.a:g}")
+
+    def value(self, dose_gy: Float, volume: Float) -> float:
+        """Value, Gy2, for doses and shares of the volume (sum 1), both (voxels,)."""
+        return max(geud(dose_gy, volume, self.a) - self.level_gy, 0.0) ** 2
+
+    def derivative(self, dose_gy: Float, volume: Float) -> Float:
+        """Derivative by the dose of each voxel, Gy."""
+        above = max(geud(dose_gy, volume, self.a) - self.level_gy, 0.0)
+        return 2.0 * above * geud_derivative(dose_gy, volume, self.a)
+
+    def excess_gy(self, dose_gy: Float, volume: Float) -> Float:
+        """How far the gEUD is above L, Gy, as one number."""
+        return np.array([geud(dose_gy, volume, self.a) - self.level_gy])
+
+    def tightened(self, by_gy: float | Float) -> SquaredEUDOverdose:
+        """Return the same objective with its level made stricter by `by_gy`."""
+        return replace(self, level_gy=self.level_gy - float(np.max(by_gy)))
+
+
+@dataclass(frozen=True)
+class SquaredEUDUnderdose:
+    """Square of the gEUD that lacks below a level: (L - gEUD)+^2. Convex for a < 0; never rises with dose.
+
+    Parameters
+    ----------
+    level_gy : float
+        L, Gy per course.
+    a : float
+        Below 0: large negative values approach the minimum.
+
+    References
+    ----------
+    Niemierko 1999, Med Phys 26:1100 (abstract); Choi & Deasy 2002, PMB 47:3579, doi 10.1088/0031-9155/47/20/302
+    (convexity); Wu et al. 2002, IJROBP 52:224, doi 10.1016/S0360-3016(01)02585-8.
+    """
+
+    level_gy: float
+    a: float
+
+    def __post_init__(self) -> None:
+        if self.a >= 0.0:
+            raise InputError(f"the gEUD of a target needs a < 0; found {self.a:g}")
+
+    def value(self, dose_gy: Float, volume: Float) -> float:
+        """Value, Gy2, for doses and shares of the volume (sum 1), both (voxels,)."""
+        return max(self.level_gy - geud(dose_gy, volume, self.a), 0.0) ** 2
+
+    def derivative(self, dose_gy: Float, volume: Float) -> Float:
+        """Derivative by the dose of each voxel, Gy."""
+        below = max(self.level_gy - geud(dose_gy, volume, self.a), 0.0)
+        return -2.0 * below * geud_derivative(dose_gy, volume, self.a)
+
+    def excess_gy(self, dose_gy: Float, volume: Float) -> Float:
+        """How far the gEUD is below L, Gy, as one number."""
+        return np.array([self.level_gy - geud(dose_gy, volume, self.a)])
+
+    def tightened(self, by_gy: float | Float) -> SquaredEUDUnderdose:
+        """Return the same objective with its level made stricter by `by_gy`."""
+        return replace(self, level_gy=self.level_gy + float(np.max(by_gy)))

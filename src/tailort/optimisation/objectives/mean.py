@@ -1,0 +1,60 @@
+"""Mean dose: as low as possible, or the square of what is above a level."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MeanDose:
+    """Mean dose: sum v D. Linear, so convex; never falls with dose."""
+
+    def value(self, dose_gy: Float, volume: Float) -> float:
+        """Value, Gy, for doses and shares of the volume (sum 1), both (voxels,)."""
+        return float(volume @ dose_gy)
+
+    def derivative(self, dose_gy: Float, volume: Float) -> Float:
+        """Derivative by the dose of each voxel."""
+        return volume.astype(np.float64, copy=True)
+
+    def excess_gy(self, dose_gy: Float, volume: Float) -> Float:
+        """Return the mean dose, Gy, as one number."""
+        return np.array([volume @ dose_gy])
+
+    def tightened(self, by_gy: float | Float) -> MeanDose:
+        """Return itself: there is no level to make stricter."""
+        return self
+
+
+@dataclass(frozen=True)
+class SquaredMeanOverdose:
+    """Square of the mean dose above a level: (sum v D - L)+^2. Convex; never falls with dose.
+
+    Parameters
+    ----------
+    level_gy : float
+        L, Gy per course.
+    """
+
+    level_gy: float
+
+    def value(self, dose_gy: Float, volume: Float) -> float:
+        """Value, Gy2, for doses and shares of the volume (sum 1), both (voxels,)."""
+        return max(float(volume @ dose_gy) - self.level_gy, 0.0) ** 2
+
+    def derivative(self, dose_gy: Float, volume: Float) -> Float:
+        """Derivative by the dose of each voxel, Gy."""
+        return 2.0 * max(float(volume @ dose_gy) - self.level_gy, 0.0) * volume
+
+    def excess_gy(self, dose_gy: Float, volume: Float) -> Float:
+        """How far the mean is above L, Gy, as one number."""
+        return np.array([volume @ dose_gy - self.level_gy])
+
+    def tightened(self, by_gy: float | Float) -> SquaredMeanOverdose:
+        """Return the same objective with its level made stricter by `by_gy`."""
+        return replace(self, level_gy=self.level_gy - float(np.max(by_gy)))

@@ -1,0 +1,299 @@
+"""The plan that serves the wishes best while the limits hold: outer loop of shifted penalties, inner minimiser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tailort.errors import InputError
+from tailort.optimisation.minimise import minimise
+from tailort.optimisation.problem import Problem, Wish
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a caller is told after each iteration: how far the solver is."""
+
+    iteration: int
+    value: float
+    violation_gy: float
+
+
+@dataclass(frozen=True)
+class Excess:
+    """How far the result is beyond one limit, Gy of its quantity; not above 0 when the limit holds."""
+
+    structure: str
+    label: str
+    excess_gy: float
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """What the solver found, and how sure it is.
+
+    Parameters
+    ----------
+    weights_mu : (n,) float
+        MU per fraction.
+    dose_gy : (rows,) float
+        Physical dose of the rows, Gy per course.
+    value : float
+        Value of the problem (wishes and smoothness, without the limits' penalties), Gy2.
+    converged : bool
+        Whether the inner search ended at an optimum and every limit holds.
+    feasible : bool
+        Whether every limit holds.
+    reason : str
+        Why it stopped.
+    iterations : int
+        Over all rounds.
+    optimality : float
+        Largest component of the gradient that is not held by a bound, Gy2 per mean first weight; 0 at an optimum.
+    history : tuple of float
+        Value with penalties after each iteration.
+    excess : tuple of Excess
+        Of each limit.
+    """
+
+    weights_mu: Float
+    dose_gy: Float
+    value: float
+    converged: bool
+    feasible: bool
+    reason: str
+    iterations: int
+    optimality: float
+    history: tuple[float, ...]
+    excess: tuple[Excess, ...]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long the solver may try.
+
+    Parameters
+    ----------
+    iterations : int
+        Most iterations of a round.
+    rounds : int
+        Most rounds; each one shifts the levels of limits that do not hold yet.
+    value_tolerance : float
+        A round ends when ten iterations lower the value by less than this share.
+    gradient_tolerance : float
+        A round ends when the optimality is below this share of the value.
+    penalty : float
+        First weight of a limit's penalty, in units of the largest weight of a wish.
+    """
+
+    iterations: int = 150
+    rounds: int = 8
+    value_tolerance: float = 2e-3
+    gradient_tolerance: float = 1e-6
+    penalty: float = 10.0
+
+
+def reference_weight(problem: Problem, dose_gy: float, structure: str) -> float:
+    """Weight, MU per fraction, that gives a structure a mean dose (Gy per course) when all weights are the same."""
+    voxels = problem.sets[structure]
+    dose = problem.fractions * problem.dose_map.dose(np.ones(problem.size))
+    mean = float(voxels.volume @ dose[voxels.rows])
+    if not mean > 0:
+        raise InputError(f"the beamlets give no dose to '{structure}': check the isocentre and the beam angles")
+    return dose_gy / mean
+
+
+def never() -> bool:
+    """Do not stop."""
+    return False
+
+
+def solve(
+    problem: Problem,
+    start_mu: Float,
+    effort: Effort | None = None,
+    stop: Callable[[], bool] = never,
+    progress: Callable[[Progress], None] | None = None,
+) -> Solution:
+    """Find weights that serve the wishes best while every limit holds.
+
+    The limits enter as squared penalties whose levels are shifted, voxel by voxel, by what is still beyond them
+    after each round (the method of multipliers in Powell's form), so that they hold at a finite penalty.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is asked.
+    start_mu : (n,) float
+        First weights, MU per fraction; their mean is the unit in which the solver counts.
+    effort : Effort or None
+        How long it may try; None is the usual effort.
+    stop : callable
+        Asked before each iteration; when it says True the best weights so far are returned, not converged. The
+        best are those with the lowest value among those for which the limits hold, else those nearest to holding.
+    progress : callable or None
+        Told after each iteration.
+
+    References
+    ----------
+    Powell 1969, in Optimization (ed. Fletcher), 283; Bertsekas 1982, Constrained Optimization and Lagrange
+    Multiplier Methods, chapter 2; in planning: Zarepisheh et al. 2019, Med Phys 46:2944, doi 10.1002/mp.13572.
+    """
+    effort = effort or Effort()
+    start = np.clip(np.asarray(start_mu, dtype=np.float64), problem.lower_mu, problem.upper_mu)
+    if start.shape != (problem.size,) or not start.max() > 0:
+        raise InputError(f"the solver needs {problem.size} first weights, some above 0 MU")
+    unit = float(start[start > 0].mean())
+    lower = np.full(problem.size, problem.lower_mu / unit)
+    upper = np.full(problem.size, problem.upper_mu / unit)
+    largest = max((wish.weight for wish in problem.wishes), default=1.0)
+    penalty = [effort.penalty * largest] * len(problem.limits)
+    shift: list[Float] = [np.zeros(1)] * len(problem.limits)
+    worst_before = [np.inf] * len(problem.limits)
+    best = _Best()
+    history: list[float] = []
+    done = 0
+    x = start / unit
+    for round_number in range(max(1, effort.rounds)):
+        penalised = replace(problem, wishes=problem.wishes + _penalties(problem, penalty, shift), limits=())
+        function = _Scaled(penalised, unit)
+
+        def visit(
+            iteration: int, value: float, point: Float, image: Float, done: int = done, function: _Scaled = function
+        ) -> None:
+            dose = function.dose_gy(image)
+            violation = problem.violation_gy(dose)
+            best.offer(problem, point * unit, dose, violation)
+            if progress is not None:
+                progress(Progress(done + iteration, value, violation))
+
+        found = minimise(
+            function,
+            x,
+            lower,
+            upper,
+            effort.iterations if round_number == 0 else max(1, effort.iterations // 3),
+            effort.value_tolerance,
+            effort.gradient_tolerance,
+            stop,
+            visit,
+        )
+        x = found.x
+        done += found.iterations
+        history += found.history if round_number == 0 else found.history[1:]
+        dose = function.dose_gy(found.image)
+        best.offer(problem, x * unit, dose, problem.violation_gy(dose))
+        if found.reason == "stopped":
+            break
+        beyond = [
+            problem.excess_gy(dose, replace(limit, objective=limit.objective.tightened(limit.gap_gy)))
+            for limit in problem.limits
+        ]
+        if problem.violation_gy(dose) <= 0:
+            break
+        for n, excess in enumerate(beyond):
+            worst = float(np.max(excess))
+            if worst > 0.5 * worst_before[n]:
+                # The shift is a multiplier over the penalty: the multiplier stays, the penalty grows.
+                penalty[n] *= 4.0
+                shift[n] = shift[n] / 4.0
+            shift[n] = np.maximum(shift[n] + excess, 0.0)
+            worst_before[n] = worst
+    if found.reason == "stopped":
+        weights, dose = best.weights_mu, best.dose_gy
+    else:
+        weights, dose = x * unit, problem.dose_gy(x * unit)
+        if problem.violation_gy(dose) > 0 and best.violation_gy <= 0:
+            weights, dose = best.weights_mu, best.dose_gy
+    excesses = tuple(
+        Excess(limit.structure, limit.label, float(np.max(problem.excess_gy(dose, limit)))) for limit in problem.limits
+    )
+    feasible = all(excess.excess_gy <= 0 for excess in excesses)
+    smooth = 0.0 if problem.smoothness is None else problem.smoothness.value(weights)
+    return Solution(
+        weights_mu=weights,
+        dose_gy=dose,
+        value=problem.value_of_dose(dose) + smooth,
+        converged=feasible and found.reason in ("optimal", "no further progress"),
+        feasible=feasible,
+        reason=found.reason if feasible or found.reason == "stopped" else f"{found.reason}; a limit does not hold",
+        iterations=done,
+        optimality=found.optimality,
+        history=tuple(history),
+        excess=excesses,
+    )
+
+
+def _penalties(problem: Problem, weights: list[float], shifts: list[Float]) -> tuple[Wish, ...]:
+    return tuple(
+        Wish(
+            limit.structure,
+            limit.objective.tightened(limit.gap_gy).tightened(shift),
+            weight,
+            limit.quantity,
+            limit.label,
+        )
+        for limit, weight, shift in zip(problem.limits, weights, shifts, strict=True)
+    )
+
+
+class _Best:
+    """The best weights met so far: limits first, then value."""
+
+    def __init__(self) -> None:
+        self.weights_mu: Float = np.zeros(0)
+        self.dose_gy: Float = np.zeros(0)
+        self.violation_gy = np.inf
+        self.value = np.inf
+
+    def offer(self, problem: Problem, weights_mu: Float, dose_gy: Float, violation_gy: float) -> None:
+        if violation_gy > 0 and violation_gy >= self.violation_gy:
+            return
+        smooth = 0.0 if problem.smoothness is None else problem.smoothness.value(weights_mu)
+        value = problem.value_of_dose(dose_gy) + smooth
+        if violation_gy <= 0 and self.violation_gy <= 0 and value >= self.value:
+            return
+        self.weights_mu, self.dose_gy = weights_mu, dose_gy
+        self.violation_gy, self.value = violation_gy, value
+
+
+class _Scaled:
+    """A problem in multiples of a reference weight, as the minimiser wants it."""
+
+    def __init__(self, problem: Problem, unit: float) -> None:
+        self.problem, self.unit = problem, unit
+        self._factor = problem.fractions * unit
+
+    def image(self, x: Float) -> Float:
+        return self.problem.dose_map.dose(x)
+
+    def dose_gy(self, image: Float) -> Float:
+        dose = self._factor * image
+        return dose if self.problem.offset_gy is None else dose + self.problem.offset_gy
+
+    def value(self, image: Float, x: Float) -> float:
+        smooth = self.problem.smoothness
+        return self.problem.value_of_dose(self.dose_gy(image)) + (smooth.value(x * self.unit) if smooth else 0.0)
+
+    def slope(self, image: Float, x: Float, by_image: Float, by_x: Float) -> tuple[float, float]:
+        dose = self.dose_gy(image)
+        value, by_dose = self.problem.value_of_dose(dose), self.problem.derivative_of_dose(dose)
+        slope = self._factor * float(by_dose @ by_image)
+        smooth = self.problem.smoothness
+        if smooth is None:
+            return value, slope
+        return (
+            value + smooth.value(x * self.unit),
+            slope + self.unit * float(smooth.derivative(x * self.unit) @ by_x),
+        )
+
+    def gradient(self, image: Float, x: Float) -> Float:
+        by_dose = self.problem.derivative_of_dose(self.dose_gy(image))
+        gradient = self._factor * self.problem.dose_map.gradient(by_dose)
+        smooth = self.problem.smoothness
+        return gradient if smooth is None else gradient + self.unit * smooth.derivative(x * self.unit)

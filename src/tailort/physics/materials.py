@@ -1,0 +1,170 @@
+"""From CT numbers to mass density and electron density."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+from ruamel.yaml import YAML
+
+from tailort.errors import InputError
+from tailort.geometry.image import Image
+
+
+@dataclass(frozen=True)
+class DensityTable:
+    """Mass density of CT numbers: straight lines between points, clamped to the outermost points.
+
+    Parameters
+    ----------
+    name : str
+        By which it is chosen.
+    label : str
+        What it is, for reports.
+    hu, density_g_cm3 : tuple of float
+        The points, CT number ascending (HU) and mass density (g/cm3).
+    sources : tuple of str
+        One line a point.
+    """
+
+    name: str
+    label: str
+    hu: tuple[float, ...]
+    density_g_cm3: tuple[float, ...]
+    sources: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.hu) < 2 or len(self.hu) != len(self.density_g_cm3):
+            raise InputError(f"density table '{self.name}' needs at least two points of CT number and density")
+        if np.diff(self.hu).min() <= 0 or np.diff(self.density_g_cm3).min() < 0 or self.density_g_cm3[0] < 0:
+            raise InputError(f"density table '{self.name}': CT numbers must ascend and densities never fall")
+
+
+@cache
+def density_tables() -> dict[str, DensityTable]:
+    """Return the packaged tables from CT number to mass density, by name."""
+    text = resources.files("tailort.physics").joinpath("data/ct_density.yaml").read_text(encoding="utf-8")
+    tables = {}
+    for name, entry in YAML(typ="safe", pure=True).load(text).items():
+        points, sources = entry["points"], entry["sources"]
+        tables[name] = DensityTable(
+            name,
+            entry["label"],
+            tuple(float(p["hu"]) for p in points),
+            tuple(float(p["density_g_cm3"]) for p in points),
+            tuple(f"HU {p['hu']}: {p['note']} [{sources[p['source']]}]" for p in points),
+        )
+    return tables
+
+
+def density_table(name: str) -> DensityTable:
+    """Return the packaged table of this name.
+
+    Raises
+    ------
+    InputError
+        When there is none; the known ones are listed.
+    """
+    tables = density_tables()
+    if name not in tables:
+        raise InputError(f"unknown table from CT number to density '{name}'; known are {', '.join(sorted(tables))}")
+    return tables[name]
+
+
+def density(ct: Image, table: DensityTable | str) -> Image:
+    """Mass density of a CT.
+
+    Parameters
+    ----------
+    ct : Image
+        In HU.
+    table : DensityTable or str
+        The scanner's table, or the name of a packaged one.
+
+    Returns
+    -------
+    Image
+        float32, g/cm3.
+
+    Raises
+    ------
+    InputError
+        When the image is not in HU or holds values that are not finite, or the table is unknown.
+    """
+    if ct.unit != "HU":
+        raise InputError(f"density needs a CT in HU; found an image in {ct.unit}")
+    chosen = density_table(table) if isinstance(table, str) else table
+    values = _on_lines(ct.values, np.array(chosen.hu), np.array(chosen.density_g_cm3))
+    if not np.isfinite(values).all():
+        raise InputError("the CT holds values that are not numbers; density needs a CT number in every voxel")
+    return ct.with_values(values, "g/cm3")
+
+
+def relative_electron_density(mass_density: Image) -> Image:
+    """Electron density relative to water, from mass density.
+
+    Parameters
+    ----------
+    mass_density : Image
+        g/cm3.
+
+    Returns
+    -------
+    Image
+        float32, without unit; water is 1.
+
+    Notes
+    -----
+    Megavoltage photons are attenuated by electrons almost alone, so this is what a radiological depth in water sums.
+
+    Raises
+    ------
+    InputError
+        When the image is not in g/cm3.
+    """
+    if mass_density.unit != "g/cm3":
+        raise InputError(f"electron density needs a density in g/cm3; found an image in {mass_density.unit}")
+    points, per_gram = _electrons_per_gram()
+    values = _on_lines(mass_density.values, points, per_gram) * np.asarray(mass_density.values, dtype=np.float32)
+    return mass_density.with_values(values, "1")
+
+
+@cache
+def _electrons_per_gram() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    text = resources.files("tailort.physics").joinpath("data/electron_density.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
+    return np.array([float(r["density_g_cm3"]) for r in rows]), np.array([float(r["per_gram"]) for r in rows])
+
+
+def _on_lines(values: NDArray[Any], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float32]:
+    flat = np.ascontiguousarray(values).reshape(-1)
+    out: NDArray[np.float32] = _interpolate(flat, x, y).reshape(values.shape)
+    return out
+
+
+@numba.njit(cache=True, parallel=True)
+def _interpolate(
+    values: NDArray[Any], x: NDArray[np.float64], y: NDArray[np.float64]
+) -> NDArray[np.float32]:  # pragma: no cover - compiled
+    out = np.empty(values.size, dtype=np.float32)
+    last = x.size - 1
+    for n in numba.prange(values.size):
+        value = float(values[n])
+        if not np.isfinite(value):
+            out[n] = np.nan
+        elif value <= x[0]:
+            out[n] = y[0]
+        elif value >= x[last]:
+            out[n] = y[last]
+        else:
+            m = 1
+            while x[m] < value:
+                m += 1
+            out[n] = y[m - 1] + (y[m] - y[m - 1]) * (value - x[m - 1]) / (x[m] - x[m - 1])
+    return out

@@ -1,0 +1,196 @@
+"""What only shows when the sections of a protocol file are compared with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pydantic import BaseModel
+
+from tailort.errors import InputError
+from tailort.protocols.checks import judge
+from tailort.protocols.condition import Between, Compare, Condition, Known, OneOf
+from tailort.protocols.recipe import StepEntry
+from tailort.protocols.schema import DosePerFraction, FactEntry, LimitEntry, PrescriptionEntry, ProtocolFile
+
+Place = tuple[str | int, ...]
+Mistake = tuple[Place, str]
+
+
+def mistakes(file: ProtocolFile) -> Iterator[Mistake]:
+    """Find what contradicts itself in a protocol file.
+
+    Yields
+    ------
+    tuple
+        The place in the file (keys and positions from the top) and what is wrong there.
+    """
+    yield from _doubles(file)
+    yield from _dangling_rules(file)
+    if file.eligibility is not None:
+        yield from _condition(file.eligibility, {fact.name: fact for fact in file.facts}, ("eligibility",))
+    yield from _steps(file.targets, (), ("targets",))
+    yield from _prescriptions(file, file.prescriptions, ("prescriptions",))
+    yield from _limits(file.limits, file.prescriptions, ("limits",))
+    for n, check in enumerate(file.checks):
+        if isinstance(check, DosePerFraction) and check.target not in {p.target for p in file.prescriptions}:
+            yield ("checks", n, "target"), f"'{check.target}' is not prescribed"
+        for result in judge(check, file.prescriptions):
+            if not result.holds:
+                yield ("checks", n), f"the prescriptions break this check: {result.text}"
+    if file.comparator is not None:
+        yield from _comparator(file)
+
+
+def _doubles(file: ProtocolFile) -> Iterator[Mistake]:
+    for section, key in (("sources", "id"), ("rules", "id"), ("facts", "name")):
+        seen: set[str] = set()
+        for n, entry in enumerate(getattr(file, section)):
+            name = getattr(entry, key)
+            if name in seen:
+                yield (section, n, key), f"'{name}' is given twice"
+            seen.add(name)
+
+
+def _dangling_rules(file: ProtocolFile) -> Iterator[Mistake]:
+    known = {rule.id for rule in file.rules}
+    have = ", ".join(sorted(known)) or "none"
+    for place, section in walk(file):
+        if section is file or place[:1] == ("rules",):
+            continue
+        one, several = getattr(section, "rule", ""), getattr(section, "rules", ())
+        if one and one not in known:
+            yield (*place, "rule"), f"rule '{one}' is not among the file's rules, which are: {have}"
+        for n, rule in enumerate(several):
+            if rule not in known:
+                yield (*place, "rules", n), f"rule '{rule}' is not among the file's rules, which are: {have}"
+
+
+def walk(section: BaseModel, place: Place = ()) -> Iterator[tuple[Place, BaseModel]]:
+    """Go through a section and all below it, each with its place in the file."""
+    yield place, section
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        key = field.alias or name
+        if isinstance(value, BaseModel):
+            yield from walk(value, (*place, key))
+        elif isinstance(value, tuple):
+            for n, entry in enumerate(value):
+                if isinstance(entry, BaseModel):
+                    yield from walk(entry, (*place, key, n))
+
+
+def _condition(node: Condition, facts: dict[str, FactEntry], place: Place) -> Iterator[Mistake]:
+    for at, leaf in walk(node, place):
+        if not isinstance(leaf, Compare | OneOf | Between | Known):
+            continue
+        key = "known" if isinstance(leaf, Known) else "fact"
+        fact = facts.get(leaf.fact)
+        if fact is None:
+            yield (*at, key), f"fact '{leaf.fact}' is not among the file's facts, which are: {', '.join(facts) or 'none'}"
+            continue
+        values: tuple[tuple[str, object], ...] = ()
+        ordered = False
+        if isinstance(leaf, Compare):
+            values, ordered = (("value", leaf.value),), leaf.operator not in ("==", "!=")
+        elif isinstance(leaf, OneOf):
+            values = tuple(("in", value) for value in leaf.among)
+        elif isinstance(leaf, Between):
+            values, ordered = tuple(("between", value) for value in leaf.between), True
+        if ordered and fact.type not in ("number", "integer", "date"):
+            yield (*at, key), f"fact '{fact.name}' is a {fact.type}: it has no order, so only ==, != and in can be asked"
+            continue
+        read: list[object] = []
+        for where, value in values:
+            try:
+                read.append(fact.read(value))
+            except InputError as error:
+                yield (*at, where), f"the condition can never be met as written: {error}"
+                break
+            if read[-1] != value:
+                yield (*at, where), f"{value!r} must be written as the fact says it: {read[-1]!r}"
+        if isinstance(leaf, Between) and len(read) == 2 and read[0] > read[1]:  # type: ignore[operator]
+            yield (*at, "between"), f"{leaf.between[0]} is above {leaf.between[1]}: nothing lies between them"
+
+
+def _steps(steps: Sequence[StepEntry], earlier: Sequence[StepEntry], place: Place) -> Iterator[Mistake]:
+    names = [step.name.lower() for step in steps]
+    before = {step.name.lower() for step in earlier}
+    for n, step in enumerate(steps):
+        if names[n] in names[:n] or names[n] in before:
+            yield (*place, n, "name"), f"'{step.name}' is made twice"
+        later = set(names[n:])
+        for name in (part for group in step.record().inputs() for part in group):
+            if name.lower() in later:
+                yield (*place, n), f"'{step.name}' is made of '{name}', which is itself or is made only later"
+
+
+def _prescriptions(file: ProtocolFile, entries: Sequence[PrescriptionEntry], place: Place) -> Iterator[Mistake]:
+    seen: set[tuple[str, int]] = set()
+    fractions: dict[int, PrescriptionEntry] = {}
+    for n, entry in enumerate(entries):
+        if (entry.target.lower(), entry.phase) in seen:
+            yield (*place, n, "target"), f"'{entry.target}' is prescribed twice in phase {entry.phase}"
+        seen.add((entry.target.lower(), entry.phase))
+        first = fractions.setdefault(entry.phase, entry)
+        if entry.fractions != first.fractions:
+            yield (
+                (*place, n, "fractions"),
+                f"'{entry.target}' has {entry.fractions} fractions and '{first.target}' {first.fractions} in the same "
+                f"phase {entry.phase}: one plan has one number of fractions",
+            )
+        if entry.normalisation is None and file.normalisation is None:
+            yield (
+                (*place, n),
+                f"it is not said how the dose of '{entry.target}' is tied to the plan: give 'normalisation' here or at "
+                "the top of the file, such as {coverage: \"D95%[Gy]\"}",
+            )
+    phases = sorted(fractions)
+    if phases != list(range(1, len(phases) + 1)):
+        yield place, f"phases are counted 1, 2, 3; found {', '.join(str(phase) for phase in phases)}"
+
+
+def _limits(limits: Sequence[LimitEntry], prescribed: Sequence[PrescriptionEntry], place: Place) -> Iterator[Mistake]:
+    targets = {entry.target for entry in prescribed}
+    seen: set[tuple[object, ...]] = set()
+    for n, limit in enumerate(limits):
+        if limit.percent_of is not None and limit.percent_of not in targets:
+            yield (
+                (*place, n, "percent_of"),
+                f"'{limit.percent_of}' is not prescribed; prescribed are: {', '.join(sorted(targets))}",
+            )
+        same = (
+            limit.structure.lower(), limit.metric, limit.operator, limit.priority, limit.quantity, limit.alpha_beta_gy,
+            limit.scope,
+        )  # fmt: skip
+        if same in seen:
+            yield (*place, n), f"{limit.structure} {limit.metric} {limit.operator} ({limit.priority}) is limited twice"
+        seen.add(same)
+
+
+def _comparator(file: ProtocolFile) -> Iterator[Mistake]:
+    other = file.comparator
+    assert other is not None
+    yield from _steps(other.targets, file.targets, ("comparator", "targets"))
+    yield from _prescriptions(file, other.prescriptions, ("comparator", "prescriptions"))
+    yield from _limits(other.limits, other.prescriptions, ("comparator", "limits"))
+    targets = {entry.target for entry in other.prescriptions}
+    for limit in shared_limits(file):
+        if limit.percent_of is not None and limit.percent_of not in targets:
+            yield (
+                ("comparator",),
+                f"the limit {limit.metric} of {limit.structure} is in percent of '{limit.percent_of}', which the "
+                "comparator does not prescribe: give it a limit of its own on the same structure and metric",
+            )
+
+
+def shared_limits(file: ProtocolFile) -> tuple[LimitEntry, ...]:
+    """Limits that the comparator shares: all but those on the protocol's own targets and those it replaces."""
+    if file.comparator is None:
+        return file.limits
+    own = {entry.target.lower() for entry in file.prescriptions}
+    replaced = {(limit.structure.lower(), limit.metric) for limit in file.comparator.limits}
+    return tuple(
+        limit
+        for limit in file.limits
+        if limit.structure.lower() not in own and (limit.structure.lower(), limit.metric) not in replaced
+    )

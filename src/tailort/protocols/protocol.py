@@ -1,0 +1,215 @@
+"""A protocol: its rules, and the records that planning works with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tailort.errors import ProtocolError
+from tailort.patient import Constraint, Prescription, StructureSet
+from tailort.protocols.checks import CheckResult, DoseLevel, dose_level, judge
+from tailort.protocols.consistency import mistakes, shared_limits
+from tailort.protocols.schema import LimitEntry, PrescriptionEntry, ProtocolFile, ReportEntry, Rule, Technique
+from tailort.targets import Step, require_inputs
+
+
+@dataclass(frozen=True)
+class ReportMetric:
+    """A metric that is reported without a limit."""
+
+    structure: str
+    metric: str
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Comparator:
+    """The plan that a protocol's plan is compared with on the same patient.
+
+    Parameters
+    ----------
+    title : str
+        What it is.
+    target_steps : tuple of Step
+        The protocol's steps, then those of the comparator.
+    prescriptions, constraints, report : tuple
+        As of the protocol; limits on the protocol's own targets are left out.
+    rules : tuple of str
+        Ids of the rules it rests on.
+    """
+
+    title: str
+    target_steps: tuple[Step, ...]
+    prescriptions: tuple[Prescription, ...]
+    constraints: tuple[Constraint, ...]
+    report: tuple[ReportMetric, ...]
+    rules: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A protocol that has been checked as a whole.
+
+    Parameters
+    ----------
+    file : ProtocolFile
+        What the file says.
+    origin : str
+        Where it was read from, for messages and reports.
+
+    Raises
+    ------
+    ProtocolError
+        When sections of the file contradict each other.
+    """
+
+    file: ProtocolFile
+    origin: str = ""
+
+    def __post_init__(self) -> None:
+        for place, fault in mistakes(self.file):
+            raise ProtocolError(f"{self.origin or self.file.id}, {'.'.join(str(p) for p in place)}: {fault}")
+
+    @property
+    def id(self) -> str:
+        """Name by which the protocol is called."""
+        return self.file.id
+
+    @property
+    def version(self) -> str:
+        """Version of the protocol file."""
+        return self.file.version
+
+    @property
+    def title(self) -> str:
+        """What it is, in one line."""
+        return self.file.title
+
+    @property
+    def status(self) -> str:
+        """Whether a clinician has confirmed it; empty when the file does not tell."""
+        return self.file.status
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """Every rule with its source and mark."""
+        return self.file.rules
+
+    def rule(self, rule_id: str) -> Rule:
+        """Return a rule by its id."""
+        for rule in self.file.rules:
+            if rule.id == rule_id:
+                return rule
+        known = ", ".join(rule.id for rule in self.file.rules) or "none"
+        raise ProtocolError(f"protocol '{self.id}' has no rule '{rule_id}'; its rules are: {known}")
+
+    @property
+    def technique(self) -> Technique:
+        """How the dose is delivered."""
+        return self.file.technique
+
+    def target_steps(self) -> tuple[Step, ...]:
+        """Steps by which targets and helper structures are made, in order; none when they are drawn."""
+        return tuple(entry.record() for entry in self.file.targets)
+
+    def prescriptions(self) -> tuple[Prescription, ...]:
+        """Doses to targets, phase by phase as the file gives them."""
+        return self._prescriptions(self.file.prescriptions)
+
+    def constraints(self) -> tuple[Constraint, ...]:
+        """Limits; those in percent of a prescription are turned into Gy per course."""
+        return self._constraints(self.file.limits, self.file.prescriptions)
+
+    def report_metrics(self) -> tuple[ReportMetric, ...]:
+        """Metrics that are reported without a limit."""
+        return self._report(self.file.report)
+
+    def comparator(self) -> Comparator | None:
+        """Return the plan to compare with, or None when the file names none."""
+        other = self.file.comparator
+        if other is None:
+            return None
+        return Comparator(
+            title=other.title,
+            target_steps=self.target_steps() + tuple(entry.record() for entry in other.targets),
+            prescriptions=self._prescriptions(other.prescriptions),
+            constraints=self._constraints((*other.limits, *shared_limits(self.file)), other.prescriptions),
+            report=self._report(other.report),
+            rules=other.rules,
+        )
+
+    def checks(self) -> tuple[CheckResult, ...]:
+        """Return the results of the protocol's own checks of its prescriptions; a loaded protocol passes all."""
+        return tuple(result for check in self.file.checks for result in judge(check, self.file.prescriptions))
+
+    def dose_levels(self) -> tuple[DoseLevel, ...]:
+        """BED and EQD2 of each prescription with the tumour's alpha/beta; none when the file gives no alpha/beta."""
+        biology = self.file.biology.targets
+        if biology is None:
+            return ()
+        return tuple(dose_level(entry, biology.alpha_beta_gy) for entry in self.file.prescriptions)
+
+    def structures_needed(self) -> tuple[str, ...]:
+        """Structures without which no plan can be made: targets, the file's `organs`, organs with a hard limit."""
+        names = [entry.target for entry in self.file.prescriptions]
+        if self.file.comparator is not None:
+            names += [entry.target for entry in self.file.comparator.prescriptions]
+        names += self.file.organs
+        names += [limit.structure for limit in self.file.limits if limit.priority == "hard"]
+        return tuple(dict.fromkeys(names))
+
+    def require_structures(self, structures: StructureSet) -> None:
+        """Refuse a structure set in which something is neither drawn nor can be made.
+
+        Raises
+        ------
+        MissingStructureError
+            Listing all that is missing, what for, and what is there.
+        """
+        other = self.comparator()
+        require_inputs(other.target_steps if other else self.target_steps(), structures, self.structures_needed())
+
+    def _prescriptions(self, entries: Sequence[PrescriptionEntry]) -> tuple[Prescription, ...]:
+        made = []
+        for entry in entries:
+            tied = entry.normalisation or self.file.normalisation
+            assert tied is not None  # `mistakes` has seen to it
+            made.append(Prescription(entry.target, entry.dose_gy, entry.fractions, tied.record(), entry.phase))
+        return tuple(made)
+
+    def _constraints(
+        self, limits: Sequence[LimitEntry], prescribed: Sequence[PrescriptionEntry]
+    ) -> tuple[Constraint, ...]:
+        course_gy: dict[str, float] = {}
+        for entry in prescribed:
+            course_gy[entry.target] = course_gy.get(entry.target, 0.0) + entry.dose_gy
+        made = []
+        for limit in limits:
+            source = self._source(limit.rule)
+            value = limit.limit
+            if limit.percent_of is not None:
+                whole = course_gy[limit.percent_of]
+                value = round(whole * limit.limit / 100, 6)
+                source += f"; {limit.limit:g} % of the {whole:g} Gy of {limit.percent_of}"
+            mark = limit.mark or (self.rule(limit.rule).mark if limit.rule else "")
+            made.append(
+                Constraint(
+                    structure=limit.structure,
+                    metric=limit.metric,
+                    operator=limit.operator,
+                    limit=value,
+                    priority=limit.priority,
+                    source=source,
+                    quantity=limit.quantity,
+                    alpha_beta_gy=limit.alpha_beta_gy,
+                    scope=limit.scope,
+                    mark=mark,
+                )
+            )
+        return tuple(made)
+
+    def _report(self, entries: Sequence[ReportEntry]) -> tuple[ReportMetric, ...]:
+        return tuple(ReportMetric(entry.structure, entry.metric, self._source(entry.rule)) for entry in entries)
+
+    def _source(self, rule_id: str) -> str:
+        return f"{rule_id}: {self.rule(rule_id).source}" if rule_id else f"{self.id} {self.version}"

@@ -1,0 +1,219 @@
+"""Protocol files and clinical records: YAML in, checked records out; a mistake is told with its file, line and place."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from tailort.errors import InputError, ProtocolError
+from tailort.patient import Fact, FactValue
+from tailort.protocols.consistency import Place, mistakes
+from tailort.protocols.protocol import Protocol
+from tailort.protocols.schema import ProtocolFile
+
+_LIBRARY = resources.files("tailort.protocols") / "library"
+
+
+def available() -> tuple[str, ...]:
+    """Ids of the protocols that come with TailoRT."""
+    return tuple(sorted(entry.name[: -len(".yaml")] for entry in _LIBRARY.iterdir() if entry.name.endswith(".yaml")))
+
+
+def load(name: str | Path) -> Protocol:
+    """Read a protocol of the library by its id, or a file of one's own by its path.
+
+    Parameters
+    ----------
+    name : str or Path
+        An id as `available` gives it, or the path of a YAML file (a name with a folder, or ending in .yaml or .yml).
+
+    Raises
+    ------
+    ProtocolError
+        When there is no such protocol (the known ones are listed), or the file is not valid: with file, line and place.
+    """
+    if isinstance(name, str) and name in available():
+        return parse((_LIBRARY / f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml")
+    path = Path(name)
+    if path.suffix.lower() not in (".yaml", ".yml") and len(path.parts) == 1:
+        raise ProtocolError(
+            f"there is no protocol '{name}'; known are {', '.join(available())}; a file of your own is given by its "
+            "path, ending in .yaml"
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ProtocolError(f"protocol file '{path}' cannot be read: {reason}") from error
+    return parse(text, str(path))
+
+
+def parse(text: str, origin: str) -> Protocol:
+    """Read a protocol from YAML text.
+
+    Parameters
+    ----------
+    text : str
+        The file's content.
+    origin : str
+        The file's name, for messages.
+    """
+    tree = _yaml(text, origin, ProtocolError)
+    if not isinstance(tree, CommentedMap):
+        raise ProtocolError(f"{origin}: a protocol file is a list of 'key: value' lines; see docs/protocols.md")
+    try:
+        file = ProtocolFile.model_validate(_plain(tree))
+    except ValidationError as error:
+        raise ProtocolError(_first_fault(error, tree, origin)) from error
+    for place, fault in mistakes(file):
+        raise ProtocolError(f"{_where(tree, place, origin)}: {fault}")
+    return Protocol(file, origin)
+
+
+def describe(protocol: Protocol) -> dict[str, Any]:
+    """Return a protocol's id, version and every rule, ready for JSON."""
+    return {
+        "id": protocol.id,
+        "version": protocol.version,
+        "rules": [
+            {"id": rule.id, "text": rule.text, "source": rule.source, "mark": rule.mark} for rule in protocol.rules
+        ],
+    }
+
+
+def read_record(record: str | Mapping[str, Any], origin: str = "record.yaml") -> dict[str, Fact]:
+    """Read a clinical record: a flat list of facts.
+
+    Parameters
+    ----------
+    record : str or mapping
+        YAML text, or what it says. Each fact is a plain value, or `{value: ..., source: ..., date: ...}`. An empty
+        value is unknown.
+    origin : str
+        The file's name, for messages.
+
+    Returns
+    -------
+    dict of Fact
+        By name. Types and ranges are checked by the protocol that asks for the fact.
+
+    Raises
+    ------
+    InputError
+        When it cannot be read as a flat list of facts, with file and line.
+    """
+    tree = _yaml(record, origin, InputError) if isinstance(record, str) else record
+    if tree is None:
+        return {}
+    if not isinstance(tree, Mapping):
+        raise InputError(f"{origin}: a clinical record is a list of 'name: value' lines")
+    facts = {}
+    for name, entry in tree.items():
+        where = _where(tree, (name,), origin)
+        if not isinstance(name, str) or not name:
+            raise InputError(f"{where}: the name of a fact must be text, found {name!r}")
+        source, date = "", None
+        if isinstance(entry, Mapping):
+            unknown = set(entry) - {"value", "source", "date"}
+            if unknown or "value" not in entry:
+                raise InputError(
+                    f"{where}: a fact is a plain value or has the keys value, source and date; found "
+                    f"{', '.join(str(key) for key in entry) or 'nothing'}"
+                )
+            source, date = entry.get("source") or "", entry.get("date")
+            if not isinstance(source, str):
+                raise InputError(f"{where}: the source of a fact must be text, found {source!r}")
+            if date is not None and (isinstance(date, dt.datetime) or not isinstance(date, dt.date)):
+                raise InputError(f"{where}: the date of a fact must be a date such as 2026-01-31, found {date!r}")
+            entry = entry["value"]
+        facts[name] = Fact(name, _fact_value(entry, where), str(source), date)
+    return facts
+
+
+def read_record_file(path: str | Path) -> dict[str, Fact]:
+    """Read a clinical record from a YAML file."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(f"clinical record '{path}' cannot be read: {reason}") from error
+    return read_record(text, str(path))
+
+
+def _fact_value(entry: object, where: str) -> FactValue:
+    value = _plain(entry)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{where}: {value} is not a number; leave the value empty when it is unknown")
+    if isinstance(value, dt.datetime):
+        raise InputError(f"{where}: expected a date without time such as 2026-01-31, found {value}")
+    if value is None or isinstance(value, bool | int | float | str | dt.date):
+        return None if value == "" else value
+    if isinstance(value, tuple) and all(isinstance(part, str) for part in value):
+        return value
+    raise InputError(f"{where}: expected a number, text, yes or no, a date or a list of texts")
+
+
+def _yaml(text: str, origin: str, kind: type[InputError]) -> Any:
+    try:
+        return YAML(typ="rt").load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}" if mark is not None else ""
+        reason = " ".join((error.problem or error.context or "not readable").split())
+        raise kind(f"{origin}{line}: this is not valid YAML: {reason}") from error
+    except (YAMLError, ValueError) as error:
+        raise kind(f"{origin}: this is not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def _plain(node: Any) -> Any:
+    """Turn ruamel's own types into Python's, sequences into tuples."""
+    if isinstance(node, Mapping):
+        return {_plain(key): _plain(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return tuple(_plain(value) for value in node)
+    for kind in (bool, int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    if isinstance(node, dt.datetime):
+        return dt.datetime(node.year, node.month, node.day, node.hour, node.minute, node.second)
+    return node
+
+
+def _first_fault(error: ValidationError, tree: CommentedMap, origin: str) -> str:
+    faults = error.errors(include_url=False)
+    first = faults[0]
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = f"the key '{first['loc'][-1]}' is not known here"
+    elif first["type"] == "missing":
+        message = f"the key '{first['loc'][-1]}' is missing"
+    elif first["type"].endswith("_type"):
+        message = f"{message[0].lower()}{message[1:]}, found {first['input']!r}"
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return f"{_where(tree, first['loc'], origin)}: {message}{more}"
+
+
+def _where(tree: Any, place: Iterable[str | int], origin: str) -> str:
+    """Return file, line and place of an entry; parts of the place that the file does not have are passed over."""
+    node, line, told = tree, None, ""
+    for part in place:
+        if isinstance(node, CommentedMap) and part in node:
+            line = node.lc.key(part)[0] + 1
+            told += f".{part}" if told else str(part)
+        elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
+            line = node.lc.item(part)[0] + 1
+            told += f"[{part + 1}]"
+        else:
+            continue
+        node = node[part]
+    text = origin if line is None else f"{origin}, line {line}"
+    return f"{text}, {told}" if told else text

@@ -1,0 +1,349 @@
+"""What a protocol file may say: one pydantic model a section.
+
+A model checks its own section; what only shows when sections are compared is in `consistency`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from fractions import Fraction
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from tailort.errors import InputError
+from tailort.patient import Metric, Normalisation
+from tailort.patient.prescription import Operator, Priority
+from tailort.protocols.condition import Condition
+from tailort.protocols.recipe import StepEntry
+from tailort.protocols.section import Count, Distance, Name, Number, Positive, Section
+
+Mark = Literal["seed", "lit-verified", "lit-recalled", "ambiguous", "derived", "borrowed", "convention"]
+
+
+def _metric(text: str) -> str:
+    try:
+        return str(Metric.parse(text))
+    except InputError as error:
+        raise ValueError(str(error)) from error
+
+
+class Source(Section):
+    """A document that rules are taken from."""
+
+    id: Name
+    text: Name
+    doi: str = ""
+
+
+class Reading(Section):
+    """How an ambiguous rule is taken, and what else it could mean."""
+
+    default: Name
+    other: Name
+
+
+class Rule(Section):
+    """One sentence of the protocol with where it is from and how sure it is."""
+
+    id: Name
+    text: Name
+    source: Name
+    mark: Mark
+    reading: Reading | None = None
+
+    @model_validator(mode="after")
+    def _ambiguity_is_told(self) -> Self:
+        if (self.mark == "ambiguous") != (self.reading is not None):
+            raise ValueError("an ambiguous rule, and no other, has a 'reading' with 'default' and 'other'")
+        return self
+
+
+class FactEntry(Section):
+    """One clinical fact the protocol may ask for: its type, unit and what it can be."""
+
+    name: Name
+    type: Literal["text", "choice", "number", "integer", "boolean", "date"]
+    text: str = ""
+    unit: str = ""
+    range: tuple[Number, Number] | None = None
+    step: Positive | None = None
+    choices: tuple[Name, ...] = ()
+
+    @model_validator(mode="after")
+    def _fits_its_type(self) -> Self:
+        if (self.type == "choice") != bool(self.choices):
+            raise ValueError("a fact of type choice, and no other, has 'choices'")
+        if self.type not in ("number", "integer") and (self.range or self.step or self.unit):
+            raise ValueError("only a number or an integer has 'range', 'step' or 'unit'")
+        if self.range and self.range[0] >= self.range[1]:
+            raise ValueError(f"the range {self.range[0]:g} to {self.range[1]:g} is empty")
+        return self
+
+    def read(self, value: object) -> bool | int | float | str | dt.date | None:
+        """Return the value in the fact's type; None stays unknown.
+
+        Raises
+        ------
+        InputError
+            When the value is of another type, out of range or no choice.
+        """
+        if value is None:
+            return None
+        read = self._typed(value)
+        if isinstance(read, int | float) and not isinstance(read, bool):
+            if self.range and not self.range[0] <= read <= self.range[1]:
+                raise InputError(
+                    f"fact '{self.name}' is {read:g}{self._unit}, outside {self.range[0]:g} to {self.range[1]:g}"
+                    f"{self._unit}: correct the record"
+                )
+            if self.step and Fraction(str(read)) % Fraction(str(self.step)) != 0:
+                raise InputError(f"fact '{self.name}' is {read:g}, not a multiple of {self.step:g}: correct the record")
+        return read
+
+    @property
+    def _unit(self) -> str:
+        return f" {self.unit}" if self.unit else ""
+
+    def _typed(self, value: object) -> bool | int | float | str | dt.date:
+        words = {"yes": True, "no": False, "true": True, "false": False}
+        match self.type, value:
+            case "boolean", bool():
+                return value
+            case "boolean", str() if value.strip().lower() in words:
+                return words[value.strip().lower()]
+            case ("integer" | "number"), bool():
+                pass
+            case "integer", int():
+                return value
+            case "number", int() | float() if value == value and abs(value) != float("inf"):
+                return value
+            case "text", str():
+                return value
+            case "choice", str():
+                known = {choice.casefold(): choice for choice in self.choices}
+                if value.strip().casefold() in known:
+                    return known[value.strip().casefold()]
+                raise InputError(f"fact '{self.name}' is '{value}'; expected one of {', '.join(self.choices)}")
+            case "date", dt.datetime():
+                pass
+            case "date", dt.date():
+                return value
+        expected = {"boolean": "yes or no", "integer": "a whole number", "number": "a number", "date": "a date (2026-01-31)",
+                    "choice": f"one of {', '.join(self.choices)}", "text": "text"}[self.type]  # fmt: skip
+        raise InputError(f"fact '{self.name}' is {value!r}; expected {expected}{' in' + self._unit if self.unit else ''}")
+
+
+class NormalisationEntry(Section):
+    """How prescribed doses are tied to the plan: exactly one of the four."""
+
+    coverage: str | None = None
+    point_mm: tuple[Number, Number, Number] | None = None
+    isodose_percent: Positive | None = None
+    depth_mm: Positive | None = None
+
+    @field_validator("coverage")
+    @classmethod
+    def _is_metric(cls, text: str | None) -> str | None:
+        return None if text is None else _metric(text)
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if sum(value is not None for value in (self.coverage, self.point_mm, self.isodose_percent, self.depth_mm)) != 1:
+            raise ValueError("give exactly one of coverage, point_mm, isodose_percent, depth_mm")
+        return self
+
+    def record(self) -> Normalisation:
+        """Return the normalisation as plans carry it."""
+        if self.coverage is not None:
+            return Normalisation("coverage", metric=self.coverage)
+        if self.point_mm is not None:
+            return Normalisation("point", point_mm=self.point_mm)
+        if self.isodose_percent is not None:
+            return Normalisation("isodose", percent=self.isodose_percent)
+        return Normalisation("depth", depth_mm=self.depth_mm)
+
+
+class PrescriptionEntry(Section):
+    """Physical dose of one phase to one target."""
+
+    target: Name
+    dose_gy: Annotated[float, Field(gt=0, le=200, allow_inf_nan=False)]
+    fractions: Count
+    phase: Count = 1
+    normalisation: NormalisationEntry | None = None
+    rules: tuple[str, ...] = ()
+
+    @property
+    def dose_per_fraction_gy(self) -> Fraction:
+        """Physical dose of one fraction, Gy, exact: 54 Gy in 30 fractions is 9/5 Gy."""
+        return Fraction(str(self.dose_gy)) / self.fractions
+
+
+class Technique(Section):
+    """How the dose is delivered.
+
+    `beams` are spread evenly over the full turn from gantry 0; `gantry_deg` names them (IEC 61217).
+    """
+
+    kind: Literal["imrt"]
+    beams: Annotated[int, Field(ge=1, le=72)] | None = None
+    gantry_deg: tuple[Annotated[float, Field(ge=0, lt=360)], ...] = ()
+    collimator_deg: Annotated[float, Field(ge=0, lt=360)] = 0.0
+    machine: str | None = None
+    energy_mv: Positive | None = None
+    rules: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _beams_are_told_once(self) -> Self:
+        if (self.beams is None) == (not self.gantry_deg):
+            raise ValueError("give either 'beams' (a number of evenly spaced beams) or 'gantry_deg' (their angles)")
+        if len(set(self.gantry_deg)) != len(self.gantry_deg):
+            raise ValueError("a gantry angle is given twice")
+        return self
+
+    def gantry_angles_deg(self) -> tuple[float, ...]:
+        """Gantry angle of each beam, IEC 61217 degrees."""
+        if self.beams is None:
+            return self.gantry_deg
+        return tuple(360.0 * n / self.beams for n in range(self.beams))
+
+
+class LimitEntry(Section):
+    """A limit on one metric of one structure, in the metric's unit.
+
+    With `percent_of` (a prescribed target) the limit is in percent of that target's prescribed dose.
+    """
+
+    structure: Name
+    metric: str
+    operator: Operator
+    limit: Number
+    priority: Priority
+    percent_of: str | None = None
+    quantity: Literal["physical", "BED", "EQD2"] = "physical"
+    alpha_beta_gy: Positive | None = None
+    scope: Literal["course", "cumulative"] = "course"
+    rule: str = ""
+    mark: Mark | None = None
+
+    @field_validator("metric")
+    @classmethod
+    def _is_metric(cls, text: str) -> str:
+        return _metric(text)
+
+    @model_validator(mode="after")
+    def _units_fit(self) -> Self:
+        metric = Metric.parse(self.metric)
+        if (self.quantity == "physical") != (self.alpha_beta_gy is None):
+            raise ValueError("BED and EQD2 need 'alpha_beta_gy', physical dose has none")
+        if self.limit < 0:
+            raise ValueError(f"a limit of {self.limit:g} can never be compared: doses and volumes are not negative")
+        if metric.unit == "%" and not metric.is_dose and self.limit > 100:
+            raise ValueError(f"{self.metric} cannot exceed 100 %, so a limit of {self.limit:g} % says nothing")
+        if self.percent_of is not None and (metric.unit != "Gy" or self.quantity != "physical"):
+            raise ValueError("'percent_of' goes with a metric of the physical dose in [Gy], such as D0.03cc[Gy]")
+        if self.percent_of is None and metric.is_dose and metric.unit == "%":
+            raise ValueError(f"{self.metric} does not say of which prescription: give it in [Gy] with 'percent_of'")
+        return self
+
+
+class ReportEntry(Section):
+    """A metric that is reported without a limit."""
+
+    structure: Name
+    metric: str
+    rule: str = ""
+
+    @field_validator("metric")
+    @classmethod
+    def _is_metric(cls, text: str) -> str:
+        return _metric(text)
+
+
+class SameFractions(Section):
+    """Check: all prescriptions of a phase have the same number of fractions."""
+
+    check: Literal["same-fractions"]
+    rule: str = ""
+
+
+class DosePerFraction(Section):
+    """Check: the physical dose per fraction of a target, Gy."""
+
+    check: Literal["dose-per-fraction"]
+    target: Name
+    operator: Operator
+    gy: Positive
+    rule: str = ""
+
+
+class Biology(Section):
+    """Parameters of BED, EQD2 and gEUD in reports.
+
+    `alpha_beta_gy` in Gy; `geud_a` is the exponent (negative for targets, 1 is the mean).
+    """
+
+    structure: Name
+    alpha_beta_gy: Positive
+    geud_a: Number | None = None
+    rules: tuple[str, ...] = ()
+
+    @field_validator("geud_a")
+    @classmethod
+    def _not_zero(cls, a: float | None) -> float | None:
+        if a == 0:
+            raise ValueError("gEUD is not defined for a = 0")
+        return a
+
+
+class TargetBiology(Section):
+    """Parameters of BED, EQD2 and gEUD of every target."""
+
+    alpha_beta_gy: Positive
+    geud_a: Annotated[float, Field(lt=0, allow_inf_nan=False)] | None = None
+    rules: tuple[str, ...] = ()
+
+
+class BiologySection(Section):
+    """Radiobiological parameters of targets and organs."""
+
+    targets: TargetBiology | None = None
+    organs: tuple[Biology, ...] = ()
+
+
+class ComparatorEntry(Section):
+    """The plan that this protocol's plan is compared with: same patient, technique and limits, other prescriptions.
+
+    Its `limits` replace those of the protocol on the same structure and metric; the rest is shared.
+    """
+
+    title: Name
+    targets: tuple[StepEntry, ...] = ()
+    prescriptions: tuple[PrescriptionEntry, ...] = Field(min_length=1)
+    limits: tuple[LimitEntry, ...] = ()
+    report: tuple[ReportEntry, ...] = ()
+    rules: tuple[str, ...] = ()
+
+
+class ProtocolFile(Section):
+    """A whole protocol file."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    version: Name
+    title: Name
+    status: str = ""
+    sources: tuple[Source, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    facts: tuple[FactEntry, ...] = ()
+    eligibility: Condition | None = None
+    targets: tuple[StepEntry, ...] = ()
+    normalisation: NormalisationEntry | None = None
+    prescriptions: tuple[PrescriptionEntry, ...] = Field(min_length=1)
+    technique: Technique
+    organs: tuple[Name, ...] = ()
+    limits: tuple[LimitEntry, ...] = ()
+    report: tuple[ReportEntry, ...] = ()
+    checks: tuple[Annotated[SameFractions | DosePerFraction, Field(discriminator="check")], ...] = ()
+    biology: BiologySection = BiologySection()
+    comparator: ComparatorEntry | None = None

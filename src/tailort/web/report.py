@@ -1,0 +1,357 @@
+"""The report: one HTML file that opens anywhere, without a network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from tailort.evaluation import Comparison, Scorecard
+from tailort.patient import Case, Dose, Prescription, StructureSet
+from tailort.web import figures
+from tailort.workflow import Evaluation, PlanningRun, PlanResult, Stage
+
+MAX_LEAVES = 28
+_IN_PICTURES = ("GTV", "CTV", "PTV")
+_ALWAYS_SHOWN = ("SpinalCord", "Lung_L", "Lung_R", "Heart", "Esophagus", "Stomach", "Liver")
+_NOT_IN_DVH = ("External", "Skin")
+
+
+def planning_report(run: PlanningRun, described: Mapping[str, Any], stages: Sequence[Stage]) -> str:
+    """Return the report of a planning run as HTML.
+
+    Parameters
+    ----------
+    run : PlanningRun
+        What was planned.
+    described : mapping
+        What run.json says: versions, options, hashes of the inputs, convergence.
+    stages : sequence of Stage
+        Seconds of each stage.
+    """
+    main, other = run.main, run.comparator
+    plans = [main] if other is None else [main, other]
+    prescriptions = [p for plan in plans for p in plan.prescriptions]
+    palette = figures.colours(run.structures, prescriptions)
+    shown = _shown(run.structures, [c.structure for plan in plans for c in plan.constraints], main.prescriptions)
+    centre = np.asarray(main.plan.beams[0].isocentre_mm, dtype=np.float64)
+    reference_gy = max(p.dose_gy for p in main.prescriptions)
+    contents = {
+        "title": f"{run.protocol.title}",
+        "subtitle": f"Patient {run.case.pseudonym}; protocol {run.protocol.id} {run.protocol.version}; "
+        f"TailoRT {described['tailort']}",
+        "warnings": _warnings(run),
+        "cards": _cards(main),
+        "summary": _summary(run),
+        "decision": _decision(run),
+        "planes": [
+            figures.planes(run.ct, run.structures, plan.dose, palette, shown, centre, reference_gy) for plan in plans
+        ],
+        **_leaves(run.case, run.structures, main.dose, palette, shown, reference_gy),
+        "dvh": figures.dvh_plot(
+            main.dvhs,
+            other.dvhs if other else (),
+            palette,
+            [d for d in palette if d not in _NOT_IN_DVH and d in shown],
+            (main.title, other.title if other else ""),
+        ),
+        "scorecards": [_scorecard(f"Scorecard: {plan.title}", plan.scorecard) for plan in plans],
+        "comparison": None if run.comparison is None else _comparison(run.comparison),
+        "bevs": [
+            {
+                "title": plan.title,
+                "pictures": figures.beams_eye_views(plan.plan, run.structures, palette, _seen(plan, shown)),
+            }
+            for plan in plans
+        ],
+        "made": _made(run),
+        "rules": [{"id": r.id, "text": r.text, "source": r.source, "mark": r.mark} for r in run.protocol.rules],
+        "provenance": _provenance(described, run),
+        "notes": run.case.notes,
+        "stages": stages,
+    }
+    return _template().render(**contents)
+
+
+def evaluation_report(result: Evaluation, described: Mapping[str, Any], stages: Sequence[Stage]) -> str:
+    """Return the report of an evaluated dose as HTML; see `planning_report`."""
+    case = result.case
+    prescriptions = result.prescriptions
+    palette = figures.colours(case.structures, prescriptions)
+    shown = _shown(case.structures, [row.structure for row in result.scorecard.rows], prescriptions)
+    hottest = np.unravel_index(int(np.argmax(result.dose.image.values)), result.dose.image.grid.shape)
+    centre = result.dose.image.grid.to_world(np.array(hottest, dtype=float))
+    reference_gy = max((p.dose_gy for p in prescriptions), default=float(result.dose.image.values.max()))
+    contents = {
+        "title": "Evaluation of an existing dose",
+        "subtitle": f"Patient {case.pseudonym}; TailoRT {described['tailort']}",
+        "warnings": [],
+        "cards": _evaluation_cards(result),
+        "summary": [],
+        "decision": None,
+        "planes": [figures.planes(case.ct, case.structures, result.dose, palette, shown, centre, reference_gy)],
+        **_leaves(case, case.structures, result.dose, palette, shown, reference_gy),
+        "dvh": figures.dvh_plot(
+            result.dvhs, (), palette, [d for d in palette if d not in _NOT_IN_DVH and d in shown], ("", "")
+        ),
+        "scorecards": [_scorecard("Scorecard", result.scorecard)],
+        "comparison": None,
+        "bevs": [],
+        "made": [],
+        "rules": [] if result.protocol is None else result.protocol.rules,
+        "provenance": _plain_provenance(described),
+        "notes": result.notes,
+        "stages": stages,
+    }
+    return _template().render(**contents)
+
+
+@cache
+def _template() -> Any:
+    source = resources.files("tailort.web").joinpath("templates", "report.html.j2").read_text(encoding="utf-8")
+    return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(source)
+
+
+def _shown(structures: StructureSet, judged: Sequence[str], prescriptions: Sequence[Prescription]) -> list[str]:
+    """Structures worth drawing: targets, what is judged, and a few that orient the reader."""
+    wanted = {name.lower() for name in (*judged, *(p.target for p in prescriptions), *_ALWAYS_SHOWN)}
+    return [
+        s.name
+        for s in structures
+        if not s.is_empty and (s.role in _IN_PICTURES or s.role == "EXTERNAL" or s.name.lower() in wanted)
+    ]
+
+
+def _seen(plan: PlanResult, shown: Sequence[str]) -> list[str]:
+    """Structures in a beam's eye view: this plan's targets and the organs at risk."""
+    targets = [p.target for p in plan.prescriptions]
+    organs = [name for name in ("SpinalCord", "Heart") if name in shown]
+    return [*sorted(organs), *targets]
+
+
+def _warnings(run: PlanningRun) -> list[str]:
+    told = [f"Dose engine: {run.engine_note}"] if run.engine_note else []
+    for plan in (run.main, run.comparator):
+        if plan is None:
+            continue
+        if plan.convergence.interrupted:
+            told.append(f"{plan.title}: interrupted by a person; the plan is not converged.")
+        elif not plan.convergence.converged:
+            told.append(f"{plan.title}: the optimisation did not converge ({plan.convergence.reason}).")
+        told += [
+            f"{plan.title}: hard limit violated: {row.structure} {row.metric} is {row.value:.2f}, "
+            f"limit {row.operator} {row.limit:g}."
+            for row in plan.scorecard.hard_failures
+            if row.value is not None
+        ]
+    return told
+
+
+def _cards(plan: PlanResult) -> list[dict[str, str]]:
+    cards = []
+    for row in plan.scorecard.rows:
+        if row.priority == "hard" or row.source.startswith("prescription of"):
+            kind = {"pass": "good", "fail": "bad"}.get(row.verdict, "")
+            limit = "" if row.limit is None else f"asked {row.operator} {row.limit:g}"
+            value = "unknown" if row.value is None else f"{row.value:.2f} {_unit(row.metric)}"
+            cards.append({"label": f"{row.structure} {row.metric}", "value": value, "note": limit, "kind": kind})
+    missed = [row for row in plan.scorecard.rows if row.verdict == "fail"]
+    cards.append(
+        {
+            "label": "rows of the scorecard that fail",
+            "value": str(len(missed)),
+            "note": ", ".join(f"{row.structure} {row.metric}" for row in missed) or "none",
+            "kind": "bad" if missed else "good",
+        }
+    )
+    segments = sum(len(list(beam.segments())) for beam in plan.plan.beams)
+    cards.append(
+        {
+            "label": "step and shoot",
+            "value": f"{plan.plan.mu:.0f} MU",
+            "note": f"{len(plan.plan.beams)} beams, {segments} segments a fraction, {plan.plan.fractions} fractions",
+            "kind": "",
+        }
+    )
+    return cards
+
+
+def _evaluation_cards(result: Evaluation) -> list[dict[str, str]]:
+    judged = [
+        row for row in result.scorecard.rows if row.verdict in ("pass", "fail", "unknown") and row.limit is not None
+    ]
+    failed = [row for row in judged if row.verdict == "fail"]
+    return [
+        {
+            "label": "dose",
+            "value": f"{float(result.dose.image.values.max()):.2f} Gy",
+            "note": f"maximum of the grid, {result.dose.label}, per {result.dose.per}; "
+            f"fractions: {result.dose.fractions or 'unknown'}",
+            "kind": "",
+        },
+        {
+            "label": "limits that fail",
+            "value": f"{len(failed)} of {len(judged)}",
+            "note": ", ".join(f"{row.structure} {row.metric}" for row in failed) or "none",
+            "kind": "bad" if failed else "good" if judged else "",
+        },
+    ]
+
+
+def _summary(run: PlanningRun) -> list[str]:
+    doses = ", ".join(f"{p.target} {p.dose_gy:g} Gy" for p in run.main.prescriptions)
+    lines = [
+        f"{run.main.title}: {doses} in {run.main.plan.fractions} fractions, physical dose of the course. "
+        "Dose, scorecard and DICOM files are those of the deliverable control points and monitor units."
+    ]
+    if run.comparison is not None:
+        lines += run.comparison.statements
+    return lines
+
+
+def _decision(run: PlanningRun) -> dict[str, Any]:
+    told = run.decision.as_dict()
+    return {
+        "answer": told["answer"],
+        "protocol": f"{run.protocol.id} {run.protocol.version}",
+        "status": run.protocol.status,
+        "reasons": [
+            {
+                "id": reason["rule"],
+                "text": reason["text"],
+                "source": run.protocol.rule(reason["rule"]).source if reason["rule"] else "",
+                "mark": run.protocol.rule(reason["rule"]).mark if reason["rule"] else "",
+            }
+            for reason in told["reasons"]
+        ],
+        "defaults": [{"id": d["rule"], "taken": d["taken"], "other": d["other"]} for d in told["ambiguous_defaults"]],
+        "checks": [
+            {"id": c.rule, "text": c.text, "verdict": "pass" if c.holds else "fail"} for c in run.protocol.checks()
+        ],
+    }
+
+
+def _scorecard(title: str, card: Scorecard) -> dict[str, Any]:
+    rows = []
+    for row in card.rows:
+        rows.append(
+            {
+                "structure": row.structure,
+                "metric": row.metric,
+                "quantity": row.quantity,
+                "scope": row.scope,
+                "value": "unknown" if row.value is None else f"{row.value:.2f}",
+                "limit": "" if row.limit is None or row.operator is None else f"{row.operator} {row.limit:g}",
+                "priority": row.priority,
+                "verdict": row.verdict,
+                "source": row.source,
+                "mark": row.mark,
+                "reason": row.reason,
+            }
+        )
+    return {"title": title, "rows": rows}
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    def shown(value: float | None) -> str:
+        return "unknown" if value is None else f"{value:.2f}"
+
+    targets = [
+        {
+            "structure": f"{level.target} (prescribed, {level.plan})",
+            "quantity": f"{level.dose_gy:g} Gy in {level.fractions}: {level.dose_per_fraction_gy:.3g} Gy per fraction",
+            "main": f"BED {level.bed_gy:.2f}" if level.plan == comparison.plan else "",
+            "other": f"BED {level.bed_gy:.2f}" if level.plan != comparison.plan else "",
+            "difference": f"EQD2 {level.eqd2_gy:.2f}",
+        }
+        for level in comparison.levels
+    ]
+    for row in comparison.targets:
+        difference = "" if row.plan is None or row.comparator is None else f"{row.plan - row.comparator:+.2f}"
+        targets.append(
+            {
+                "structure": row.structure,
+                "quantity": f"{row.metric}, {row.quantity}, per {row.per}",
+                "main": shown(row.plan),
+                "other": shown(row.comparator),
+                "difference": difference,
+            }
+        )
+    organs = [
+        {
+            "structure": row.structure,
+            "quantity": f"{row.metric}, {row.quantity}, per {row.per}",
+            "main": shown(row.plan) if row.per == "course" or row.plan is None else f"{row.plan:.3f}",
+            "other": shown(row.comparator)
+            if row.per == "course" or row.comparator is None
+            else f"{row.comparator:.3f}",
+            "lower": row.lower,
+            "kind": "fail" if row.worse == "yes" else "unknown" if row.worse == "unknown" else "pass",
+        }
+        for row in comparison.organs
+    ]
+    worse = list(comparison.statements) if comparison.worse_organs else []
+    return {"labels": (comparison.plan, comparison.comparator), "targets": targets, "organs": organs, "worse": worse}
+
+
+def _leaves(
+    case: Case, structures: StructureSet, dose: Dose, palette: dict[str, str], shown: Sequence[str], reference_gy: float
+) -> dict[str, Any]:
+    """Slices to leaf through: over the targets, or over the dose where there is no target."""
+    targets = [s for s in structures if s.role in _IN_PICTURES and not s.is_empty]
+    planes = case.ct.image.grid.axes_mm()[0]
+    if targets:
+        low = min(float(s.bounds_mm()[0][2]) for s in targets) - 10.0
+        high = max(float(s.bounds_mm()[1][2]) for s in targets) + 10.0
+        planes = planes[(planes >= low) & (planes <= high)]
+    chosen = planes[np.unique(np.linspace(0, len(planes) - 1, min(MAX_LEAVES, len(planes))).astype(int))]
+    pictures = figures.transverse_slices(
+        case.ct, structures, dose, palette, shown, [float(z) for z in chosen], reference_gy
+    )
+    pairs = json.dumps([[p.source, p.caption] for p in pictures]).replace("<", "\\u003c")
+
+    return {"leaves": pictures, "leaves_json": Markup(pairs)}
+
+
+def _made(run: PlanningRun) -> list[dict[str, Any]]:
+    volumes = {d.structure: d.volume_cm3 for plan in (run.main, run.comparator) if plan for d in plan.dvhs}
+    return [
+        {"name": s.name, "volume": f"{volumes[s.name]:.1f}" if s.name in volumes else "", "steps": s.made_by}
+        for s in run.structures
+        if s.made_by
+    ]
+
+
+def _provenance(described: Mapping[str, Any], run: PlanningRun) -> list[tuple[str, str]]:
+    rows = _plain_provenance(described)
+    rows.append(("CT numbers to density", run.density_table))
+    for title, plan in described["plans"].items():
+        end = "converged" if plan["converged"] else "not converged"
+        rows.append(
+            (title, f"{end}: {plan['reason']}; {plan['iterations']} iterations, optimality {plan['optimality']:.2g}")
+        )
+    return rows
+
+
+def _plain_provenance(described: Mapping[str, Any]) -> list[tuple[str, str]]:
+    libraries = ", ".join(f"{name} {version}" for name, version in described["libraries"].items())
+    options = ", ".join(f"{key} {value}" for key, value in described["options"].items() if value not in (None, []))
+    hashes = described["inputs_sha256"]
+    return [
+        ("TailoRT", described["tailort"]),
+        ("Python", described["python"]),
+        ("Libraries", libraries),
+        ("Options", options or "none"),
+        ("Dose engine", described["engine"]),
+        ("Input", f"{len(hashes)} files; their SHA-256 are in run.json"),
+    ]
+
+
+def _unit(metric: str) -> str:
+    return metric[metric.index("[") + 1 : -1].replace("cc", "cm3")

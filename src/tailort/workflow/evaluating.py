@@ -1,0 +1,104 @@
+"""Judge the dose of an existing plan, of any planning system."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tailort.errors import InputError, MissingStructureError
+from tailort.evaluation import DEFAULT_METRICS, Scorecard, assess, histograms
+from tailort.patient import Case, Constraint, Dose, Prescription, StructureSet
+from tailort.protocols import Protocol
+from tailort.targets import derive
+from tailort.workflow.records import Evaluation
+
+
+def evaluate(
+    case: Case, protocol: Protocol | None, asked: Sequence[Constraint], fractions: int | None = None
+) -> Evaluation:
+    """Score the dose of a case.
+
+    Parameters
+    ----------
+    case : Case
+        With one dose.
+    protocol : Protocol or None
+        Judge by its prescriptions and limits; helper structures that its recipe can make are made.
+    asked : sequence of Constraint
+        Further metrics; those of priority "report" have no limit.
+    fractions : int or None
+        Number of fractions of the dose, where the case does not tell.
+
+    Raises
+    ------
+    InputError
+        When the case has no dose or several, or when `fractions` contradicts the case.
+    """
+    dose = _fractionated(_only_dose(case), fractions)
+    notes = list(case.notes)
+    if dose.fractions is None:
+        notes.append("the number of fractions is unknown, so BED, EQD2 and dose per fraction are unknown")
+    structures = case.structures
+    constraints: tuple[Constraint, ...] = ()
+    prescriptions: tuple[Prescription, ...] = ()
+    report: dict[str, tuple[str, ...]] = {}
+    if protocol is not None:
+        structures, missing = _with_helpers(case, protocol)
+        notes += missing
+        constraints, prescriptions = protocol.constraints(), protocol.prescriptions()
+        for metric in protocol.report_metrics():
+            report[metric.structure] = (*report.get(metric.structure, ()), metric.metric)
+    elif case.plans:
+        prescriptions = tuple(p for plan in case.plans for p in plan.prescriptions)
+    if protocol is None and not asked:
+        report = {s.name: DEFAULT_METRICS for s in structures if not s.is_empty}
+    if dose.per == "fraction" and dose.fractions is None:
+        raise InputError(
+            "the dose is that of one fraction and the number of fractions is unknown; add the RTPLAN or --fractions"
+        )
+    course = dose.per_course()
+    card = assess(structures, course, (*constraints, *asked), prescriptions, metrics=report)
+    rows = tuple(
+        replace(row, operator=None, limit=None) if row.source == "--metric" and row.priority == "report" else row
+        for row in card.rows
+    )
+    made = {**histograms(structures, course), **card.histograms}
+    return Evaluation(
+        case=replace(case, structures=structures),
+        dose=course,
+        scorecard=Scorecard(rows, card.histograms),
+        dvhs=tuple(made[s.name] for s in structures if s.name in made),
+        protocol=protocol,
+        prescriptions=prescriptions,
+        notes=tuple(notes),
+    )
+
+
+def _only_dose(case: Case) -> Dose:
+    if not case.doses:
+        raise InputError(f"case '{case.pseudonym}' has no RTDOSE to evaluate; add it to the folder")
+    if len(case.doses) > 1:
+        raise InputError(
+            f"case '{case.pseudonym}' has {len(case.doses)} doses; leave the one to evaluate in the folder"
+        )
+    return case.doses[0]
+
+
+def _fractionated(dose: Dose, fractions: int | None) -> Dose:
+    if fractions is None:
+        return dose
+    if dose.fractions is not None and dose.fractions != fractions:
+        raise InputError(f"the plan has {dose.fractions} fractions, --fractions says {fractions}; leave the option out")
+    return replace(dose, fractions=fractions)
+
+
+def _with_helpers(case: Case, protocol: Protocol) -> tuple[StructureSet, list[str]]:
+    """Make what the protocol's recipe can make of the drawn structures; say what it cannot."""
+    structures, notes = case.structures, []
+    planes = case.ct.image.grid.axes_mm()[0]
+    for step in protocol.target_steps():
+        try:
+            structures = derive((step,), structures, planes)
+        except MissingStructureError as error:
+            notes.append(f"'{step.name}' of protocol {protocol.id} is not drawn and cannot be made: {error}")
+    return structures, notes
