@@ -168,7 +168,17 @@ def nelms(dvhcalc: Any) -> None:
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "evaluation"))
     import nelms_solids as solids
 
-    names = ("Volume[cc]", "Mean[Gy]", "Min[Gy]", "Max[Gy]", "D99%[Gy]", "D95%[Gy]", "D5%[Gy]", "D1%[Gy]", "D0.03cc[Gy]")
+    names = (
+        "Volume[cc]",
+        "Mean[Gy]",
+        "Min[Gy]",
+        "Max[Gy]",
+        "D99%[Gy]",
+        "D95%[Gy]",
+        "D5%[Gy]",
+        "D1%[Gy]",
+        "D0.03cc[Gy]",
+    )
     missed = {"TailoRT": 0, "dicompyler-core": 0}
     worst = dict.fromkeys(missed, 0.0)
     rows = 0

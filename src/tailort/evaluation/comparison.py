@@ -264,9 +264,7 @@ class _Doses:
         return next(iter(total.values())) if len(set(total.values())) == 1 else None
 
 
-def _target_rows(
-    name: str, first: _Doses, second: _Doses, alpha_beta_gy: float, a: float
-) -> list[ComparedRow]:
+def _target_rows(name: str, first: _Doses, second: _Doses, alpha_beta_gy: float, a: float) -> list[ComparedRow]:
     def row(metric: str, quantity: Literal["physical", "BED", "EQD2"]) -> ComparedRow:
         ab = None if quantity == "physical" else alpha_beta_gy
         label = first[name].converted(quantity, ab).label

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from tailort.errors import GeometryError, InputError
 from tailort.evaluation.biological import converted_values
 from tailort.geometry import Grid, interpolate
-from tailort.geometry.solid import EndCap, partial_volume, surface_points, volume_cm3
+from tailort.geometry.solid import EndCap, PartialVolume, partial_volume, surface_points, volume_cm3
 from tailort.patient import Dose, Metric, Structure
 from tailort.patient.dose import Per, Quantity
 from tailort.radiobiology import geud
 
 Float = NDArray[np.float64]
+Samples = NDArray[np.float32]
+Whole = NDArray[np.int64]
 Scope = Literal["course", "cumulative"]
 
 # The sampling pitch is the edge of a cube of 1/SAMPLES of the volume, within these limits, and never wider than the
@@ -26,11 +29,17 @@ Scope = Literal["course", "cumulative"]
 SAMPLES = 60_000
 FINEST_MM = 0.2
 BOX = 8_000_000
+# Samples whose doses differ by less than 1/LEVELS of the structure's range are kept as one, with their mean.
+LEVELS = 1 << 16
+# Above this volume the cells alone give the extremes: a point on the surface changes nothing that is judged.
+SURFACE_BELOW_CM3 = 500.0
+# Part of a dose voxel within which a point counts as on its outer face.
+ON_FACE = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
 class DVH:
-    """Cumulative dose-volume histogram of one structure, kept as its samples, without bins.
+    """Cumulative dose-volume histogram of one structure, kept as its samples.
 
     Parameters
     ----------
@@ -39,7 +48,7 @@ class DVH:
     volume_cm3 : float
         Volume of the solid between and beyond the contours, cm3.
     doses_gy : (n,) float32
-        Dose of each sample, hottest first, Gy; the quantity is `label`.
+        Dose of each sample (or of several of nearly the same dose), hottest first, Gy; the quantity is `label`.
     volumes_cm3 : (n,) float
         Volume of each sample; their sum and `outside_cm3` make the volume.
     highest_gy, lowest_gy : float
@@ -297,27 +306,32 @@ def dvh(structure: Structure, dose: Dose, *, end_cap: EndCap = "half_slice", sco
     if not volume > 0:
         raise GeometryError(f"structure '{structure.name}' has contours but no volume")
     lattice = _lattice(structure, grid, volume)
-    flat, part = partial_volume(structure.contours, lattice, end_cap).indices()
-    if len(flat) == 0:
+    solid = partial_volume(structure.contours, lattice, end_cap)
+    doses, parts = _sample(dose, lattice, solid)
+    if not parts.sum() > 0:
         raise GeometryError(f"structure '{structure.name}' is too small to be sampled ({volume:.2g} cm3)")
-    index = np.stack(np.unravel_index(flat, lattice.shape), axis=-1)
-    doses = _dose_at(dose, lattice.to_world(index))
-    inside = np.isfinite(doses)
-    volumes = part.astype(np.float64)
-    volumes *= volume / volumes.sum()
 
-    pitch_mm = min(lattice.spacing_mm)
-    surface = _dose_at(dose, surface_points(structure.contours, end_cap, pitch_mm))
-    reached = np.concatenate((doses[inside], surface[np.isfinite(surface)]))
-    order = np.argsort(-doses[inside], kind="stable")
+    # A cell whose centre lies outside the solid must not set the extremes; the surface and the inner cells do.
+    core = doses[parts >= 0.5]
+    if volume < SURFACE_BELOW_CM3:
+        edge = _dose_at(dose, surface_points(structure.contours, end_cap, max(lattice.spacing_mm)))
+        core = np.concatenate((core, edge))
+    core = core[np.isfinite(core)]
+    if len(core) == 0:
+        core = doses[np.isfinite(doses)]
+    lowest, highest = (float(core.min()), float(core.max())) if len(core) else (0.0, 0.0)
+    volumes, sums, outside = _gather(doses, parts, lowest, highest, LEVELS)
+    filled = np.flatnonzero(volumes)[::-1]
+    means = np.clip(sums[filled] / volumes[filled], lowest, highest)
+    scale = volume / float(volumes.sum() + outside)
     return DVH(
         structure=structure.name,
         volume_cm3=volume,
-        doses_gy=doses[inside][order],
-        volumes_cm3=volumes[inside][order],
-        highest_gy=float(reached.max(initial=0.0)),
-        lowest_gy=float(reached.min()) if len(reached) else 0.0,
-        outside_cm3=float(volumes[~inside].sum()),
+        doses_gy=means.astype(np.float32),
+        volumes_cm3=volumes[filled] * scale,
+        highest_gy=highest,
+        lowest_gy=lowest,
+        outside_cm3=outside * scale,
         quantity=dose.quantity,
         per=dose.per,
         fractions=dose.fractions,
@@ -344,20 +358,110 @@ def _lattice(structure: Structure, grid: Grid, volume: float) -> Grid:
         voxel, anchor = np.array(grid.spacing_mm)[::-1], grid.origin_mm
     else:
         voxel, anchor = np.full(3, min(grid.spacing_mm)), low
-    cell = voxel / np.maximum(1, np.ceil(voxel / pitch - 1e-9))
+    cell = voxel / np.maximum(1, np.round(voxel / pitch))
     first = np.floor((low - [0.0, 0.0, beyond] - anchor) / cell).astype(int)
     last = np.ceil((high + [0.0, 0.0, beyond] - anchor) / cell).astype(int)
     return Grid.axial((last - first + 1)[::-1], cell[::-1], anchor + first * cell, grid.frame_of_reference)
 
 
-def _dose_at(dose: Dose, points_mm: Float) -> NDArray[np.float32]:
-    """Dose at points (n, 3), LPS mm; not a number beyond the outer faces of the dose grid."""
+def _sample(dose: Dose, lattice: Grid, solid: PartialVolume) -> tuple[Samples, Samples]:
+    """Dose at the centre of every cell that is partly inside, and the part; no number beyond the dose grid."""
+    grid = dose.image.grid
+    if not grid.is_axial:
+        flat, parts = solid.indices()
+        index = np.stack(np.unravel_index(flat, lattice.shape), axis=-1)
+        return _dose_at(dose, lattice.to_world(index)), parts
+    centres = lattice.axes_mm()
+    first, weight = [], []
+    for axis, (origin, spacing) in enumerate(zip(grid.origin_mm[::-1], grid.spacing_mm, strict=True)):
+        count, start = grid.shape[axis], solid.low[axis]
+        position = (centres[axis][start : start + solid.fractions.shape[axis]] - origin) / spacing
+        outside = (position < -0.5 - ON_FACE) | (position > count - 0.5 + ON_FACE)
+        position = np.clip(position, 0.0, count - 1.0)
+        lower = np.clip(np.floor(position), 0, max(count - 2, 0)).astype(np.int64)
+        first.append(np.where(outside, -1, lower))
+        weight.append(position - lower)
+    values = np.ascontiguousarray(dose.image.values, dtype=np.float32)
+    fractions = np.ascontiguousarray(solid.fractions, dtype=np.float32)
+    doses, parts = _on_cells(values, fractions, first[0], first[1], first[2], weight[0], weight[1], weight[2])
+    return doses, parts
+
+
+@numba.njit(cache=True, nogil=True)
+def _on_cells(
+    values: Samples,
+    fractions: Samples,
+    k_first: Whole,
+    j_first: Whole,
+    i_first: Whole,
+    k_weight: Float,
+    j_weight: Float,
+    i_weight: Float,
+) -> Any:  # pragma: no cover - compiled
+    nk, nj, ni = values.shape
+    count = 0
+    for k in range(fractions.shape[0]):
+        for j in range(fractions.shape[1]):
+            for i in range(fractions.shape[2]):
+                count += fractions[k, j, i] > 0
+    doses, parts = np.empty(count, dtype=np.float32), np.empty(count, dtype=np.float32)
+    n = 0
+    for k in range(fractions.shape[0]):
+        k0, wk = k_first[k], k_weight[k]
+        k1 = min(k0 + 1, nk - 1)
+        for j in range(fractions.shape[1]):
+            j0, wj = j_first[j], j_weight[j]
+            j1 = min(j0 + 1, nj - 1)
+            for i in range(fractions.shape[2]):
+                if fractions[k, j, i] <= 0:
+                    continue
+                parts[n] = fractions[k, j, i]
+                i0, wi = i_first[i], i_weight[i]
+                if k0 < 0 or j0 < 0 or i0 < 0:
+                    doses[n] = np.nan
+                elif wk == 0 and wj == 0 and wi == 0:
+                    doses[n] = values[k0, j0, i0]
+                else:
+                    i1 = min(i0 + 1, ni - 1)
+                    low = (values[k0, j0, i0] * (1 - wi) + values[k0, j0, i1] * wi) * (1 - wj) + (
+                        values[k0, j1, i0] * (1 - wi) + values[k0, j1, i1] * wi
+                    ) * wj
+                    high = (values[k1, j0, i0] * (1 - wi) + values[k1, j0, i1] * wi) * (1 - wj) + (
+                        values[k1, j1, i0] * (1 - wi) + values[k1, j1, i1] * wi
+                    ) * wj
+                    doses[n] = low * (1 - wk) + high * wk
+                n += 1
+    return doses, parts
+
+
+@numba.njit(cache=True, nogil=True)
+def _gather(
+    doses: Samples, parts: Samples, lowest: float, highest: float, levels: int
+) -> Any:  # pragma: no cover - compiled
+    """Volume and volume x dose of each level between the extremes, and the volume without a dose."""
+    volumes, sums = np.zeros(levels + 1), np.zeros(levels + 1)
+    outside = 0.0
+    per_gy = (levels - 1) / (highest - lowest) if highest > lowest else 0.0
+    for n in range(doses.size):
+        if np.isnan(doses[n]):
+            outside += parts[n]
+            continue
+        gy = min(max(doses[n], lowest), highest)
+        # Level 0 holds the lowest dose alone, so that an exact 0 Gy stays 0.
+        level = 0 if gy == lowest else 1 + int((gy - lowest) * per_gy)
+        volumes[level] += parts[n]
+        sums[level] += parts[n] * gy
+    return volumes, sums, outside
+
+
+def _dose_at(dose: Dose, points_mm: Float) -> Samples:
+    """Dose at points (n, 3), LPS mm; no number beyond the outer faces of the dose grid."""
     grid = dose.image.grid
     index = grid.to_index(points_mm)
     # A point on the outer face is inside, whatever the last digit of its coordinates.
-    inner = np.clip(index, -0.5 + 1e-6, np.array(grid.shape) - 0.5 - 1e-6)
+    inner = np.clip(index, -0.5 + 1e-9, np.array(grid.shape) - 0.5 - 1e-9)
     off = np.abs(index - inner).max(axis=-1)
-    on_face = (off > 0) & (off < 1e-4)
-    points = np.array(points_mm)
+    on_face = (off > 0) & (off < ON_FACE)
+    points = np.array(points_mm, dtype=np.float64)
     points[on_face] = grid.to_world(inner[on_face])
     return interpolate(dose.image, points, outside=np.nan).astype(np.float32)

@@ -195,7 +195,9 @@ class _Judge:
     histograms: dict[str, DVH] = field(default_factory=dict)
 
     def report(self, structure: str, metric: str) -> Row:
-        blank = Row(structure, str(Metric.parse(metric)), "physical", "course", None, None, None, "report", "report", "")
+        blank = Row(
+            structure, str(Metric.parse(metric)), "physical", "course", None, None, None, "report", "report", ""
+        )
         try:
             low, high = self.bounds(structure, metric, "physical", None)
         except InputError as error:

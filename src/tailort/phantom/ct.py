@@ -1,0 +1,251 @@
+"""The CT of a virtual body: tissues painted plane by plane with soft edges, then texture and noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from tailort.geometry import Grid, Image
+from tailort.phantom import parameters as p
+from tailort.phantom.anatomy import Anatomy
+from tailort.phantom.shapes import Array, Column, Grown, Shape, Tube, constant, patch
+
+_HU_LIMITS = (-1024, 3071)
+
+
+def render(anatomy: Anatomy, grid: Grid) -> Image:
+    """CT of the body on an axial grid (world LPS mm), int16 HU; the same seed and grid give the same voxels."""
+    z, y, x = grid.axes_mm()
+    dx, dy, dz = anatomy.build.offset_mm
+    columns = (x - dx).astype(np.float32)[None, :]
+    rows = (y - dy).astype(np.float32)[:, None]
+    pixel = grid.spacing_mm[2]
+    rng = np.random.default_rng([anatomy.build.seed, 104729, *grid.shape])
+    values = np.empty(grid.shape, dtype=np.int16)
+    layers = _layers(anatomy, rng)
+    for k, height in enumerate(z):
+        plane = _Plane(columns, rows, float(height) - dz, pixel)
+        for shape, tissue in layers:
+            plane.paint(shape, tissue)
+        noisy = plane.hu + _noise(rng, plane.hu.shape)
+        values[k] = np.clip(np.rint(noisy), *_HU_LIMITS)
+    return Image(grid, values, "HU")
+
+
+Tissue = float | Callable[[Array, Array, float, Array], Array | float]
+
+
+class _Plane:
+    """One transverse plane under the brush."""
+
+    def __init__(self, x: Array, y: Array, z: float, pixel_mm: float) -> None:
+        self.x, self.y, self.z, self.pixel = x, y, z, pixel_mm
+        self.hu = np.full((len(y), x.shape[1]), p.HU["air"], dtype=np.float32)
+
+    def paint(self, shape: Shape, tissue: Tissue) -> None:
+        """Lay a tissue over what is there; a voxel that is partly covered keeps the rest of its old value."""
+        if shape.window(self.z) is None:
+            return
+        found = patch(shape, self.x, self.y, self.z, reach_mm=self.pixel)
+        if found is None:
+            return
+        rows, columns, field = found
+        share = np.clip(0.5 - field / self.pixel, 0.0, 1.0)
+        if isinstance(shape, Tube):
+            share *= min(1.0, 2.0 * float(shape.radii.min()) / self.pixel)
+        target = self.hu[rows, columns]
+        value = tissue if isinstance(tissue, float) else tissue(self.x[:, columns], self.y[rows], self.z, field)
+        target += share * (value - target)
+
+
+def _noise(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Noise of a reconstructed slice: neighbouring pixels are slightly correlated."""
+    white = gaussian_filter(rng.standard_normal(shape, dtype=np.float32), 0.7, mode="wrap", truncate=3.0)
+    return np.asarray(white * np.float32(p.NOISE_HU / _NOISE_KEPT), dtype=np.float32)
+
+
+def _kept_by_filter(sigma: float) -> float:
+    """Standard deviation that white noise of 1 keeps under a plane Gaussian filter."""
+    point = np.zeros((31, 31))
+    point[15, 15] = 1.0
+    return float(np.sqrt((gaussian_filter(point, sigma, truncate=3.0) ** 2).sum()))
+
+
+_NOISE_KEPT = _kept_by_filter(0.7)
+
+
+def _bone(cortical: float, marrow: float, shell_mm: float) -> Tissue:
+    def tissue(x: Array, y: Array, z: float, field: Array) -> Array:
+        deep = np.clip((-field - shell_mm) / 1.2 + 0.5, 0.0, 1.0)
+        hu: Array = cortical + (marrow - cortical) * deep
+        return hu
+
+    return tissue
+
+
+def _layers(a: Anatomy, rng: np.random.Generator) -> list[tuple[Shape, Tissue]]:
+    """Every tissue in the order of painting: what comes later lies on top."""
+    hu = p.HU
+    texture = _Texture(rng)
+    stomach_level = a.sy * -14.0
+    gas = [(float(rng.uniform(-260, -215)) * a.sz, float(rng.uniform(6, 16))) for _ in range(6)]
+
+    def fat(x: Array, y: Array, z: float, field: Array) -> Array:
+        return hu["fat"] + 0.25 * texture.at(x, y, z)
+
+    def muscle(x: Array, y: Array, z: float, field: Array) -> Array:
+        # Thin fat planes between the layers of the chest wall and the back.
+        streak = np.clip(texture.at(x, y, z) / p.LUNG_TEXTURE_HU - 1.35, 0, 1.2)
+        planes: Array = hu["muscle"] - 95.0 * streak
+        return planes
+
+    def lung(x: Array, y: Array, z: float, field: Array) -> Array:
+        density: Array = hu["lung"] + p.LUNG_GRADIENT_HU_PER_MM * y + texture.at(x, y, z)
+        return density
+
+    def lumen(x: Array, y: Array, z: float, field: Array) -> float:
+        air = np.sin(z / (17.0 * a.sz) + a.build.seed) + 0.6 * np.sin(z / (7.3 * a.sz) + 2.0 * a.build.seed)
+        share = float(np.clip(1.5 * air - 0.2, 0, 1))
+        return hu["mucus"] + share * (-820.0 - hu["mucus"])
+
+    def stomach(x: Array, y: Array, z: float, field: Array) -> Array:
+        content = np.where(y < stomach_level, np.float32(hu["gas"]), np.float32(hu["stomach fluid"]))
+        return np.where(field > -3.5, np.float32(hu["stomach wall"]), content)
+
+    def bowel(x: Array, y: Array, z: float, field: Array) -> Array:
+        inside = texture.at(x, y, z) * 0.4 + hu["bowel"]
+        gassy = min(abs(z - at) / reach for at, reach in gas)
+        bubble = (field < -4.5) & (y < -52 * a.sy) if gassy < 1 else np.zeros(field.shape, dtype=bool)
+        return np.where(bubble, np.float32(hu["gas"]), inside)
+
+    def heart(x: Array, y: Array, z: float, field: Array) -> Array:
+        wall: Array = hu["heart"] - 5.0 * np.clip((-field - 11.0) / 3.0, 0, 1)
+        return wall
+
+    airway_wall = Grown(a.airways, p.TRACHEA_WALL)
+    kidney_sinus = [Grown(k, -11.0) for k in a.kidneys.values()]
+    thin = _bone(hu["cortical"], hu["marrow"], 1.3)
+    rib = _bone(hu["rib cortical"], hu["rib marrow"], 1.1)
+    brim = (a.z_limits[0] - 1, a.z_limits[1] + 1)
+
+    layers: list[tuple[Shape, Tissue]] = [
+        *_couch(a, brim),
+        (a.external, hu["skin"]),
+        (Grown(a.external, -p.SKIN_DRAWN_MM), fat),
+        *((g, 25.0) for g in a.breast_glands),
+        (a.muscle_outline, muscle),
+        (a.neck_fat, fat),
+        *((m, hu["muscle"]) for m in a.neck_muscles),
+        (a.cavity, hu["mediastinal fat"]),
+        (a.abdomen, hu["mediastinal fat"]),
+        (a.diaphragm, hu["muscle"]),
+        (a.paraspinal, _around_spine(a)),
+        (a.lungs, lung),
+        *((t, hu["lung vessel"]) for t in _inside(a.lung_trees, a.lungs)),
+        *((m, hu["muscle"]) for m in a.crura),
+        *((v, hu["blood"]) for v in a.great_veins),
+        (a.cava_inferior, hu["blood"]),
+        (Grown(a.pericardium, -0.6), hu["soft tissue"]),
+        (Grown(a.pericardium, -1.6), hu["mediastinal fat"]),
+        (a.heart, heart),
+        *((v, hu["blood"]) for v in a.pulmonary_arteries),
+        (a.pulmonary_veins, hu["blood"]),
+        (a.aorta, hu["blood"]),
+        (a.brachiocephalic, hu["blood"]),
+        *((v, hu["blood"]) for v in a.carotids.values()),
+        *((v, hu["blood"]) for v in a.subclavian),
+        (a.azygos, hu["blood"]),
+        (a.celiac, hu["blood"]),
+        *((t, hu["thyroid"]) for t in a.thyroid),
+        (a.liver, hu["liver"]),
+        (a.gallbladder, hu["bile"]),
+        (a.spleen, hu["spleen"]),
+        *((k, hu["kidney"]) for k in a.kidneys.values()),
+        *((s, hu["renal sinus"]) for s in kidney_sinus),
+        (a.bowel, bowel),
+        (a.stomach, stomach),
+        (a.pharynx, hu["muscle"]),
+        (a.pharynx_air, hu["air"]),
+        (a.larynx, hu["soft tissue"]),
+        (a.laryngeal_cartilage, hu["thyroid cartilage"]),
+        (a.larynx_air, hu["air"]),
+        (airway_wall, hu["airway wall"]),
+        (a.oesophagus, hu["oesophagus"]),
+        (a.tumour, hu["tumour"]),
+        (a.lumen, lumen),
+        (a.airways, hu["air"] + 5.0),
+        (a.node, hu["node"]),
+        *((c, hu["cartilage"]) for c in a.cartilages),
+        *((r, rib) for r in a.ribs),
+        *((s, rib) for s in a.scapulae),
+        (a.sternum, _bone(hu["rib cortical"], hu["marrow"], 1.4)),
+        *((c, thin) for c in a.clavicles.values()),
+        *((d, hu["disc"]) for d in a.discs),
+        *((v, thin) for v in a.vertebra_solids.values()),
+        (a.canal, hu["mediastinal fat"]),
+        (Grown(a.cord, 2.2), hu["csf"]),
+        (a.cord, hu["cord"]),
+        *((j, _bone(900.0, hu["marrow"], 2.0)) for j in a.jaw),
+        *((t, hu["tooth"]) for t in a.teeth),
+    ]
+    return layers
+
+
+def _around_spine(a: Anatomy) -> Tissue:
+    def tissue(x: Array, y: Array, z: float, field: Array) -> Array:
+        behind = np.clip((y - a.spine_front(z) - 3.0) / 6.0, 0, 1)
+        hu: Array = p.HU["mediastinal fat"] + (p.HU["muscle"] - p.HU["mediastinal fat"]) * (behind + 0 * x)
+        return hu
+
+    return tissue
+
+
+def _inside(tubes: tuple[Tube, ...], room: Shape) -> list[Shape]:
+    """Vessels that stay within the lungs, judged by both ends."""
+    kept: list[Shape] = []
+    for tube in tubes:
+        ends = [tube.points[-1], tube.points[1]]
+        depth = [float(room.field(np.array([[e[0]]]), np.array([[e[1]]]), float(e[2]))[0, 0]) for e in ends]
+        if max(depth) < -1.5:
+            kept.append(tube)
+    return kept
+
+
+def _couch(a: Anatomy, z_range: tuple[float, float]) -> list[tuple[Shape, Tissue]]:
+    """A carbon-fibre table top under the patient, outside of the body."""
+    lowest = max(a.external.window(z)[3] for z in np.linspace(*z_range, 60) if a.external.window(z))  # type: ignore[index]
+    half = 26.0 * 10 - 30
+    top = Column(z_range, lambda z: 0.0, constant(lowest + 26.0), constant(half), constant(22.0), constant(22.0), 6.0)
+    return [(top, p.HU["couch shell"]), (Grown(top, -2.5), p.HU["couch core"])]
+
+
+class _Texture:
+    """A smooth random field in space, mean 0, standard deviation `LUNG_TEXTURE_HU`."""
+
+    _STEP_MM = 2.5
+    _PERIOD = 96
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        block = gaussian_filter(rng.standard_normal((self._PERIOD,) * 3, dtype=np.float32), 0.8, mode="wrap")
+        self._block = block * np.float32(p.LUNG_TEXTURE_HU / block.std())
+
+    def at(self, x: Array, y: Array, z: float) -> Array:
+        """Value at columns x and rows y of plane z, linear in between."""
+        k = int(np.floor(z / self._STEP_MM)) % self._PERIOD
+        plane = self._block[k]
+        (i0, fi), (j0, fj) = self._place(x[0]), self._place(y[:, 0])
+        i1, j1 = (i0 + 1) % self._PERIOD, (j0 + 1) % self._PERIOD
+        along = plane[:, i0] * (1 - fi) + plane[:, i1] * fi
+        value: Array = along[j0] * (1 - fj[:, None]) + along[j1] * fj[:, None]
+        return value
+
+    def _place(self, at: Array) -> tuple[NDArray[np.int64], Array]:
+        index = at / np.float32(self._STEP_MM)
+        whole = np.floor(index)
+        return whole.astype(np.int64) % self._PERIOD, index - whole
+
+
+__all__ = ["render"]

@@ -1,0 +1,220 @@
+"""Virtual patients: one call makes a CT, its structures, a clinical record and the truth about them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import uuid
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from tailort.errors import InputError
+from tailort.geometry import Grid
+from tailort.patient import Case, Fact, Person, Scan, Structure, StructureSet
+from tailort.phantom import contours, ct, parameters, record, truth
+from tailort.phantom.anatomy import Anatomy
+from tailort.phantom.parameters import Build, Level
+
+Size = Literal["full", "coarse"]
+NAMES = ("oesophagus",)
+CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
+
+# Pixels along each side, then spacing of slices, rows and columns in mm.
+_SIZES: dict[Size, tuple[int, tuple[float, float, float]]] = {
+    "full": (512, (3.0, 1.0, 1.0)),
+    "coarse": (128, (4.0, 4.0, 4.0)),
+}
+
+_COLOURS: dict[str, tuple[int, int, int]] = {
+    "External": (190, 190, 190), "Skin": (205, 170, 140), "Lung_L": (120, 190, 235), "Lung_R": (120, 190, 235),
+    "Lungs": (80, 160, 220), "Heart": (225, 90, 110), "Pericardium": (240, 150, 160), "Trachea": (90, 220, 220),
+    "Bronchus_Main": (70, 190, 200), "Carina": (255, 255, 120), "Esophagus": (235, 160, 60),
+    "Esophagus^Lumen": (160, 110, 40), "A_Aorta": (215, 50, 50), "A_Brachiocephls": (230, 80, 60),
+    "A_Carotid_L": (235, 100, 80), "A_Carotid_R": (235, 100, 80), "A_Celiac": (235, 110, 70),
+    "V_Azygos": (80, 90, 210), "V_Pulmonary": (110, 110, 230), "Pharynx": (200, 120, 180), "Larynx": (180, 140, 210),
+    "SpinalCord": (250, 230, 60), "SpinalCanal": (200, 190, 90), "Sternum": (225, 215, 190), "Ribs": (215, 205, 180),
+    "Diaphragm": (190, 110, 110), "Stomach": (160, 205, 110), "Bowel": (180, 150, 90), "Liver": (165, 95, 60),
+    "Spleen": (150, 70, 120), "Kidney_L": (200, 120, 90), "Kidney_R": (200, 120, 90), "GTVp": (255, 0, 0),
+    "GTVn": (255, 0, 160),
+}  # fmt: skip
+_BONE_COLOUR = (230, 220, 200)
+
+
+@dataclass(frozen=True, eq=False)
+class VirtualPatient:
+    """A patient who does not exist and of whom everything is known.
+
+    Parameters
+    ----------
+    name, seed, size : str, int, str
+        What it was made from.
+    scan : Scan
+        The CT, int16 HU, head first supine.
+    person : Person
+        An invented identity.
+    structures : StructureSet
+        Contours of every organ and of the tumour on the planes of the CT.
+    record : dict
+        Clinical record: fact name -> {"value", "source", "date"}, plain values.
+    anatomy : Anatomy
+        The analytic body, in its own coordinates; world = body + `anatomy.build.offset_mm`.
+    """
+
+    name: str
+    seed: int
+    size: Size
+    scan: Scan
+    person: Person
+    structures: StructureSet
+    record: dict[str, dict[str, Any]]
+    anatomy: Anatomy
+
+    @cached_property
+    def truth(self) -> dict[str, Any]:
+        """Volumes (cm3), landmarks (LPS mm), levels and tumour, as plain values; worked out when first asked for."""
+        low, high = self.scan.image.grid.faces_mm()
+        return truth.describe(self.anatomy, (float(low[2]), float(high[2])))
+
+    @property
+    def facts(self) -> dict[str, Fact]:
+        """The clinical record as facts."""
+        return {
+            name: Fact(name, fact["value"], fact["source"], dt.date.fromisoformat(fact["date"]))
+            for name, fact in self.record.items()
+        }
+
+    @property
+    def case(self) -> Case:
+        """The patient as a case without treatment."""
+        return Case(self.person, (self.scan,), self.structures, facts=self.facts)
+
+
+def make(
+    name: str = "oesophagus",
+    seed: int = 0,
+    size: Size = "full",
+    *,
+    level: Level | None = None,
+    tumour_length_mm: float | None = None,
+    wall_thickness_mm: float | None = None,
+) -> VirtualPatient:
+    """Make a virtual patient; the same arguments give the same patient, voxel by voxel.
+
+    Parameters
+    ----------
+    name : str
+        Kind of patient, one of `NAMES`.
+    seed : int
+        0 or above; another seed is another person with another tumour.
+    size : {"full", "coarse"}
+        512 x 512 of 1 x 1 x 3 mm, or 128 x 128 of 4 x 4 x 4 mm for tests.
+    level : {"upper", "middle", "lower"} or None
+        Part of the thoracic oesophagus with the tumour; None leaves it to the seed.
+    tumour_length_mm : float or None
+        Along the oesophagus, 10 to 100 mm; None leaves it to the seed.
+    wall_thickness_mm : float or None
+        Of the tumour in its middle, 5 to 16 mm; None leaves it to the seed.
+
+    Raises
+    ------
+    InputError
+        For an unknown name, size or level, a negative seed, or a tumour outside its limits.
+    """
+    if name not in NAMES:
+        raise InputError(f"there is no virtual patient '{name}'; known are {', '.join(NAMES)}")
+    if size not in _SIZES:
+        raise InputError(f"unknown size '{size}' of a virtual patient; known are {', '.join(_SIZES)}")
+    if seed < 0:
+        raise InputError(f"the seed of a virtual patient is {seed}; it must be 0 or above")
+    if level is not None and level not in parameters.LEVELS_CM:
+        raise InputError(f"unknown tumour level '{level}'; known are {', '.join(parameters.LEVELS_CM)}")
+    _require("tumour length", tumour_length_mm, parameters.TUMOUR_LENGTH_LIMITS_MM)
+    _require("tumour wall", wall_thickness_mm, parameters.TUMOUR_WALL_LIMITS_MM)
+
+    build = parameters.draw(seed, level, tumour_length_mm, wall_thickness_mm)
+    anatomy = Anatomy(build)
+    made_from = f"{name}/{seed}/{size}/{level}/{tumour_length_mm}/{wall_thickness_mm}"
+    grid = _grid(anatomy, size, _uid(made_from, "frame of reference"))
+    date = dt.date(2026, 1, 12) + dt.timedelta(days=seed % 200)
+    pseudonym = f"VP-OES-{seed:04d}"
+    scan = Scan(
+        image=ct.render(anatomy, grid),
+        modality="CT",
+        series_uid=_uid(made_from, "CT series"),
+        study_uid=_uid(made_from, "study"),
+        instance_uids=tuple(_uid(made_from, f"CT slice {k}") for k in range(grid.shape[0])),
+        patient_position="HFS",
+        description=f"Virtual patient {name}, seed {seed}, {size}",
+        slice_thickness_mm=grid.spacing_mm[0],
+        sop_class_uid=CT_IMAGE_STORAGE,
+    )
+    return VirtualPatient(
+        name=name,
+        seed=seed,
+        size=size,
+        scan=scan,
+        person=_person(build, pseudonym, date),
+        structures=_structures(anatomy, grid, scan.series_uid),
+        record=record.write(build, date),
+        anatomy=anatomy,
+    )
+
+
+def _require(what: str, value: float | None, limits: tuple[float, float]) -> None:
+    if value is not None and not limits[0] <= value <= limits[1]:
+        raise InputError(
+            f"the {what} of a virtual patient is {value:g} mm; it must lie between {limits[0]:g} and {limits[1]:g} mm"
+        )
+
+
+def _uid(made_from: str, what: str) -> str:
+    """UID of the form that DICOM derives from a UUID (PS3.5, B.2), the same for the same words."""
+    digest = hashlib.sha256(f"tailort/{made_from}/{what}".encode()).digest()
+    return f"2.25.{uuid.UUID(bytes=digest[:16], version=4).int}"
+
+
+def _grid(anatomy: Anatomy, size: Size, frame_of_reference: str) -> Grid:
+    pixels, spacing = _SIZES[size]
+    low, high = anatomy.z_limits
+    slices = int(np.ceil((high - low) / spacing[0]))
+    dx, dy, dz = anatomy.build.offset_mm
+    half = 0.5 * (pixels - 1)
+    # The scanner's field of view is centred on its own origin, not on the patient.
+    origin = (-half * spacing[2], -half * spacing[1] + round(dy), np.ceil(low + dz))
+    return Grid.axial((slices, pixels, pixels), spacing, origin, frame_of_reference)
+
+
+def _person(build: Build, pseudonym: str, date: dt.date) -> Person:
+    rng = np.random.default_rng([build.seed, 32452843])
+    birthday = dt.date(date.year - build.age_years - 1, 12, 31) - dt.timedelta(days=int(rng.integers(0, 330)))
+    return Person(
+        patient_id=pseudonym,
+        name=f"Virtual^{pseudonym}",
+        birth_date=birthday.strftime("%Y%m%d"),
+        sex=build.sex,
+        study_id=f"{build.seed:04d}",
+        study_date=date.strftime("%Y%m%d"),
+        study_time="083000",
+    )
+
+
+def _structures(anatomy: Anatomy, grid: Grid, series_uid: str) -> StructureSet:
+    planes, _, _ = grid.axes_mm()
+    frame = grid.frame_of_reference
+    drawn: list[Structure] = []
+    for name, (role, shape) in anatomy.organs.items():
+        if name == "Lungs":
+            continue
+        polygons = contours.draw(shape, planes, anatomy.build.offset_mm)
+        drawn.append(
+            Structure(name, role, polygons, frame, made_by=("analytic body",), colour=_COLOURS.get(name, _BONE_COLOUR))
+        )
+        if name == "Lung_R":
+            both = drawn[-2].contours + drawn[-1].contours
+            drawn.append(
+                Structure("Lungs", role, both, frame, made_by=("analytic body",), colour=_COLOURS["Lungs"])
+            )
+    return StructureSet(tuple(drawn), frame, label="Virtual patient", series_uid=series_uid)
