@@ -11,7 +11,9 @@ from tailort.patient import Beamlets, BeamSetup, Influence
 FRAME = "1.2.3"
 
 
-def toy(n_beams: int = 7, spacing_mm: float = 4.0, slices: int = 6, radius_mm: float = 80.0) -> tuple[Influence, dict[str, VoxelSet]]:
+def toy(
+    n_beams: int = 7, spacing_mm: float = 4.0, slices: int = 6, radius_mm: float = 80.0
+) -> tuple[Influence, dict[str, VoxelSet]]:
     """Influence and voxel sets of target, core and body."""
     n = 2 * int(radius_mm / spacing_mm) + 1
     half = (n - 1) / 2 * spacing_mm
@@ -24,9 +26,7 @@ def toy(n_beams: int = 7, spacing_mm: float = 4.0, slices: int = 6, radius_mm: f
     inside = np.abs(points[:, 2]) < slices * 2.5 - 5.0 if slices > 2 else np.ones(len(r), bool)
     target = (r > 18) & (r < 36) & ~((points[:, 1] > 0) & (np.abs(points[:, 0]) < 12)) & inside
     core = (r < 12) & inside
-    setups = tuple(
-        BeamSetup(f"beam {b + 1}", b + 1, (0.0, 0.0, 0.0), 360.0 * b / n_beams) for b in range(n_beams)
-    )
+    setups = tuple(BeamSetup(f"beam {b + 1}", b + 1, (0.0, 0.0, 0.0), 360.0 * b / n_beams) for b in range(n_beams))
     x = np.arange(-45, 46, 5.0) + 0.0
     x = (x[:-1] + x[1:]) / 2
     y = np.arange(-slices * 2.5, slices * 2.5 + 1, 5.0)

@@ -6,7 +6,7 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -31,6 +31,10 @@ class Size(StrEnum):
 
     full = "full"
     coarse = "coarse"
+
+
+def _size(size: Size) -> Literal["full", "coarse"]:
+    return "full" if size is Size.full else "coarse"
 
 
 class Technique(StrEnum):
@@ -80,7 +84,7 @@ def demo(
 
     with interruptible() as interrupt, Progress() as progress:
         run = commands.demo(
-            name, out=out, seed=seed, size=size.value, dose_grid_mm=dose_grid, overwrite=overwrite,
+            name, out=out, seed=seed, size=_size(size), dose_grid_mm=dose_grid, overwrite=overwrite,
             progress=progress, interrupt=interrupt,
         )  # fmt: skip
     _tell_plan(run, out, as_json)
@@ -100,7 +104,7 @@ def phantom(
     from tailort.cli.progress import Progress, interruptible
 
     with interruptible(), Progress() as progress:
-        patient = commands.phantom(name, out=out, seed=seed, size=size.value, overwrite=overwrite, progress=progress)
+        patient = commands.phantom(name, out=out, seed=seed, size=_size(size), overwrite=overwrite, progress=progress)
     if as_json:
         _print_json(
             {"out": str(out), "patient": patient.person.patient_id, "structures": list(patient.structures.names)}

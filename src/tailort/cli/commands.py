@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tailort import dicom, workflow
 from tailort.cli.progress import Interrupt
@@ -18,6 +18,7 @@ from tailort.phantom import VirtualPatient, make
 from tailort.protocols import Protocol, available, describe, load, load_record
 from tailort.workflow import Evaluation, PlanningOptions, PlanningRun, StageClock
 
+Size = Literal["full", "coarse"]
 Tell = Callable[[str, float], None]
 DEMO_PROTOCOLS = {"oesophagus": "smart-imrt"}
 RECORD = "record.yaml"
@@ -38,7 +39,7 @@ def phantom(
     *,
     out: Path,
     seed: int = 0,
-    size: str = "full",
+    size: Size = "full",
     overwrite: bool = False,
     progress: Tell = _silent,
 ) -> VirtualPatient:
@@ -72,7 +73,7 @@ def demo(
     *,
     out: Path = Path("tailort-out"),
     seed: int = 0,
-    size: str = "full",
+    size: Size = "full",
     dose_grid_mm: float = 3.0,
     overwrite: bool = False,
     progress: Tell = _silent,

@@ -26,7 +26,7 @@ RESEARCH = "For research only. Not a medical device."
 
 def write_patient(patient: VirtualPatient, folder: Path, progress: Callable[[str, float], None]) -> None:
     """Write a virtual patient: CT, RTSTRUCT, record.yaml and truth.json."""
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "CT").mkdir(parents=True)
     progress("write CT", 0.0)
     dicom.write_ct(patient.scan, patient.person, folder / "CT")
     dicom.write_structures(patient.structures, patient.scan, patient.person, folder / "rtstruct.dcm")
@@ -103,11 +103,17 @@ def _write_plan(run: PlanningRun, result: PlanResult, folder: Path) -> None:
         label=result.plan.label,
         series_uid=scan.series_uid,
     )
-    rtstruct = dicom.write_structures(structures, scan, case.person, folder / "rtstruct.dcm")
-    rtplan = dicom.write_plan(
-        result.plan, structures, scan, case.person, folder / "rtplan.dcm", structures_uid=rtstruct
+    written = dicom.write_structures(structures, scan, case.person, folder / "rtstruct.dcm")
+    plan = dicom.write_plan(result.plan, written, case.person, scan, folder / "rtplan.dcm", machine=run.machine)
+    dicom.write_dose(
+        result.dose,
+        case.person,
+        scan,
+        folder / "rtdose.dcm",
+        plan_uids=(plan.sop_instance_uid,),
+        structure_set_uid=written.sop_instance_uid,
+        label=result.plan.label,
     )
-    dicom.write_dose(result.dose, scan, case.person, folder / "rtdose.dcm", plan_uid=rtplan)
     _write_json(folder / "scorecard.json", result.scorecard.as_dict())
     _write_dvh(folder / "dvh.csv", result.dvhs)
 

@@ -1,1 +1,11 @@
-"""dicom."""
+"""The DICOM door: reads a folder as a case, writes CT, structures, plans and doses."""
+
+from tailort.dicom.case import read_case
+from tailort.dicom.names import load_names
+from tailort.dicom.writing import new_uid
+from tailort.dicom.writing_doses import write_dose
+from tailort.dicom.writing_images import write_ct
+from tailort.dicom.writing_plans import write_plan
+from tailort.dicom.writing_structures import write_structures
+
+__all__ = ["load_names", "new_uid", "read_case", "write_ct", "write_dose", "write_plan", "write_structures"]

@@ -55,7 +55,9 @@ def read_case(
     series = image_series(files)
     planning = _planning_series(series, series_uid, files, Path(folder))
     used = [
-        file for file in files if file.sop_class_uid in _USED and (file not in planning.files) and not is_localiser(file)
+        file
+        for file in files
+        if file.sop_class_uid in _USED and (file not in planning.files) and not is_localiser(file)
     ]
     _require_one_patient(planning.files[0], used)
     found: list[str] = [*notes, *_unused(files)]
@@ -161,7 +163,7 @@ def _structures(
         frames = frames_of_reference(file)
         if frames and frame not in frames:
             raise DicomError(
-                f"the structure set '{file.path.name}' is in frame of reference {', '.join(frames)}, the CT in {frame}: "
+                f"structure set '{file.path.name}' is in frame of reference {', '.join(frames)}, the CT in {frame}: "
                 "give the structure set that was drawn on this CT"
             )
         if on and ct.series_uid not in on:

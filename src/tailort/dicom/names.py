@@ -138,7 +138,7 @@ def map_names(
             notes.append(f"structures {quoted} all mean '{chosen[members[0]]}', so they keep the names of the file")
             for n in members:
                 chosen[n] = originals[n]
-    present = {original for original in originals} | {plain(original) for original in originals}
+    present = set(originals) | {plain(original) for original in originals}
     unused = [alias for alias in own if alias not in present and plain(alias) not in present]
     if unused:
         notes.append(f"names that are not in the case and so mapped nothing: {', '.join(unused)}")

@@ -294,7 +294,7 @@ def _sum_of_beams(
     if any(d.per != doses[0].per or not d.image.grid.same_as(doses[0].image.grid) for d in doses):
         notes.append(f"{len(members)} dose(s) of single beams were left out: they lie on different grids")
         return []
-    total = np.sum([d.image.values for d in doses], axis=0, dtype=np.float64).astype(np.float32)
-    summed = replace(doses[0], image=doses[0].image.with_values(total))
+    total: NDArray[np.float64] = np.sum([d.image.values for d in doses], axis=0, dtype=np.float64)
+    summed = replace(doses[0], image=doses[0].image.with_values(total.astype(np.float32)))
     notes.append(f"the doses of {len(members)} beams were added to the dose of plan '{plan.label}'")
     return [summed]

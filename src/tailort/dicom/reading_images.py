@@ -292,7 +292,7 @@ def _values(
         return fits, padded
 
     def fill_all(dtype: type) -> tuple[NDArray[Any], bool, int]:
-        out = np.empty(stack.grid.shape, dtype=dtype)
+        out: NDArray[Any] = np.empty(stack.grid.shape, dtype=dtype)
         total = 0
         fits = True
         with ThreadPoolExecutor(_READERS) as pool:
@@ -304,12 +304,10 @@ def _values(
                     progress(f"reading {what}", (done + 1) / len(jobs))
         return out, fits, total
 
-    if whole:
-        out, fits, padded = fill_all(np.int16)
-        if fits:
-            return out, padded
-    out, _, padded = fill_all(np.float32)
-    return out, padded
+    hu, fits, padded = fill_all(np.int16 if whole else np.float32)
+    if not fits:
+        hu, _, padded = fill_all(np.float32)
+    return hu, padded
 
 
 def _pad(values: NDArray[Any], stored: NDArray[Any], file: DicomFile) -> int:

@@ -258,7 +258,7 @@ def _beam(item: Dataset, meterset: float, notes: list[str], label: str) -> Beam:
         isocentre_mm=(x, y, z),
         leaf_boundaries_mm=tuple(float(b) for b in boundaries),
         control_points=tuple(control_points),
-        dynamic=any(b.mu - a.mu > 1e-9 and not _same_machine_state(a, b) for a, b in pairwise(control_points)),
+        dynamic=any(b.mu - a.mu > 1e-9 and not same_machine_state(a, b) for a, b in pairwise(control_points)),
         source_axis_distance_mm=float(item.SourceAxisDistance),
     )
 
@@ -285,7 +285,7 @@ def _jaws(state: dict[str, Any], axis: str) -> Pair:
     return float(low), float(high)
 
 
-def _same_machine_state(a: ControlPoint, b: ControlPoint) -> bool:
+def same_machine_state(a: ControlPoint, b: ControlPoint) -> bool:
     """Whether two control points differ in MU only."""
     angles = ((a.gantry_deg, b.gantry_deg), (a.collimator_deg, b.collimator_deg), (a.couch_deg, b.couch_deg))
     leaves = (a.leaves_mm is None and b.leaves_mm is None) or (
@@ -325,7 +325,9 @@ def _prescriptions(
         told = str(item.get("DoseReferenceDescription", "") or "").strip()
         target = name_of_roi.get(int(number), "") if number is not None else (told if told in structures else "")
         if not target:
-            notes.append(f"plan '{label}': {dose_gy:g} Gy are prescribed to '{told}', which is no structure of the case")
+            notes.append(
+                f"plan '{label}': {dose_gy:g} Gy are prescribed to '{told}', which is no structure of the case"
+            )
             continue
         point = item.get("DoseReferencePointCoordinates")
         under = item.get("TargetUnderdoseVolumeFraction")

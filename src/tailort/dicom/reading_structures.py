@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag, Tag
 
 from tailort.dicom.files import DAMAGED, DicomFile
 from tailort.dicom.names import map_names
@@ -21,6 +23,7 @@ FREE_ROLES = frozenset(
      "BRACHY_ACCESSORY", "BRACHY_SRC_APP", "BRACHY_CHNL_SHLD"}
 )  # fmt: skip
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR")
+_CONTOUR_DATA = Tag("ContourData")
 _SIDES = (("right", "left"), ("front", "back"), ("feet", "head"))
 
 
@@ -45,7 +48,9 @@ def referenced_series(file: DicomFile) -> tuple[str, ...]:
 
 def frames_of_reference(file: DicomFile) -> tuple[str, ...]:
     """Frames of reference that a structure set uses."""
-    found = [str(roi.get("ReferencedFrameOfReferenceUID", "")) for roi in file.header.get("StructureSetROISequence") or []]
+    found = [
+        str(roi.get("ReferencedFrameOfReferenceUID", "")) for roi in file.header.get("StructureSetROISequence") or []
+    ]
     if not any(found):
         found = [
             str(item.get("FrameOfReferenceUID", ""))
@@ -152,12 +157,12 @@ def _contours(item: Dataset, name: str, role: str, notes: list[str]) -> tuple[ND
     skipped: dict[str, int] = {}
     for contour in item.get("ContourSequence") or []:
         kind = str(contour.get("ContourGeometricType", "") or "")
-        data = contour.get("ContourData")
-        if data is None or len(data) == 0:
+        data = _numbers(contour, _CONTOUR_DATA)
+        if len(data) == 0:
             continue
         if len(data) % 3:
             raise DicomError(f"structure '{name}' has a contour of {len(data)} numbers, which is not x, y, z of points")
-        points = np.array(data, dtype=np.float64).reshape(-1, 3)
+        points = data.reshape(-1, 3).copy()
         if kind == "POINT" or (kind not in _CLOSED and role in FREE_ROLES):
             skipped[kind] = skipped.get(kind, 0) + 1
             continue
@@ -185,15 +190,24 @@ def _contours(item: Dataset, name: str, role: str, notes: list[str]) -> tuple[ND
     return tuple(found)
 
 
+def _numbers(item: Dataset, tag: BaseTag) -> NDArray[np.float64]:
+    """Decimal strings of one element as numbers, straight from the bytes of the file."""
+    element = item.get_item(tag) if tag in item else None
+    if isinstance(element, RawDataElement):
+        text = (element.value or b"").strip(b" \0")
+        return np.array(text.split(b"\\"), dtype=np.float64) if text else np.zeros(0)
+    value = None if element is None else element.value
+    return np.zeros(0) if value is None else np.array(value, dtype=np.float64).reshape(-1)
+
+
 def _without_repeats(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Points that differ from the one before; the first one counts as following the last."""
     fresh = np.abs(points - np.roll(points, 1, axis=0)).max(axis=1) > 1e-6
-    return points[fresh]
+    kept: NDArray[np.float64] = points[fresh]
+    return kept
 
 
-def _require_sound(
-    contours: tuple[NDArray[np.float64], ...], name: str, role: str, ct: Scan, notes: list[str]
-) -> None:
+def _require_sound(contours: tuple[NDArray[np.float64], ...], name: str, role: str, ct: Scan, notes: list[str]) -> None:
     """Refuse contours that cross, or that leave the CT."""
     if role not in FREE_ROLES:
         try:

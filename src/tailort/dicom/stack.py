@@ -166,18 +166,16 @@ def _step(
     wide = np.flatnonzero(gaps > usual + tolerance)
     if wide.size:
         missing: list[str] = []
-        for n in wide:
+        for n in wide.tolist():
             times = gaps[n] / usual
             if abs(times - round(times)) * usual > tolerance * round(times):
                 raise DicomError(
-                    f"{what} has unequal slice distances: {gaps[n]:.3f} mm after {at(int(n))}, {usual:.3f} mm "
+                    f"{what} has unequal slice distances: {gaps[n]:.3f} mm after {at(n)}, {usual:.3f} mm "
                     "elsewhere; a slice is missing there, or the series must be resampled to equal distances"
                 )
             for lost in range(1, round(times)):
                 point = positions[n] + (positions[n + 1] - positions[n]) * lost / round(times)
-                missing.append(
-                    f"z = {point[2]:.2f} mm" if transverse else "({:.2f}, {:.2f}, {:.2f}) mm".format(*point)
-                )
+                missing.append(f"z = {point[2]:.2f} mm" if transverse else "({:.2f}, {:.2f}, {:.2f}) mm".format(*point))
         shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         raise DicomError(
             f"{what}: {len(missing)} slice(s) missing at {shown} (slices are {usual:.3f} mm apart elsewhere); "

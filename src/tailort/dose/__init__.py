@@ -1,1 +1,56 @@
-"""dose."""
+"""Dose engines, by name.
+
+An engine is a pair of functions with the signatures of `tailort.dose.pencil.compute` (the dose of a deliverable plan)
+and `tailort.dose.pencil.influence` (the dose of each beamlet), and a label that reports print beside its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tailort.dose import pencil
+from tailort.errors import InputError
+from tailort.patient.dose import Dose
+from tailort.patient.influence import Influence
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A way to compute dose.
+
+    Parameters
+    ----------
+    name : str
+        As doses carry it.
+    label : str
+        What must be known to judge by it.
+    compute : callable
+        (plan, density, machine, grid, *, body=None, progress=None) -> Dose, Gy per fraction, physical.
+    influence : callable
+        (density, beamlets, machine, grid, voxels, *, position, near_mm=25, progress=None) -> Influence.
+    """
+
+    name: str
+    label: str
+    compute: Callable[..., Dose]
+    influence: Callable[..., Influence]
+
+
+ENGINES = {pencil.NAME: Engine(pencil.NAME, pencil.LABEL, pencil.compute, pencil.influence)}
+
+
+def engine(name: str) -> Engine:
+    """Return the dose engine of this name.
+
+    Raises
+    ------
+    InputError
+        When there is none; the known ones are listed.
+    """
+    if name not in ENGINES:
+        raise InputError(f"unknown dose engine '{name}'; known are {', '.join(sorted(ENGINES))}")
+    return ENGINES[name]
+
+
+__all__ = ["ENGINES", "Engine", "engine"]

@@ -90,7 +90,7 @@ class Fan:
             return np.zeros(0, dtype=np.float32)
         low = np.floor(fan_mm.min(axis=0) / FAN_PITCH_MM) * FAN_PITCH_MM
         count = np.ceil((fan_mm.max(axis=0) - low) / FAN_PITCH_MM).astype(np.int64) + 1
-        to_index = np.linalg.inv(electron_density.grid.affine[:3, :3])
+        to_index: Float = np.asarray(np.linalg.inv(electron_density.grid.affine[:3, :3]), dtype=np.float64)
         start = electron_density.grid.to_index(self.source_mm)
         depth = _trace(
             np.asarray(electron_density.values, dtype=np.float32),

@@ -86,24 +86,29 @@ def fluence(exposure: Exposure, beam: Beam, machine: Machine, x_edges_mm: Float,
     limit = machine.jaw_limit_mm
     boundaries = np.clip(np.array(beam.leaf_boundaries_mm or (-limit, limit), dtype=np.float64), -limit, limit)
     bank = np.stack([boundaries[:-1], boundaries[1:]])
-    total = np.zeros((len(y_edges_mm) - 1, len(x_edges_mm) - 1))
     largest = _inside(np.array([[-limit], [limit]]), x_edges_mm)
     leaf_rows = _inside(bank, y_edges_mm)
+    by_jaw, by_leaf = machine.jaw_transmission, machine.leaf_transmission
+    # Segments with the same Y jaws differ along the leaves only.
+    by_jaws_y: dict[Pair, Float] = {}
     for mu, segment in exposure.segments:
-        jaws_x, jaws_y = (np.clip(np.array(jaws), -limit, limit) for jaws in (segment.jaws_x_mm, segment.jaws_y_mm))
+        jaws_x = np.clip(np.array(segment.jaws_x_mm), -limit, limit)
         if segment.leaves_mm is None:
             ends = np.tile([[-limit], [limit]], bank.shape[1])
         else:
             ends = np.clip(segment.leaves_mm, -limit, limit)
-        by_jaw, by_leaf = machine.jaw_transmission, machine.leaf_transmission
         jaw = _inside(jaws_x[:, None], x_edges_mm)
         leaf = _inside(ends, x_edges_mm)
         both = _inside(np.stack([np.maximum(ends[0], jaws_x[0]), np.minimum(ends[1], jaws_x[1])]), x_edges_mm)
         neither = largest - jaw - leaf + both
         along_x = both + by_jaw * (leaf - both) + by_leaf * (jaw - both) + by_jaw * by_leaf * neither
-        open_rows = _inside(np.stack([np.maximum(bank[0], jaws_y[0]), np.minimum(bank[1], jaws_y[1])]), y_edges_mm)
-        across = open_rows + by_jaw * (leaf_rows - open_rows)
-        total += mu * (across.T @ along_x)
+        sums = by_jaws_y.setdefault(segment.jaws_y_mm, np.zeros_like(along_x))
+        sums += mu * along_x
+    total = np.zeros((len(y_edges_mm) - 1, len(x_edges_mm) - 1))
+    for jaws_y, along_x in by_jaws_y.items():
+        low, high = np.clip(np.array(jaws_y), -limit, limit)
+        open_rows = _inside(np.stack([np.maximum(bank[0], low), np.minimum(bank[1], high)]), y_edges_mm)
+        total += (open_rows + by_jaw * (leaf_rows - open_rows)).T @ along_x
     return total
 
 

@@ -68,7 +68,8 @@ def converted_values(
         return bed(course, fractions, ab) if quantity == "BED" else eqd2(course, fractions, ab)
     if given_ab != ab:
         raise InputError(
-            f"a {given_quantity} at alpha/beta {given_ab:g} Gy cannot become one at {ab:g} Gy; convert the physical dose"
+            f"a {given_quantity} at alpha/beta {given_ab:g} Gy cannot become one at {ab:g} Gy; convert the physical "
+            "dose"
         )
     if per == "fraction":
         raise InputError(f"a {given_quantity} per fraction cannot be converted; convert the physical dose")

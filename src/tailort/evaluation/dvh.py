@@ -13,28 +13,20 @@ from numpy.typing import NDArray
 
 from tailort.errors import GeometryError, InputError
 from tailort.evaluation.biological import converted_values
-from tailort.geometry import Grid, interpolate
-from tailort.geometry.solid import EndCap, PartialVolume, partial_volume, surface_points, volume_cm3
+from tailort.evaluation.sampling import sample
+from tailort.geometry.solid import EndCap
 from tailort.patient import Dose, Metric, Structure
 from tailort.patient.dose import Per, Quantity
 from tailort.radiobiology import geud
 
 Float = NDArray[np.float64]
 Samples = NDArray[np.float32]
-Whole = NDArray[np.int64]
 Scope = Literal["course", "cumulative"]
 
-# The sampling pitch is the edge of a cube of 1/SAMPLES of the volume, within these limits, and never wider than the
-# dose grid. The law that sets it is in `tests/evaluation/test_nelms.py`: no metric off by more than 3 %.
-SAMPLES = 60_000
-FINEST_MM = 0.2
-BOX = 8_000_000
 # Samples whose doses differ by less than 1/LEVELS of the structure's range are kept as one, with their mean.
 LEVELS = 1 << 16
-# Above this volume the cells alone give the extremes: a point on the surface changes nothing that is judged.
-SURFACE_BELOW_CM3 = 500.0
-# Part of a dose voxel within which a point counts as on its outer face.
-ON_FACE = 1e-4
+# Small structures count up to 8 points a cell, as long as there are no more than this in all.
+POINTS = 600_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,8 +122,7 @@ class DVH:
         m = Metric.parse(metric) if isinstance(metric, str) else metric
         if m.kind == "Volume":
             return self.volume_cm3, self.volume_cm3
-        percent_of_dose = m.is_dose and m.unit == "%" or m.at_unit == "%" and m.kind in ("V", "CV")
-        if percent_of_dose and not prescription_gy:
+        if in_percent_of_prescription(m) and not prescription_gy:
             raise InputError(f"{m} of '{self.structure}' is in percent of a prescription, and none is given")
         full_gy = float(prescription_gy or 0.0) / 100.0
         if m.is_dose:
@@ -270,7 +261,19 @@ class DVH:
         )
 
 
-def dvh(structure: Structure, dose: Dose, *, end_cap: EndCap = "half_slice", scope: Scope = "course") -> DVH:
+def in_percent_of_prescription(metric: Metric) -> bool:
+    """Whether a metric needs to know what 100 % of the dose is."""
+    return metric.unit == "%" if metric.is_dose else metric.at_unit == "%"
+
+
+def dvh(
+    structure: Structure,
+    dose: Dose,
+    *,
+    end_cap: EndCap = "half_slice",
+    single_slice_thickness_mm: float | None = None,
+    scope: Scope = "course",
+) -> DVH:
     """Dose-volume histogram of a structure.
 
     The solid is sampled on a lattice of its own: fine for small structures, as wide as the dose grid for large ones,
@@ -285,6 +288,8 @@ def dvh(structure: Structure, dose: Dose, *, end_cap: EndCap = "half_slice", sco
         In the same frame of reference.
     end_cap : str
         How the solid ends beyond the first and last contour; see `tailort.geometry.solid`.
+    single_slice_thickness_mm : float, optional
+        Slice distance of the image, for structures that are drawn on one slice only; without it they are refused.
     scope : {"course", "cumulative"}
         What the dose counts.
 
@@ -302,25 +307,14 @@ def dvh(structure: Structure, dose: Dose, *, end_cap: EndCap = "half_slice", sco
     grid.require_same_frame(structure.frame_of_reference, f"structure '{structure.name}'")
     if structure.is_empty:
         raise GeometryError(f"structure '{structure.name}' has no contours, so it has no DVH")
-    volume = volume_cm3(structure.contours, end_cap)
-    if not volume > 0:
-        raise GeometryError(f"structure '{structure.name}' has contours but no volume")
-    lattice = _lattice(structure, grid, volume)
-    solid = partial_volume(structure.contours, lattice, end_cap)
-    doses, parts = _sample(dose, lattice, solid)
-    if not parts.sum() > 0:
-        raise GeometryError(f"structure '{structure.name}' is too small to be sampled ({volume:.2g} cm3)")
-
-    # A cell whose centre lies outside the solid must not set the extremes; the surface and the inner cells do.
-    core = doses[parts >= 0.5]
-    if volume < SURFACE_BELOW_CM3:
-        edge = _dose_at(dose, surface_points(structure.contours, end_cap, max(lattice.spacing_mm)))
-        core = np.concatenate((core, edge))
-    core = core[np.isfinite(core)]
-    if len(core) == 0:
-        core = doses[np.isfinite(doses)]
-    lowest, highest = (float(core.min()), float(core.max())) if len(core) else (0.0, 0.0)
-    volumes, sums, outside = _gather(doses, parts, lowest, highest, LEVELS)
+    sampled = sample(structure, dose, end_cap, single_slice_thickness_mm)
+    doses, parts, volume = sampled.doses_gy, sampled.parts, sampled.volume_cm3
+    reached = np.concatenate((doses, sampled.surface_gy))
+    reached = reached[np.isfinite(reached)]
+    lowest, highest = (float(reached.min()), float(reached.max())) if len(reached) else (0.0, 0.0)
+    volumes, sums, outside = _gather(
+        doses, sampled.spreads_gy, parts, lowest, highest, LEVELS, int(np.clip(POINTS // len(doses), 1, 8))
+    )
     filled = np.flatnonzero(volumes)[::-1]
     means = np.clip(sums[filled] / volumes[filled], lowest, highest)
     scale = volume / float(volumes.sum() + outside)
@@ -341,104 +335,29 @@ def dvh(structure: Structure, dose: Dose, *, end_cap: EndCap = "half_slice", sco
 
 
 def histograms(
-    structures: Iterable[Structure], dose: Dose, *, end_cap: EndCap = "half_slice", scope: Scope = "course"
+    structures: Iterable[Structure],
+    dose: Dose,
+    *,
+    end_cap: EndCap = "half_slice",
+    single_slice_thickness_mm: float | None = None,
+    scope: Scope = "course",
 ) -> dict[str, DVH]:
     """Histograms of all structures that have contours, by name."""
-    return {s.name: dvh(s, dose, end_cap=end_cap, scope=scope) for s in structures if not s.is_empty}
-
-
-def _lattice(structure: Structure, grid: Grid, volume: float) -> Grid:
-    """Axial grid over the structure; where the dose grid is axial, its voxels' centres are centres of cells."""
-    low, high = structure.bounds_mm()
-    z = structure.slice_positions_mm
-    beyond = float(np.diff(z).max()) if len(z) > 1 else 10.0
-    extent = high - low + [0.0, 0.0, 2.0 * beyond]
-    pitch = max(FINEST_MM, (1000.0 * volume / SAMPLES) ** (1 / 3), float(extent.prod() / BOX) ** (1 / 3))
-    if grid.is_axial:
-        voxel, anchor = np.array(grid.spacing_mm)[::-1], grid.origin_mm
-    else:
-        voxel, anchor = np.full(3, min(grid.spacing_mm)), low
-    cell = voxel / np.maximum(1, np.round(voxel / pitch))
-    first = np.floor((low - [0.0, 0.0, beyond] - anchor) / cell).astype(int)
-    last = np.ceil((high + [0.0, 0.0, beyond] - anchor) / cell).astype(int)
-    return Grid.axial((last - first + 1)[::-1], cell[::-1], anchor + first * cell, grid.frame_of_reference)
-
-
-def _sample(dose: Dose, lattice: Grid, solid: PartialVolume) -> tuple[Samples, Samples]:
-    """Dose at the centre of every cell that is partly inside, and the part; no number beyond the dose grid."""
-    grid = dose.image.grid
-    if not grid.is_axial:
-        flat, parts = solid.indices()
-        index = np.stack(np.unravel_index(flat, lattice.shape), axis=-1)
-        return _dose_at(dose, lattice.to_world(index)), parts
-    centres = lattice.axes_mm()
-    first, weight = [], []
-    for axis, (origin, spacing) in enumerate(zip(grid.origin_mm[::-1], grid.spacing_mm, strict=True)):
-        count, start = grid.shape[axis], solid.low[axis]
-        position = (centres[axis][start : start + solid.fractions.shape[axis]] - origin) / spacing
-        outside = (position < -0.5 - ON_FACE) | (position > count - 0.5 + ON_FACE)
-        position = np.clip(position, 0.0, count - 1.0)
-        lower = np.clip(np.floor(position), 0, max(count - 2, 0)).astype(np.int64)
-        first.append(np.where(outside, -1, lower))
-        weight.append(position - lower)
-    values = np.ascontiguousarray(dose.image.values, dtype=np.float32)
-    fractions = np.ascontiguousarray(solid.fractions, dtype=np.float32)
-    doses, parts = _on_cells(values, fractions, first[0], first[1], first[2], weight[0], weight[1], weight[2])
-    return doses, parts
-
-
-@numba.njit(cache=True, nogil=True)
-def _on_cells(
-    values: Samples,
-    fractions: Samples,
-    k_first: Whole,
-    j_first: Whole,
-    i_first: Whole,
-    k_weight: Float,
-    j_weight: Float,
-    i_weight: Float,
-) -> Any:  # pragma: no cover - compiled
-    nk, nj, ni = values.shape
-    count = 0
-    for k in range(fractions.shape[0]):
-        for j in range(fractions.shape[1]):
-            for i in range(fractions.shape[2]):
-                count += fractions[k, j, i] > 0
-    doses, parts = np.empty(count, dtype=np.float32), np.empty(count, dtype=np.float32)
-    n = 0
-    for k in range(fractions.shape[0]):
-        k0, wk = k_first[k], k_weight[k]
-        k1 = min(k0 + 1, nk - 1)
-        for j in range(fractions.shape[1]):
-            j0, wj = j_first[j], j_weight[j]
-            j1 = min(j0 + 1, nj - 1)
-            for i in range(fractions.shape[2]):
-                if fractions[k, j, i] <= 0:
-                    continue
-                parts[n] = fractions[k, j, i]
-                i0, wi = i_first[i], i_weight[i]
-                if k0 < 0 or j0 < 0 or i0 < 0:
-                    doses[n] = np.nan
-                elif wk == 0 and wj == 0 and wi == 0:
-                    doses[n] = values[k0, j0, i0]
-                else:
-                    i1 = min(i0 + 1, ni - 1)
-                    low = (values[k0, j0, i0] * (1 - wi) + values[k0, j0, i1] * wi) * (1 - wj) + (
-                        values[k0, j1, i0] * (1 - wi) + values[k0, j1, i1] * wi
-                    ) * wj
-                    high = (values[k1, j0, i0] * (1 - wi) + values[k1, j0, i1] * wi) * (1 - wj) + (
-                        values[k1, j1, i0] * (1 - wi) + values[k1, j1, i1] * wi
-                    ) * wj
-                    doses[n] = low * (1 - wk) + high * wk
-                n += 1
-    return doses, parts
+    return {
+        s.name: dvh(s, dose, end_cap=end_cap, single_slice_thickness_mm=single_slice_thickness_mm, scope=scope)
+        for s in structures
+        if not s.is_empty
+    }
 
 
 @numba.njit(cache=True, nogil=True)
 def _gather(
-    doses: Samples, parts: Samples, lowest: float, highest: float, levels: int
+    doses: Samples, spreads: Samples, parts: Samples, lowest: float, highest: float, levels: int, points: int
 ) -> Any:  # pragma: no cover - compiled
-    """Volume and volume x dose of each level between the extremes, and the volume without a dose."""
+    """Volume and volume x dose of each level between the extremes, and the volume without a dose.
+
+    A cell counts as several equal points over its spread: a row of cells of one dose would make a stair of the curve.
+    """
     volumes, sums = np.zeros(levels + 1), np.zeros(levels + 1)
     outside = 0.0
     per_gy = (levels - 1) / (highest - lowest) if highest > lowest else 0.0
@@ -446,22 +365,12 @@ def _gather(
         if np.isnan(doses[n]):
             outside += parts[n]
             continue
-        gy = min(max(doses[n], lowest), highest)
-        # Level 0 holds the lowest dose alone, so that an exact 0 Gy stays 0.
-        level = 0 if gy == lowest else 1 + int((gy - lowest) * per_gy)
-        volumes[level] += parts[n]
-        sums[level] += parts[n] * gy
+        part = parts[n] / points
+        for point in range(points):
+            gy = doses[n] + spreads[n] * ((2.0 * point + 1.0) / points - 1.0)
+            gy = min(max(gy, lowest), highest)
+            # Level 0 holds the lowest dose alone, so that an exact 0 Gy stays 0.
+            level = 0 if gy == lowest else 1 + int((gy - lowest) * per_gy)
+            volumes[level] += part
+            sums[level] += part * gy
     return volumes, sums, outside
-
-
-def _dose_at(dose: Dose, points_mm: Float) -> Samples:
-    """Dose at points (n, 3), LPS mm; no number beyond the outer faces of the dose grid."""
-    grid = dose.image.grid
-    index = grid.to_index(points_mm)
-    # A point on the outer face is inside, whatever the last digit of its coordinates.
-    inner = np.clip(index, -0.5 + 1e-9, np.array(grid.shape) - 0.5 - 1e-9)
-    off = np.abs(index - inner).max(axis=-1)
-    on_face = (off > 0) & (off < ON_FACE)
-    points = np.array(points_mm, dtype=np.float64)
-    points[on_face] = grid.to_world(inner[on_face])
-    return interpolate(dose.image, points, outside=np.nan).astype(np.float32)

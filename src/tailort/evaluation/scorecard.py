@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from tailort.errors import InputError
-from tailort.evaluation.dvh import DVH, Scope, dvh
+from tailort.evaluation.dvh import DVH, Scope, dvh, in_percent_of_prescription
 from tailort.geometry.solid import EndCap
 from tailort.patient import Constraint, Dose, Metric, Prescription, StructureSet
 from tailort.patient.prescription import Operator, Priority
@@ -125,6 +125,7 @@ def assess(
     coverage_priority: Priority = "goal",
     first_treatment: bool = False,
     end_cap: EndCap = "half_slice",
+    single_slice_thickness_mm: float | None = None,
 ) -> Scorecard:
     """Judge the dose of a course by its prescriptions and limits.
 
@@ -147,6 +148,8 @@ def assess(
         Otherwise it stays unknown here.
     end_cap : str
         How solids end beyond their first and last contour.
+    single_slice_thickness_mm : float, optional
+        Slice distance of the image, for structures that are drawn on one slice only.
 
     Returns
     -------
@@ -160,7 +163,9 @@ def assess(
     """
     if dose.quantity != "physical":
         raise InputError(f"a plan is assessed on its physical dose; found {dose.label}")
-    judge = _Judge(structures, dose.per_course(), tuple(prescriptions), first_treatment, end_cap)
+    judge = _Judge(
+        structures, dose.per_course(), tuple(prescriptions), first_treatment, end_cap, single_slice_thickness_mm
+    )
     rows = [judge.row(c) for c in _coverage(prescriptions, coverage_priority)]
     rows += [judge.row(c) for c in constraints]
     for name, asked in (metrics or {}).items():
@@ -192,6 +197,7 @@ class _Judge:
     prescriptions: tuple[Prescription, ...]
     first_treatment: bool
     end_cap: EndCap
+    single_slice_thickness_mm: float | None
     histograms: dict[str, DVH] = field(default_factory=dict)
 
     def report(self, structure: str, metric: str) -> Row:
@@ -228,7 +234,7 @@ class _Judge:
     def bounds(self, structure: str, metric: str, quantity: Any, alpha_beta_gy: float | None) -> tuple[float, float]:
         histogram = self.histogram(structure).converted(quantity, alpha_beta_gy)
         m = Metric.parse(metric)
-        in_percent = m.is_dose and m.unit == "%" or m.at_unit == "%" and m.kind in ("V", "CV")
+        in_percent = in_percent_of_prescription(m)
         full_gy = self.full_dose_gy(structure, metric) if in_percent else None
         if in_percent and quantity != "physical":
             raise InputError(f"{metric} in {histogram.label}: percent of a prescription is asked of physical dose only")
@@ -237,7 +243,12 @@ class _Judge:
     def histogram(self, structure: str) -> DVH:
         found = self.structures[structure]
         if found.name not in self.histograms:
-            self.histograms[found.name] = dvh(found, self.dose, end_cap=self.end_cap)
+            self.histograms[found.name] = dvh(
+                found,
+                self.dose,
+                end_cap=self.end_cap,
+                single_slice_thickness_mm=self.single_slice_thickness_mm,
+            )
         return self.histograms[found.name]
 
     def full_dose_gy(self, structure: str, metric: str) -> float:

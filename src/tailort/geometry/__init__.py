@@ -4,6 +4,7 @@ from tailort.geometry.contours import check_contours
 from tailort.geometry.grid import Grid
 from tailort.geometry.iec import PatientPosition, beam_axes
 from tailort.geometry.image import Image
+from tailort.geometry.margins import Margin, contract, expand, intersect, subtract, unite
 from tailort.geometry.resample import interpolate, resample
 from tailort.geometry.solid import EndCap, PartialVolume, partial_volume, sticks_out, surface_points, volume_cm3
 from tailort.geometry.transform import Transform
@@ -12,15 +13,21 @@ __all__ = [
     "EndCap",
     "Grid",
     "Image",
+    "Margin",
     "PartialVolume",
     "PatientPosition",
     "Transform",
     "beam_axes",
     "check_contours",
+    "contract",
+    "expand",
     "interpolate",
+    "intersect",
     "partial_volume",
     "resample",
     "sticks_out",
+    "subtract",
     "surface_points",
+    "unite",
     "volume_cm3",
 ]

@@ -8,6 +8,7 @@ through a channel that it runs there and back.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import contourpy
@@ -160,7 +161,7 @@ def rings_without_channels(polygons: Sequence[Float]) -> list[Float]:
     if vertex.max() + 1 == len(points):
         return list(polygons)
     starts = np.cumsum([0] + [len(p) for p in polygons])
-    following = np.concatenate([np.roll(vertex[a:b], -1) for a, b in zip(starts[:-1], starts[1:], strict=True)])
+    following = np.concatenate([np.roll(vertex[a:b], -1) for a, b in pairwise(starts)])
     place = np.zeros((vertex.max() + 1, 2))
     place[vertex] = points
     edges = [(int(a), int(b)) for a, b in zip(vertex, following, strict=True) if a != b]
@@ -191,7 +192,7 @@ def _split_at_vertices(edges: list[tuple[int, int]], place: Float) -> list[tuple
             out.append((a, b))
             continue
         chain = [a, *(int(v) for v in ends[on][np.argsort(s[on])]), b]
-        out.extend(zip(chain[:-1], chain[1:], strict=True))
+        out.extend(pairwise(chain))
     return out
 
 
@@ -348,7 +349,7 @@ def level_set(
     x_mm: Float,
     y_mm: Float,
     level: float = 0.0,
-    tolerance_mm: float = 0.01,
+    tolerance_mm: float = 0.005,
     least_area_mm2: float = 0.01,
 ) -> list[Float]:
     """Return the polygons (n, 2) in which a 2-D field is above `level`, outer ones and holes, oriented.

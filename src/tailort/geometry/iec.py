@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 PatientPosition = Literal["HFS", "HFP", "FFS", "FFP"]
 
-# Rows: IEC fixed x (to the left of somebody facing the gantry), y (to the gantry), z (up), as LPS directions.
+# Rows: IEC fixed x (to the right of somebody facing the gantry), y (to the gantry), z (up), as LPS directions.
 _FIXED_TO_LPS: dict[PatientPosition, NDArray[np.float64]] = {
     "HFS": np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]),
     "HFP": np.array([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]]),

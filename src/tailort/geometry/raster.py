@@ -108,9 +108,7 @@ def add_coverage(
 
 
 @numba.njit(cache=True, nogil=True)
-def signed_distance(
-    edges: Float, x0: float, y0: float, dx: float, dy: float, nj: int, ni: int, reach: float
-) -> Any:
+def signed_distance(edges: Float, x0: float, y0: float, dx: float, dy: float, nj: int, ni: int, reach: float) -> Any:
     """Return the signed distance (j, i) of lattice nodes to the edges, mm: positive inside, exact up to +-`reach`."""
     out = np.full((nj, ni), np.float32(reach * reach))
     odd = np.zeros((nj, ni + 1), dtype=np.bool_)
@@ -152,3 +150,118 @@ def signed_distance(
             d = np.sqrt(out[j, i])
             out[j, i] = d if inside else -d
     return out
+
+
+@numba.njit(cache=True, nogil=True)
+def _margin_along(vx: float, vy: float, margins: Float) -> Any:
+    """Distance from the centre of the in-plane margin body to its edge in a direction."""
+    length = np.hypot(vx, vy)
+    if length == 0.0:
+        return min(min(margins[0], margins[1]), min(margins[2], margins[3]))
+    mx, my = margins[1] if vx > 0 else margins[0], margins[3] if vy > 0 else margins[2]
+    return length / np.sqrt((vx / mx) ** 2 + (vy / my) ** 2)
+
+
+@numba.njit(cache=True, nogil=True)
+def signed_margin_distance(
+    edges: Float, x0: float, y0: float, step: float, nj: int, ni: int, margins: Float, reach: float
+) -> Any:  # pragma: no cover - compiled
+    """Return signed distances (j, i) to the edge point that a directional margin reaches first, and the margin there.
+
+    `margins` are those to -x, +x, -y, +y, mm, above 0: four quarters of ellipses. A node lies within the margin
+    (scaled by q) of the polygons when its signed distance + q x margin is above 0; positive distances are inside.
+    """
+    odd = np.zeros((nj, ni + 1), dtype=np.bool_)
+    for e in range(len(edges)):
+        ay, by = edges[e, 1], edges[e, 3]
+        lo, hi = min(ay, by), max(ay, by)
+        if hi > lo:
+            for j in range(max(0, int(np.ceil((lo - y0) / step))), min(nj, int(np.ceil((hi - y0) / step)))):
+                x = edges[e, 0] + (y0 + j * step - ay) / (by - ay) * (edges[e, 2] - edges[e, 0])
+                odd[j, min(max(int(np.ceil((x - x0) / step)), 0), ni)] ^= True
+    inside = np.zeros((nj, ni), dtype=np.bool_)
+    for j in range(nj):
+        state = False
+        for i in range(ni):
+            if odd[j, i]:
+                state = not state
+            inside[j, i] = state
+    best = np.full((nj, ni), np.inf)
+    offset = np.full((nj, ni, 2), reach)
+    for e in range(len(edges)):
+        length = np.hypot(edges[e, 2] - edges[e, 0], edges[e, 3] - edges[e, 1])
+        if length == 0.0:
+            continue
+        pieces = max(1, int(length / (2.0 * reach)))
+        for p in range(pieces):
+            px = edges[e, 0] + (edges[e, 2] - edges[e, 0]) * p / pieces
+            py = edges[e, 1] + (edges[e, 3] - edges[e, 1]) * p / pieces
+            ux, uy = (edges[e, 2] - edges[e, 0]) / pieces, (edges[e, 3] - edges[e, 1]) / pieces
+            j_first = max(0, int(np.ceil((min(py, py + uy) - reach - y0) / step)))
+            j_last = min(nj - 1, int(np.floor((max(py, py + uy) + reach - y0) / step)))
+            i_first = max(0, int(np.ceil((min(px, px + ux) - reach - x0) / step)))
+            i_last = min(ni - 1, int(np.floor((max(px, px + ux) + reach - x0) / step)))
+            for j in range(j_first, j_last + 1):
+                for i in range(i_first, i_last + 1):
+                    # The way from the edge outwards to the node, or from the node outwards to the edge.
+                    side = -1.0 if inside[j, i] else 1.0
+                    vx, vy = side * (x0 + i * step - px), side * (y0 + j * step - py)
+                    wx, wy = -side * ux, -side * uy
+                    # v + s w, s in 0..1: cut where it changes quadrant; within one the margin is an ellipse.
+                    s1 = min(max(-vx / wx, 0.0), 1.0) if wx != 0.0 else 0.0
+                    s2 = min(max(-vy / wy, 0.0), 1.0) if wy != 0.0 else 0.0
+                    if s1 > s2:
+                        s1, s2 = s2, s1
+                    for q in range(3):
+                        sa = 0.0 if q == 0 else (s1 if q == 1 else s2)
+                        sb = s1 if q == 0 else (s2 if q == 1 else 1.0)
+                        if sb <= sa and q != 2:
+                            continue
+                        sm = 0.5 * (sa + sb)
+                        mx = margins[1] if vx + sm * wx > 0 else margins[0]
+                        my = margins[3] if vy + sm * wy > 0 else margins[2]
+                        gx, gy, hx, hy = vx / mx, vy / my, wx / mx, wy / my
+                        s = min(max(-(gx * hx + gy * hy) / (hx * hx + hy * hy), sa), sb)
+                        t2 = (gx + s * hx) ** 2 + (gy + s * hy) ** 2
+                        if t2 < best[j, i]:
+                            best[j, i] = t2
+                            offset[j, i, 0], offset[j, i, 1] = vx + s * wx, vy + s * wy
+    distance, margin = np.empty((nj, ni), dtype=np.float32), np.zeros((nj, ni), dtype=np.float32)
+    for j in range(nj):
+        for i in range(ni):
+            d = reach
+            if best[j, i] < np.inf:
+                d = min(reach, np.hypot(offset[j, i, 0], offset[j, i, 1]))
+                margin[j, i] = _margin_along(offset[j, i, 0], offset[j, i, 1], margins)
+            distance[j, i] = d if inside[j, i] else -d
+    return distance, margin
+
+
+@numba.njit(cache=True, nogil=True)
+def raise_to(
+    out: NDArray[np.float32], distance: Any, margin: Any, j0: int, i0: int, scale: float
+) -> None:  # pragma: no cover - compiled
+    """Write the greater of `out` and distance + scale x margin; `margin` may be (1, 1), the same everywhere."""
+    nj, ni = distance.shape
+    same = margin.size == 1
+    for j in range(nj):
+        for i in range(ni):
+            v = distance[j, i] + scale * (margin[0, 0] if same else margin[j, i])
+            if v > out[j0 + j, i0 + i]:
+                out[j0 + j, i0 + i] = v
+
+
+@numba.njit(cache=True, nogil=True)
+def lower_to(
+    out: NDArray[np.float32], distance: Any, margin: Any, j0: int, i0: int, scale: float, beyond: float
+) -> None:  # pragma: no cover - compiled
+    """Write the lesser of `out` and distance - scale x margin; `beyond` is the distance outside the window."""
+    nj, ni = distance.shape
+    same = margin.size == 1
+    for j in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            v = np.float32(beyond)
+            if 0 <= j - j0 < nj and 0 <= i - i0 < ni:
+                v = distance[j - j0, i - i0] - scale * (margin[0, 0] if same else margin[j - j0, i - i0])
+            if v < out[j, i]:
+                out[j, i] = v

@@ -8,7 +8,9 @@ The rules, in the order in which they apply:
    psi = d (2 r - d), r the radius of a circle of the section's area: linear in z, and with the second difference over
    the next planes where both sides agree on it. For circles psi is r^2 minus the squared distance to the centre, so
    spheres, ellipsoids of revolution, cylinders and cones, upright or sheared, come back exactly; far from a centre it
-   is the common blend of distances.
+   is the common blend of distances. A shift of the level then gives each section the area that the areas of
+   the planes give by the same rule (linear, plus the agreed second difference), so that blending loses no volume where
+   a section moves sideways from plane to plane.
 3. **Ends.** A part with no partner in the next plane ends by the end-cap rule. "half_slice": it goes on unchanged for
    half the distance of the planes. "none": it ends in its last plane. "tapered": psi goes on with its slope and
    curvature and closes within one distance. A hole without partner goes on for half the distance.
@@ -26,11 +28,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tailort.errors import GeometryError
 from tailort.geometry.contours import (
@@ -55,8 +58,6 @@ WIDE_GAP = 1.5
 
 BRIDGED_DISTANCES = 3.5
 """Planes up to this many usual distances apart are joined."""
-
-_NOWHERE = np.float32(-1e6)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,17 +97,37 @@ class PartialVolume:
 
     def indices(self) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
         """Return the flat indices of the voxels touched, ascending, and their fractions."""
-        flat = self.fractions.reshape(-1)
-        inside = np.flatnonzero(flat)
-        k, j, i = np.unravel_index(inside, self.fractions.shape)
-        whole = np.ravel_multi_index((k + self.low[0], j + self.low[1], i + self.low[2]), self.shape)
-        return whole.astype(np.uint32), flat[inside]
+        whole, fractions = _touched(self.fractions, np.array(self.low), np.array(self.shape))
+        return whole, fractions
 
     def volume_cm3(self, grid: Grid) -> float:
         """Volume within the grid, cm3."""
         if grid.shape != self.shape:
             raise GeometryError(f"partial volumes on a grid of shape {self.shape} do not fit one of shape {grid.shape}")
         return float(self.fractions.sum(dtype=np.float64)) * grid.voxel_volume_cm3
+
+
+@numba.njit(cache=True, nogil=True)
+def _touched(
+    block: NDArray[np.float32], low: NDArray[np.int64], shape: NDArray[np.int64]
+) -> Any:  # pragma: no cover - compiled
+    nk, nj, ni = block.shape
+    count = 0
+    for k in range(nk):
+        for j in range(nj):
+            for i in range(ni):
+                if block[k, j, i] > 0.0:
+                    count += 1
+    where, fractions = np.empty(count, dtype=np.uint32), np.empty(count, dtype=np.float32)
+    n = 0
+    for k in range(nk):
+        for j in range(nj):
+            row = ((k + low[0]) * shape[1] + j + low[1]) * shape[2] + low[2]
+            for i in range(ni):
+                if block[k, j, i] > 0.0:
+                    where[n], fractions[n] = row + i, block[k, j, i]
+                    n += 1
+    return where, fractions
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +152,7 @@ class Joint:
     after: tuple[Part, ...] | None
     holes_below: tuple[Float, ...]
     holes_above: tuple[Float, ...]
+    area_curvature: float  # second derivative of the section's area in z
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,7 +238,7 @@ def build_solid(
         _links(sections[k], sections[k + 1]) if distance[k] <= BRIDGED_DISTANCES * usual + 1e-6 else []
         for k in range(len(distance))
     ]
-    joints = _joints(sections, links)
+    joints = _joints(planes, sections, links)
     ends = _ends(planes, sections, links, usual)
     spans: dict[int, list[float]] = {}
     for k, section in enumerate(sections):
@@ -317,7 +339,44 @@ def _linked(links: list[list[tuple[int, int]]], k: int, parts: Iterable[int], up
     return sorted({a for a, b in links[k - 1] if b in parts}) if k > 0 else None
 
 
-def _joints(sections: Sequence[tuple[Part, ...]], links: list[list[tuple[int, int]]]) -> tuple[Joint, ...]:
+def _area(parts: Sequence[Part]) -> float:
+    return float(sum(part.area for part in parts))
+
+
+def _area_curvature(
+    planes: Float, sections: Sequence[tuple[Part, ...]], links: list[list[tuple[int, int]]],
+    k: int, low: list[int], high: list[int],
+) -> float:  # fmt: skip
+    """Second derivative of the area that the planes on both sides agree on; at an end, the next two inwards."""
+
+    def chain(group: list[int], at: int, upwards: bool) -> list[tuple[float, float]]:
+        out = [(float(planes[at]), _area([sections[at][n] for n in group]))]
+        while len(out) < 4:
+            following = _linked(links, at, group, upwards)
+            if not following:
+                break
+            group, at = following, at + (1 if upwards else -1)
+            out.append((float(planes[at]), _area([sections[at][n] for n in group])))
+        return out
+
+    def second(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> float:
+        return 2 * ((c[1] - b[1]) / (c[0] - b[0]) - (b[1] - a[1]) / (b[0] - a[0])) / (c[0] - a[0])
+
+    down, up = chain(low, k, False), chain(high, k + 1, True)
+    line = [*down[::-1], *up]
+    at = len(down) - 1
+    found = [second(*line[m - 1 : m + 2]) for m in (at, at + 1) if 0 < m < len(line) - 1]
+    if len(found) == 1 and len(line) > 3:
+        m = at - 1 if at > 0 and at + 1 == len(line) - 1 else at + 2
+        found.append(second(*line[m - 1 : m + 2]))
+    if not found or min(found) * max(found) <= 0:
+        return 0.0
+    return min(found, key=abs)
+
+
+def _joints(
+    planes: Float, sections: Sequence[tuple[Part, ...]], links: list[list[tuple[int, int]]]
+) -> tuple[Joint, ...]:
     joints = []
     for k, pairs in enumerate(links):
         for low, high in _clusters(pairs):
@@ -334,6 +393,7 @@ def _joints(sections: Sequence[tuple[Part, ...]], links: list[list[tuple[int, in
                     tuple(sections[k + 2][n] for n in after) if after else None,
                     holes_below,
                     holes_above,
+                    _area_curvature(planes, sections, links, k, low, high),
                 )
             )
     return tuple(joints)
@@ -389,36 +449,62 @@ class _Lattice:
     nj: int
 
     def window(self, low: Float, high: Float, reach: float) -> tuple[int, int, int, int]:
-        """First J, I and their numbers of the nodes within `reach` of a box, clipped to the lattice."""
-        i0 = max(0, int(np.floor((low[0] - reach - self.x0) / self.dx)))
-        j0 = max(0, int(np.floor((low[1] - reach - self.y0) / self.dy)))
-        i1 = min(self.ni, int(np.ceil((high[0] + reach - self.x0) / self.dx)) + 1)
-        j1 = min(self.nj, int(np.ceil((high[1] + reach - self.y0) / self.dy)) + 1)
-        return j0, i0, max(0, j1 - j0), max(0, i1 - i0)
+        """First J, I and their numbers of the nodes within `reach` of a box; they may lie beyond the lattice."""
+        i0 = int(np.floor((low[0] - reach - self.x0) / self.dx))
+        j0 = int(np.floor((low[1] - reach - self.y0) / self.dy))
+        i1 = int(np.ceil((high[0] + reach - self.x0) / self.dx)) + 1
+        j1 = int(np.ceil((high[1] + reach - self.y0) / self.dy)) + 1
+        return j0, i0, j1 - j0, i1 - i0
 
-    def axes(self, window: tuple[int, int, int, int]) -> tuple[Float, Float]:
+    def meets(self, window: tuple[int, int, int, int]) -> bool:
+        """Whether some nodes of the window lie on the lattice."""
         j0, i0, nj, ni = window
-        return self.x0 + self.dx * np.arange(i0, i0 + ni), self.y0 + self.dy * np.arange(j0, j0 + nj)
+        return j0 < self.nj and i0 < self.ni and j0 + nj > 0 and i0 + ni > 0
 
-
-def _lattice_for(solid: Solid, step: float, room: float) -> _Lattice:
-    low, high = solid.bounds_mm()
-    count = np.ceil((high - low + 2 * room) / step).astype(int) + 1
-    return _Lattice(low[0] - room, low[1] - room, step, step, int(count[0]), int(count[1]))
+    def axes(self) -> tuple[Float, Float]:
+        x: Float = self.x0 + self.dx * np.arange(self.ni, dtype=np.float64)
+        y: Float = self.y0 + self.dy * np.arange(self.nj, dtype=np.float64)
+        return x, y
 
 
 def _box(parts: Sequence[Part]) -> tuple[Float, Float]:
     return np.min([p.low for p in parts], axis=0), np.max([p.high for p in parts], axis=0)
 
 
-def _distance(parts: Sequence[Part] | None, lattice: _Lattice, window: tuple[int, int, int, int], reach: float) -> Any:
+def _distance(parts: Sequence[Part], lattice: _Lattice, window: tuple[int, int, int, int], reach: float) -> Any:
     j0, i0, nj, ni = window
-    if not parts:
-        return np.full((1, 1), _NOWHERE)
     edges = parts[0].edges if len(parts) == 1 else np.concatenate([p.edges for p in parts])
     return signed_distance(
         edges, lattice.x0 + i0 * lattice.dx, lattice.y0 + j0 * lattice.dy, lattice.dx, lattice.dy, nj, ni, reach
     )
+
+
+class _Distances:
+    """Signed distances of groups of parts on one lattice, remembered while neighbouring joints need them again."""
+
+    def __init__(self, lattice: _Lattice) -> None:
+        self.lattice = lattice
+        self._made: dict[tuple[object, ...], tuple[tuple[int, int, int, int], Any]] = {}
+
+    def on(self, parts: Sequence[Part] | None, window: tuple[int, int, int, int], reach: float) -> Any:
+        """Distances on the window; -`reach` beyond the reach of the parts."""
+        out = np.full(window[2:], np.float32(-reach))
+        if not parts:
+            return out
+        key = (reach, *(id(part) for part in parts))
+        if key not in self._made:
+            own = self.lattice.window(*_box(parts), reach)
+            while len(self._made) > 24:
+                del self._made[next(iter(self._made))]
+            self._made[key] = own, _distance(parts, self.lattice, own, reach)
+        (j0, i0, nj, ni), values = self._made[key]
+        j1, i1 = max(j0, window[0]), max(i0, window[1])
+        j2, i2 = min(j0 + nj, window[0] + window[2]), min(i0 + ni, window[1] + window[3])
+        if j2 > j1 and i2 > i1:
+            out[j1 - window[0] : j2 - window[0], i1 - window[1] : i2 - window[1]] = values[
+                j1 - j0 : j2 - j0, i1 - i0 : i2 - i0
+            ]
+        return out
 
 
 def _radius(parts: Sequence[Part] | None) -> float:
@@ -426,17 +512,17 @@ def _radius(parts: Sequence[Part] | None) -> float:
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _psi(d: float, r: float) -> float:
+def _psi(d: float, r: float) -> Any:
     return d * (2.0 * r - d)
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _to_distance(psi: float, r: float) -> float:
+def _to_distance(psi: float, r: float) -> Any:
     return r - np.sqrt(max(r * r - psi, 0.0))
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _second(p: float, a: float, b: float, hp: float, h: float) -> float:
+def _second(p: float, a: float, b: float, hp: float, h: float) -> Any:
     """Second derivative from three values at -hp, 0, h."""
     return 2.0 * (p / (hp * (hp + h)) - a / (hp * h) + b / (h * (hp + h)))
 
@@ -444,7 +530,7 @@ def _second(p: float, a: float, b: float, hp: float, h: float) -> float:
 @numba.njit(cache=True, nogil=True, inline="always")
 def _curvature(
     dp: float, da: float, db: float, dn: float, radii: Float, h: Float, has_p: bool, has_n: bool, reach: float
-) -> float:
+) -> Any:
     """Second derivative of psi in z that both sides agree on (the smaller one; 0 when they disagree)."""
     if (has_p and abs(dp) >= reach) or (has_n and abs(dn) >= reach) or not (has_p or has_n):
         return 0.0
@@ -461,7 +547,7 @@ def _curvature(
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _blend(da: float, db: float, curvature: float, t: float, radii: Float, h: float) -> float:
+def _blend(da: float, db: float, curvature: float, t: float, radii: Float, h: float) -> Any:
     """Distance-like value between two planes, positive inside, mm."""
     ra, rb = radii[1], radii[2]
     r = np.sqrt((1.0 - t) * ra * ra + t * rb * rb)
@@ -472,22 +558,64 @@ def _blend(da: float, db: float, curvature: float, t: float, radii: Float, h: fl
 
 
 @numba.njit(cache=True, nogil=True)
-def _joint_field(
-    dp: Any, da: Any, db: Any, dn: Any, radii: Float, h: Float, has_p: bool, has_n: bool, reach: float, t: float
+def _band(
+    dp: Any, da: Any, db: Any, dn: Any, radii: Float, h: Float, has_p: bool, has_n: bool, reach: float
 ) -> Any:  # pragma: no cover - compiled
+    """Rows and columns of the nodes where the section may change, and rows a, b, curvature of their values."""
     nj, ni = da.shape
-    out = np.empty((nj, ni), dtype=np.float64)
+    count = 0
     for j in range(nj):
         for i in range(ni):
             a, b = da[j, i], db[j, i]
-            if abs(a) >= reach and abs(b) >= reach and a * b > 0.0:
-                out[j, i] = a
-                continue
-            p = dp[j, i] if has_p else 0.0
-            n = dn[j, i] if has_n else 0.0
-            c = _curvature(p, a, b, n, radii, h, has_p, has_n, reach)
-            out[j, i] = _blend(a, b, c, t, radii, h[1])
-    return out
+            if abs(a) < reach or abs(b) < reach or a * b < 0.0:
+                count += 1
+    where = np.empty((2, count), dtype=np.int32)
+    values = np.empty((3, count))
+    n = 0
+    for j in range(nj):
+        for i in range(ni):
+            a, b = da[j, i], db[j, i]
+            if abs(a) < reach or abs(b) < reach or a * b < 0.0:
+                p = dp[j, i] if has_p else 0.0
+                q = dn[j, i] if has_n else 0.0
+                where[0, n], where[1, n] = j, i
+                values[0, n], values[1, n] = a, b
+                values[2, n] = _curvature(p, a, b, q, radii, h, has_p, has_n, reach)
+                n += 1
+    return where, values
+
+
+@numba.njit(cache=True, nogil=True)
+def _levelled(
+    values: Float, t: float, radii: Float, h: float, step: float, cell: float, area_curvature: float, out: Float
+) -> None:  # pragma: no cover - compiled
+    """Distance-like values between two planes at `t`, shifted to the level that gives the section its area."""
+    nb = values.shape[1]
+    target = -0.5 * area_curvature * t * (1.0 - t) * h * h / cell
+    for n in range(nb):
+        a, b = values[0, n], values[1, n]
+        out[n] = _blend(a, b, values[2, n], t, radii, h)
+        target += (1.0 - t) * min(max(0.5 + a / step, 0.0), 1.0) + t * min(max(0.5 + b / step, 0.0), 1.0)
+    shift, low, high = 0.0, -h, h
+    for _ in range(12):
+        area, slope = 0.0, 0.0
+        for n in range(nb):
+            covered = 0.5 + (out[n] + shift) / step
+            if covered >= 1.0:
+                area += 1.0
+            elif covered > 0.0:
+                area += covered
+                slope += 1.0 / step
+        if abs(area - target) < 1e-4 * (target + 1.0):
+            break
+        if area > target:
+            high = shift
+        else:
+            low = shift
+        new = shift + (target - area) / slope if slope > 0.0 else low
+        shift = new if low < new < high else 0.5 * (low + high)
+    for n in range(nb):
+        out[n] += shift
 
 
 @numba.njit(cache=True, nogil=True)
@@ -504,18 +632,24 @@ def _far_disagreement(da: Any, db: Any, reach: float) -> bool:
 @dataclass(frozen=True, eq=False)
 class _JointFields:
     window: tuple[int, int, int, int]
-    p: Any
-    a: Any
-    b: Any
-    n: Any
+    below: Any  # signed distances of the lower section in the window
+    where: NDArray[np.int32]
+    values: Float
     radii: Float
-    h: Float
-    reach: float
-    has_p: bool
-    has_n: bool
+    h: float
+    area_curvature: float
+
+    def dense(self, t: float, step: float) -> Float:
+        """Distance-like values in the whole window at `t`, 0 to 1, between the planes."""
+        line = np.empty(self.values.shape[1])
+        _levelled(self.values, t, self.radii, self.h, step, step * step, self.area_curvature, line)
+        out: Float = self.below.astype(np.float64)
+        out[self.where[0], self.where[1]] = line
+        return out
 
 
-def _joint_fields(solid: Solid, joint: Joint, lattice: _Lattice) -> _JointFields | None:
+def _joint_fields(solid: Solid, joint: Joint, distances: _Distances) -> _JointFields | None:
+    lattice = distances.lattice
     z, k = solid.planes_mm, joint.lower
     h = np.array(
         [
@@ -527,26 +661,20 @@ def _joint_fields(solid: Solid, joint: Joint, lattice: _Lattice) -> _JointFields
     step = max(lattice.dx, lattice.dy)
     reach = max(1.5 * h[1], 1.0) + 2 * step
     low, high = _box([*joint.below, *joint.above])
+    window = lattice.window(low, high, 0.3 * h[1] + 2 * step)
+    if not lattice.meets(window):
+        return None
     while True:
-        window = lattice.window(low, high, 0.3 * h[1] + step)
-        if window[2] == 0 or window[3] == 0:
-            return None
-        a, b = _distance(joint.below, lattice, window, reach), _distance(joint.above, lattice, window, reach)
+        a, b = distances.on(joint.below, window, reach), distances.on(joint.above, window, reach)
         if not _far_disagreement(a, b, reach):
             break
         reach *= 2
-    return _JointFields(
-        window,
-        _distance(joint.before, lattice, window, reach),
-        a,
-        b,
-        _distance(joint.after, lattice, window, reach),
-        np.array([_radius(joint.before), _radius(joint.below), _radius(joint.above), _radius(joint.after)]),
-        h,
-        reach,
-        joint.before is not None,
-        joint.after is not None,
-    )
+    radii = np.array([_radius(joint.before), _radius(joint.below), _radius(joint.above), _radius(joint.after)])
+    where, values = _band(
+        distances.on(joint.before, window, reach), a, b, distances.on(joint.after, window, reach),
+        radii, h, joint.before is not None, joint.after is not None, reach,
+    )  # fmt: skip
+    return _JointFields(window, a, where, values, radii, float(h[1]), joint.area_curvature)
 
 
 @dataclass(frozen=True, eq=False)
@@ -563,7 +691,7 @@ class _CapFields:
 def _cap_fields(end: End, lattice: _Lattice) -> _CapFields | None:
     part = end.part
     window = lattice.window(part.low, part.high, max(lattice.dx, lattice.dy))
-    if window[2] == 0 or window[3] == 0:
+    if not lattice.meets(window):
         return None
     reach = float(np.max(part.high - part.low)) + 2 * max(lattice.dx, lattice.dy)
     psis = []
@@ -583,6 +711,23 @@ def _cap_fields(end: End, lattice: _Lattice) -> _CapFields | None:
     curvature = np.minimum(curvature, -slope / h)
     at_end = np.minimum(last, last + slope * h + 0.5 * curvature * h * h)
     return _CapFields(window, last, slope, curvature, max(0.0, float(at_end.max())) / h, _radius((part,)), h)
+
+
+def closing_height_mm(solid: Solid, end: End) -> float:
+    """Distance from the last plane at which an end of the solid closes, mm."""
+    if solid.end_cap != "tapered":
+        return _cap_reach(solid, end)
+    step = float(np.clip(_radius((end.part,)) / 20, 0.05, 1.0))
+    low, high = end.part.low - step, end.part.high + step
+    count = np.ceil((high - low) / step).astype(int) + 1
+    cap = _cap_fields(end, _Lattice(low[0], low[1], step, step, int(count[0]), int(count[1])))
+    if cap is None:
+        return 0.0
+    open_, closed = 0.0, cap.thickness
+    for _ in range(20):
+        middle = 0.5 * (open_ + closed)
+        open_, closed = (middle, closed) if _cap_field(cap, middle).max() > 0 else (open_, middle)
+    return closed
 
 
 def _cap_field(cap: _CapFields, u: float) -> Float:
@@ -615,54 +760,83 @@ def section(solid: Solid, z_mm: float, step_mm: float | None = None) -> list[Flo
     step_mm : float, optional
         Lattice step of interpolated sections; by default a twelfth of the median radius, 0.25 to 1 mm.
     """
-    planes = solid.planes_mm
+    return sections(solid, [z_mm], step_mm)[0]
+
+
+def sections(solid: Solid, z_mm: ArrayLike, step_mm: float | None = None) -> list[list[Float]]:
+    """Return the polygons of the solid in several transverse planes, as `section`."""
+    heights = np.asarray(z_mm, dtype=np.float64)
     if solid.is_empty:
-        return []
-    near = int(np.argmin(np.abs(planes - z_mm)))
-    if abs(planes[near] - z_mm) < PLANE_MATCH_MM:
-        return [ring for part in solid.sections[near] for ring in part.rings]
-    joints = [j for j in solid.joints if planes[j.lower] < z_mm < planes[j.lower + 1]]
-    ended = [e for e in solid.ends if 0 < (z_mm - planes[e.plane]) * (1 if e.upwards else -1) < _cap_reach(solid, e)]
-    if not joints and solid.end_cap != "tapered":
-        return [ring for e in ended for ring in e.part.rings]
-    if not joints and not ended:
-        return []
-    step = step_mm or _step_for(solid)
-    parts = [p for j in joints for p in (*j.below, *j.above)] + [e.part for e in ended]
+        return [[] for _ in heights]
+    planes, step = solid.planes_mm, step_mm or _step_for(solid)
+    out: list[list[Float]] = [[] for _ in heights]
+    between: dict[int, list[int]] = {}
+    for n, z in enumerate(heights):
+        near = int(np.argmin(np.abs(planes - z)))
+        if abs(planes[near] - z) < PLANE_MATCH_MM:
+            out[n] = [ring for part in solid.sections[near] for ring in part.rings]
+        else:
+            between.setdefault(int(np.searchsorted(planes, z)) - 1, []).append(n)
+    for k, members in between.items():
+        for n, polygons in zip(members, _sections_between(solid, k, heights[members], step), strict=True):
+            out[n] = polygons
+    return out
+
+
+def _sections_between(solid: Solid, k: int, heights: Float, step: float) -> Iterable[list[Float]]:
+    """Yield the polygons at heights above plane k and below the next one."""
+    planes = solid.planes_mm
+    joints = [j for j in solid.joints if j.lower == k]
+    ends = [e for e in solid.ends if (e.plane == k and e.upwards) or (e.plane == k + 1 and not e.upwards)]
+    parts = [p for j in joints for p in (*j.below, *j.above)] + [e.part for e in ends]
+    if not parts:
+        for _ in heights:
+            yield []
+        return
     low, high = _box(parts)
-    room = 0.3 * max((planes[j.lower + 1] - planes[j.lower] for j in joints), default=0.0) + 2 * step
+    room = 0.3 * max((planes[j.lower + 1] - planes[j.lower] for j in joints), default=0.0) + 3 * step
     count = np.ceil((high - low + 2 * room) / step).astype(int) + 1
     lattice = _Lattice(low[0] - room, low[1] - room, step, step, int(count[0]), int(count[1]))
-    whole = np.full((lattice.nj, lattice.ni), -room)
-    for joint in joints:
-        fields = _joint_fields(solid, joint, lattice)
-        if fields is None:
+    x, y = lattice.axes()
+    distances = _Distances(lattice)
+    fields = [(j, _joint_fields(solid, j, distances)) for j in joints if not _unchanged(j)]
+    prisms = [ring for j in joints if _unchanged(j) for ring in j.below[0].rings]
+    tapers = [(e, _cap_fields(e, lattice)) for e in ends if solid.end_cap == "tapered"]
+    for z in heights:
+        flat = [
+            ring
+            for e in ends
+            if solid.end_cap != "tapered" and abs(z - planes[e.plane]) < _cap_reach(solid, e)
+            for ring in e.part.rings
+        ]
+        if not fields and not tapers:
+            yield [*prisms, *flat]
             continue
-        t = (z_mm - planes[joint.lower]) / fields.h[1]
-        values = _joint_field(
-            fields.p, fields.a, fields.b, fields.n, fields.radii, fields.h, fields.has_p, fields.has_n, fields.reach, t
-        )
-        j0, i0, nj, ni = fields.window
-        for hole in joint.holes_below if t < 0.5 else joint.holes_above:
-            edges = _edges([hole[::-1]])
-            d = signed_distance(edges, lattice.x0 + i0 * step, lattice.y0 + j0 * step, step, step, nj, ni, 4 * step)
-            values = np.minimum(values, -d)
-        view = whole[j0 : j0 + nj, i0 : i0 + ni]
-        np.maximum(view, values, out=view)
-    for end in ended:
-        if solid.end_cap == "tapered":
-            cap = _cap_fields(end, lattice)
-            if cap is None:
+        whole = np.full((lattice.nj, lattice.ni), -room)
+        for joint, f in fields:
+            if f is None:
                 continue
-            j0, i0, nj, ni = cap.window
-            values = _cap_field(cap, abs(z_mm - planes[end.plane]))
-        else:
-            j0, i0, nj, ni = window = lattice.window(end.part.low, end.part.high, 2 * step)
-            values = _distance((end.part,), lattice, window, 4 * step)
-        view = whole[j0 : j0 + nj, i0 : i0 + ni]
-        np.maximum(view, values, out=view)
-    x, y = lattice.axes((0, 0, lattice.nj, lattice.ni))
-    return level_set(whole, x, y)
+            t = (z - planes[joint.lower]) / f.h
+            values = f.dense(t, step)
+            for hole in joint.holes_below if t < 0.5 else joint.holes_above:
+                values = np.minimum(values, -_distance((_part([hole[::-1]]),), lattice, f.window, 4 * step))
+            _lift(whole, values, f.window)
+        for end, cap in tapers:
+            if cap is not None and abs(z - planes[end.plane]) < end.thickness:
+                _lift(whole, _cap_field(cap, abs(z - planes[end.plane])), cap.window)
+        rings = [*prisms, *flat]
+        if rings:
+            window = 0, 0, lattice.nj, lattice.ni
+            _lift(whole, _distance((_part(rings),), lattice, window, 4 * step), window)
+        yield level_set(whole, x, y, tolerance_mm=0.002)
+
+
+def _lift(whole: Float, values: Float, window: tuple[int, int, int, int]) -> None:
+    """Write the greater of both, where the window lies on the lattice."""
+    j0, i0, nj, ni = window
+    j1, i1 = min(j0 + nj, whole.shape[0]), min(i0 + ni, whole.shape[1])
+    view = whole[max(j0, 0) : j1, max(i0, 0) : i1]
+    np.maximum(view, values[max(-j0, 0) : j1 - j0, max(-i0, 0) : i1 - i0], out=view)
 
 
 PLANE_MATCH_MM = 1e-3
@@ -671,43 +845,33 @@ PLANE_MATCH_MM = 1e-3
 
 @numba.njit(cache=True, nogil=True)
 def _add_joint(
-    block: NDArray[np.float32],
-    dp: Any, da: Any, db: Any, dn: Any,
-    radii: Float, h: Float, has_p: bool, has_n: bool, reach: float,
-    ts: Float, slices: NDArray[np.int64], weights: Float,
-    j_first: int, i_first: int, fine_j: int, fine_i: int, step: float,
-) -> float:  # pragma: no cover - compiled  # fmt: skip
-    """Add (interpolated section - section of the nearer plane) to the voxels; return its sum."""
-    nj, ni = da.shape
+    block: NDArray[np.float32], where: NDArray[np.int32], values: Float, radii: Float, h: float,
+    area_curvature: float, ts: Float, slices: NDArray[np.int64], weights: Float,
+    j_first: int, i_first: int, fine_j: int, fine_i: int, step: float, cell: float,
+) -> None:  # pragma: no cover - compiled  # fmt: skip
+    """Add (interpolated section - section of the nearer plane) to the voxels."""
     share = 1.0 / (fine_j * fine_i)
-    total = 0.0
-    for j in range(nj):
-        bj = (j_first + j) // fine_j
-        for i in range(ni):
-            a, b = da[j, i], db[j, i]
-            if abs(a) >= reach and abs(b) >= reach and a * b > 0.0:
-                continue
-            p = dp[j, i] if has_p else 0.0
-            n = dn[j, i] if has_n else 0.0
-            c = _curvature(p, a, b, n, radii, h, has_p, has_n, reach)
-            if a == b and c == 0.0:
-                continue
-            bi = (i_first + i) // fine_i
-            ha, hb = min(max(0.5 + a / step, 0.0), 1.0), min(max(0.5 + b / step, 0.0), 1.0)
-            for m in range(len(ts)):
-                value = _blend(a, b, c, ts[m], radii, h[1])
-                covered = min(max(0.5 + value / step, 0.0), 1.0)
-                change = weights[m] * share * (covered - (ha if ts[m] < 0.5 else hb))
-                total += change
-                block[slices[m], bj, bi] += np.float32(change)
-    return total
+    line = np.empty(values.shape[1])
+    _, nj, ni = block.shape
+    for m in range(len(ts)):
+        _levelled(values, ts[m], radii, h, step, cell, area_curvature, line)
+        near = 0 if ts[m] < 0.5 else 1
+        for n in range(values.shape[1]):
+            covered = min(max(0.5 + line[n] / step, 0.0), 1.0)
+            change = covered - min(max(0.5 + values[near, n] / step, 0.0), 1.0)
+            if change != 0.0:
+                bj, bi = (j_first + where[0, n]) // fine_j, (i_first + where[1, n]) // fine_i
+                if 0 <= bj < nj and 0 <= bi < ni:
+                    block[slices[m], bj, bi] += np.float32(weights[m] * share * change)
 
 
 def _pieces(low: float, high: float, faces: Float, breaks: Sequence[float], longest: float) -> tuple[Float, Any, Float]:
     """Cut [low, high] at grid faces and breaks; return midpoints, the slices they lie in, and shares of a slice."""
     cuts = np.unique(np.clip(np.concatenate([[low, high], faces, breaks]), low, high))
-    middles, slices, weights = [], [], []
-    for a, b in zip(cuts[:-1], cuts[1:], strict=True):
+    middles: list[float] = []
+    slices: list[int] = []
+    weights: list[float] = []
+    for a, b in pairwise(cuts):
         k = int(np.searchsorted(faces, 0.5 * (a + b))) - 1
         if b - a < 1e-9 or not 0 <= k < len(faces) - 1:
             continue
@@ -736,7 +900,7 @@ def _block(solid: Solid, grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.int6
     low, high = solid.bounds_mm()
     if len(solid.planes_mm) > 1:
         room = 0.3 * float(np.diff(solid.planes_mm).max())
-        low, high = low - [room, room, 0], high + [room, room, 0]
+        low, high = low - np.array([room, room, 0]), high + np.array([room, room, 0])
     first = np.floor(grid.to_index(low) + 0.5 - 1e-9).astype(int)
     last = np.ceil(grid.to_index(high) + 0.5 + 1e-9).astype(int)
     return np.clip(first, 0, grid.shape), np.clip(last, 0, grid.shape)
@@ -764,8 +928,8 @@ def partial_volume(
     Notes
     -----
     In each plane the covered area of a pixel is exact. Between planes the change from the nearer plane's section to the
-    interpolated one is sampled, in plane by at most 1 mm (a twelfth of the structure's radius, not below 0.25 mm), along
-    z by at least eight planes an interval.
+    interpolated one is sampled, in plane by at most 1 mm (a twelfth of the structure's radius, not below 0.25 mm),
+    along z by at least eight planes an interval.
     """
     grid.require_axial("a partial volume")
     return solid_partial_volume(build_solid(contours, end_cap, single_slice_thickness_mm), grid)
@@ -796,9 +960,7 @@ def solid_partial_volume(solid: Solid, grid: Grid) -> PartialVolume:
             i1 = min(ni, int((part.high[0] - x_face) // dx) + 1)
             j1 = min(nj, int((part.high[1] - y_face) // dy) + 1)
             if i1 > i0 and j1 > j0:
-                add_coverage(
-                    block, part.edges, x_face, y_face, dx, dy, j0, i0, j1 - j0, i1 - i0, slices, weights
-                )
+                add_coverage(block, part.edges, x_face, y_face, dx, dy, j0, i0, j1 - j0, i1 - i0, slices, weights)
     step = _step_for(solid)
     fine_i, fine_j = max(1, int(np.ceil(dx / step - 1e-6))), max(1, int(np.ceil(dy / step - 1e-6)))
     sx, sy = dx / fine_i, dy / fine_j
@@ -811,29 +973,25 @@ def solid_partial_volume(solid: Solid, grid: Grid) -> PartialVolume:
 
 def _add_interpolation(
     solid: Solid, block: NDArray[np.float32], lattice: _Lattice, fine_j: int, fine_i: int, faces: Float
-) -> float:
-    """Add to the prisms of the planes what interpolation and tapering change; return the sum, in voxels."""
+) -> None:
+    """Add to the prisms of the planes what interpolation and tapering change."""
     planes = solid.planes_mm
     step = float(np.sqrt(lattice.dx * lattice.dy))
-    total = 0.0
+    distances = _Distances(lattice)
     for joint in solid.joints:
         if _unchanged(joint):
             continue
         low, high = planes[joint.lower], planes[joint.lower + 1]
         middles, slices, weights = _pieces(low, high, faces, (0.5 * (low + high),), (high - low) / 8)
-        if not len(middles):
-            continue
-        f = _joint_fields(solid, joint, lattice)
-        if f is None:
-            continue
-        total += _add_joint(
-            block, f.p, f.a, f.b, f.n, f.radii, f.h, f.has_p, f.has_n, f.reach,
-            (middles - low) / (high - low), slices, weights, f.window[0], f.window[1], fine_j, fine_i, step,
-        )  # fmt: skip
+        f = _joint_fields(solid, joint, distances) if len(middles) else None
+        if f is not None:
+            _add_joint(
+                block, f.where, f.values, f.radii, f.h, f.area_curvature, (middles - low) / (high - low), slices,
+                weights, f.window[0], f.window[1], fine_j, fine_i, step, lattice.dx * lattice.dy,
+            )  # fmt: skip
     if solid.end_cap == "tapered":
         for end in solid.ends:
-            total += _add_cap(planes[end.plane], end, block, lattice, fine_j, fine_i, faces)
-    return total
+            _add_cap(planes[end.plane], end, block, lattice, fine_j, fine_i, faces)
 
 
 def _unchanged(joint: Joint) -> bool:
@@ -848,27 +1006,30 @@ def _unchanged(joint: Joint) -> bool:
     return np.array_equal(a.edges, b.edges) and (same(joint.before, a) or same(joint.after, b))
 
 
-def _add_cap(
-    z: float, end: End, block: NDArray[np.float32], lattice: _Lattice, fine_j: int, fine_i: int, faces: Float
-) -> float:
+def _cap_changes(z: float, end: End, lattice: _Lattice, faces: Float) -> Iterable[tuple[int, float, Float]]:
+    """Yield slice, weight and (tapered section - prism of half the thickness) on the cap's window."""
     h, sign = end.thickness, 1.0 if end.upwards else -1.0
     low, high = sorted((z, z + sign * h))
     middles, slices, weights = _pieces(low, high, faces, (z + sign * 0.5 * h,), h / 16)
     cap = _cap_fields(end, lattice) if len(middles) else None
     if cap is None:
-        return 0.0
-    j0, i0, nj, ni = cap.window
+        return
     step = float(np.sqrt(lattice.dx * lattice.dy))
-    base = np.clip(0.5 + (cap.radius - np.sqrt(np.maximum(cap.radius**2 - cap.psi, 0.0))) / step, 0, 1)
-    rows, columns = (j0 + np.arange(nj)) // fine_j, (i0 + np.arange(ni)) // fine_i
-    total = 0.0
+    base = np.clip(0.5 + _cap_field(cap, 0.0) / step, 0, 1)
     for middle, k, weight in zip(middles, slices, weights, strict=True):
         u = abs(middle - z)
-        change = np.clip(0.5 + _cap_field(cap, u) / step, 0, 1) - (base if u < 0.5 * h else 0.0)
-        change *= weight / (fine_i * fine_j)
-        np.add.at(block[k], (rows[:, None], columns[None, :]), change.astype(np.float32))
-        total += float(change.sum())
-    return total
+        yield int(k), float(weight), np.clip(0.5 + _cap_field(cap, u) / step, 0, 1) - (base if u < 0.5 * h else 0.0)
+
+
+def _add_cap(
+    z: float, end: End, block: NDArray[np.float32], lattice: _Lattice, fine_j: int, fine_i: int, faces: Float
+) -> None:
+    j0, i0, nj, ni = lattice.window(end.part.low, end.part.high, max(lattice.dx, lattice.dy))
+    rows, columns = (j0 + np.arange(nj)) // fine_j, (i0 + np.arange(ni)) // fine_i
+    j_in, i_in = (rows >= 0) & (rows < block.shape[1]), (columns >= 0) & (columns < block.shape[2])
+    for k, weight, change in _cap_changes(z, end, lattice, faces):
+        share = (change[np.ix_(j_in, i_in)] * (weight / (fine_i * fine_j))).astype(np.float32)
+        np.add.at(block[k], (rows[j_in][:, None], columns[i_in][None, :]), share)
 
 
 def volume_cm3(
@@ -890,21 +1051,28 @@ def volume_cm3(
 
 def solid_volume_cm3(solid: Solid) -> float:
     """Volume of a solid, cm3."""
-    if solid.is_empty:
-        return 0.0
     volume = 0.0
     for section_ in solid.sections:
         for part in section_:
             low, high = solid.spans[id(part)]
             volume += part.area * (high - low)
-    step = _step_for(solid)
-    low, high = solid.bounds_mm()
-    room = 2 * step + (0.3 * float(np.diff(solid.planes_mm).max()) if len(solid.planes_mm) > 1 else 0.0)
-    lattice = _lattice_for(solid, step, room)
-    block = np.zeros((1, lattice.nj, lattice.ni), dtype=np.float32)
-    faces = np.array([low[2] - 1.0, high[2] + 1.0])
-    change = _add_interpolation(solid, block, lattice, 1, 1, faces)
-    return (volume + change * step * step * float(faces[1] - faces[0])) / 1000.0
+    for joint in solid.joints:
+        h = solid.planes_mm[joint.lower + 1] - solid.planes_mm[joint.lower]
+        volume -= joint.area_curvature * h**3 / 12
+    if solid.end_cap == "tapered":
+        for end in solid.ends:
+            volume += _cap_change_mm3(solid, end)
+    return volume / 1000.0
+
+
+def _cap_change_mm3(solid: Solid, end: End) -> float:
+    z, h, step = float(solid.planes_mm[end.plane]), end.thickness, float(np.clip(_radius((end.part,)) / 20, 0.05, 1.0))
+    low, high = end.part.low - step, end.part.high + step
+    count = np.ceil((high - low) / step).astype(int) + 1
+    lattice = _Lattice(low[0], low[1], step, step, int(count[0]), int(count[1]))
+    faces = np.array([z - h, z + h])
+    changes = _cap_changes(z, end, lattice, faces)
+    return sum(weight * float(change.sum()) for _, weight, change in changes) * 2 * h * step * step
 
 
 def sticks_out(contours: Contours, grid: Grid, end_cap: EndCap = "half_slice",
@@ -944,15 +1112,17 @@ def surface_points(
     step = min(_step_for(solid), max(spacing_mm, 0.25))
     for z, section_ in zip(solid.planes_mm, solid.sections, strict=True):
         add_edges((ring for part in section_ for ring in part.rings), z)
-    for low, high in zip(solid.planes_mm[:-1], solid.planes_mm[1:], strict=True):
-        for z in between(low, high)[1:-1]:
-            add_edges(section(solid, z, step), z)
+    for low, high in pairwise(solid.planes_mm):
+        heights = between(low, high)[1:-1]
+        for z, polygons in zip(heights, sections(solid, heights, step), strict=True):
+            add_edges(polygons, z)
     for end in solid.ends:
         z, sign = solid.planes_mm[end.plane], 1.0 if end.upwards else -1.0
         reach = _cap_reach(solid, end)
         if solid.end_cap == "tapered":
-            for u in between(0.0, reach)[1:]:
-                add_edges(section(solid, z + sign * min(u, reach * 0.999), step), z + sign * u)
+            heights = z + sign * np.minimum(between(0.0, reach)[1:], 0.999 * reach)
+            for height, polygons in zip(heights, sections(solid, heights, step), strict=True):
+                add_edges(polygons, height)
             continue
         if reach > 0:
             for u in between(0.0, reach)[1:]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,7 @@ from tailort.physics.machine import Machine
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
+Jaws = tuple[Float, Float, Int, Int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +36,8 @@ class LeafField:
         Place of each, counted from the first pair and column; wide leaves hold several beamlets at one place.
     usable : (pairs, columns) bool
         Where the whole leaf width has beamlets.
+    width_mm : float
+        Of a column at the isocentre plane.
     """
 
     beam: int
@@ -44,63 +49,13 @@ class LeafField:
     pair: Int
     column: Int
     usable: NDArray[np.bool_]
+    width_mm: float
 
     def gather(self, per_beamlet: Float) -> Float:
         """Sum a quantity of all beamlets at each place: (pairs, columns)."""
-        total: Float = np.bincount(
-            self.pair * self.columns + self.column, per_beamlet[self.beamlets], self.pairs * self.columns
-        ).reshape(self.pairs, self.columns)
-        return total
-
-
-@dataclass(frozen=True, eq=False)
-class Aperture:
-    """One opening of the leaves of one beam; leaf ends are in columns of the beam's field.
-
-    Parameters
-    ----------
-    field : LeafField
-        Of its beam.
-    left, right : (pairs,) float
-        Open from left to right, counted in columns from the field's first column; equal where the pair is closed.
-    """
-
-    field: LeafField
-    left: Float
-    right: Float
-
-    @property
-    def open_pairs(self) -> NDArray[np.bool_]:
-        """Which pairs are open."""
-        return self.right > self.left
-
-    def jaws(self) -> tuple[float, float, int, int]:
-        """Return the lowest and highest open column edge, the first open pair and the one after the last."""
-        opened = np.flatnonzero(self.open_pairs)
-        return (
-            float(self.left[opened].min()),
-            float(self.right[opened].max()),
-            int(opened[0]),
-            int(opened[-1]) + 1,
-        )
-
-    def exposure(self, leaf_transmission: float, jaw_transmission: float) -> Float:
-        """Share of the open fluence that each beamlet of the field gets, in the order of `field.beamlets`.
-
-        1 in the opening, the covered part where a leaf end lies within a beamlet, the leaves' transmission behind
-        leaves, the jaws' behind jaws that are drawn up to the opening.
-        """
-        field = self.field
-        column = field.column.astype(np.float64)
-
-        def inside(low: Float | float, high: Float | float) -> Float:
-            covered: Float = np.clip(high - column, 0.0, 1.0) - np.clip(low - column, 0.0, 1.0)
-            return covered
-
-        opened = inside(self.left[field.pair], self.right[field.pair])
-        low, high, first, last = self.jaws()
-        within = inside(low, high) * ((field.pair >= first) & (field.pair < last))
-        return jaw_transmission + (leaf_transmission - jaw_transmission) * within + (1.0 - leaf_transmission) * opened
+        places = self.pair * self.columns + self.column
+        total = np.bincount(places, per_beamlet[self.beamlets], self.pairs * self.columns)
+        return total.astype(np.float64).reshape(self.pairs, self.columns)
 
 
 def leaf_fields(beamlets: Beamlets, machine: Machine) -> tuple[LeafField, ...]:
@@ -111,15 +66,16 @@ def leaf_fields(beamlets: Beamlets, machine: Machine) -> tuple[LeafField, ...]:
     InputError
         When the beamlets do not follow the leaf edges or the columns.
     """
-    width = beamlets.width_x_mm
     edges = np.asarray(machine.leaf_boundaries_mm)
     half = beamlets.width_y_mm / 2
-    pair = np.searchsorted(edges, beamlets.y_mm, side="right") - 1
-    place = beamlets.x_mm / width - 0.5
-    fits = (pair >= 0) & (pair < len(edges) - 1) & (np.abs(place - np.round(place)) < 1e-6)
-    if not fits.all() or (
-        (beamlets.y_mm - half < edges[pair] - 1e-6) | (beamlets.y_mm + half > edges[pair + 1] + 1e-6)
-    ).any():
+    pair = np.clip(np.searchsorted(edges, beamlets.y_mm, side="right") - 1, 0, len(edges) - 2)
+    place = beamlets.x_mm / beamlets.width_x_mm - 0.5
+    fits = (
+        (np.abs(place - np.round(place)) < 1e-6)
+        & (beamlets.y_mm - half > edges[pair] - 1e-6)
+        & (beamlets.y_mm + half < edges[pair + 1] + 1e-6)
+    )
+    if not fits.all():
         raise InputError(
             f"the beamlets do not lie on the leaves of machine '{machine.id}'; make them with beamlets_covering"
         )
@@ -133,52 +89,145 @@ def leaf_fields(beamlets: Beamlets, machine: Machine) -> tuple[LeafField, ...]:
         p0, c0 = int(pair[own].min()), int(column[own].min())
         pairs, columns = int(pair[own].max()) - p0 + 1, int(column[own].max()) - c0 + 1
         count = np.zeros((pairs, columns))
-        np.add.at(count, (pair[own] - p0, column[own] - c0), 1)
+        places = (pair[own] - p0, column[own] - c0)
+        np.add.at(count, places, 1)
         usable = count == needed[p0 : p0 + pairs, None]
-        fields.append(LeafField(beam, p0, pairs, c0, columns, own, pair[own] - p0, column[own] - c0, usable))
+        fields.append(LeafField(beam, p0, pairs, c0, columns, own, *places, usable, beamlets.width_x_mm))
     return tuple(fields)
 
 
-def fluence_of(apertures: list[Aperture], mu: Float, machine: Machine, beamlets: int) -> Float:
-    """Weight of each beamlet, MU, that the apertures add up to, transmission included."""
-    fluence = np.zeros(beamlets)
-    for aperture, weight in zip(apertures, mu, strict=True):
-        fluence[aperture.field.beamlets] += weight * aperture.exposure(
-            machine.leaf_transmission, machine.jaw_transmission
+@dataclass(frozen=True, eq=False)
+class Openings:
+    """Openings of the leaves of one beam, one a segment; leaf ends are counted in columns of the beam's field.
+
+    Parameters
+    ----------
+    field : LeafField
+        Of the beam.
+    left, right : (segments, pairs) float
+        Open from left to right, from the lower edge of the field's first column; equal where the pair is closed.
+    """
+
+    field: LeafField
+    left: Float
+    right: Float
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+    @property
+    def is_open(self) -> NDArray[np.bool_]:
+        """Which pairs of which segment are open: (segments, pairs)."""
+        opened: NDArray[np.bool_] = self.right > self.left
+        return opened
+
+    def take(self, segments: NDArray[np.bool_] | Int) -> Openings:
+        """Return some of the segments."""
+        return Openings(self.field, self.left[segments], self.right[segments])
+
+    def jaws(self) -> Jaws:
+        """Lowest and highest open column edge, first open pair and the one after the last, of each segment."""
+        opened = self.is_open
+        last = self.field.pairs - np.argmax(opened[:, ::-1], axis=1)
+        return (
+            np.where(opened, self.left, np.inf).min(axis=1),
+            np.where(opened, self.right, -np.inf).max(axis=1),
+            np.argmax(opened, axis=1),
+            np.where(opened.any(axis=1), last, 0),
         )
+
+    def exposure(self, machine: Machine, jaws: Jaws | None = None) -> Float:
+        """Share of the open fluence that each beamlet gets: (segments, n), in the order of `field.beamlets`.
+
+        1 in the opening, the covered part where a leaf end lies within a beamlet, the leaves' transmission behind
+        leaves, the jaws' behind the jaws. These are drawn up to the opening unless other `jaws` are given.
+        """
+        column, pair = self.field.column, self.field.pair
+        opened = _covered(self.left[:, pair], self.right[:, pair], column)
+        low, high, first, last = self.jaws() if jaws is None else jaws
+        within = _covered(low[:, None], high[:, None], column)
+        within *= (pair >= first[:, None]) & (pair < last[:, None])
+        leaf, jaw = machine.leaf_transmission, machine.jaw_transmission
+        return jaw + (leaf - jaw) * within + (1.0 - leaf) * opened
+
+
+def _covered(low: Float, high: Float, column: Int) -> Float:
+    """Part of each column between low and high."""
+    part: Float = np.minimum(high, column + 1.0) - np.maximum(low, column)
+    return np.maximum(part, 0.0, out=part)
+
+
+def fluence_of(openings: Sequence[Openings], mu: Float, machine: Machine, beamlets: int) -> Float:
+    """Weight of each beamlet, MU, that the segments of all beams add up to, transmission included."""
+    fluence = np.zeros(beamlets)
+    first = 0
+    for opening in openings:
+        fluence[opening.field.beamlets] += mu[first : first + len(opening)] @ opening.exposure(machine)
+        first += len(opening)
     return fluence
 
 
 @dataclass(frozen=True, eq=False)
-class ApertureDose:
-    """Dose of apertures in the rows of an influence matrix: a `DoseMap` by the MU of each aperture.
+class SegmentDose:
+    """Dose of segments in the rows of an influence matrix: a `DoseMap` by the MU of each segment.
 
     Parameters
     ----------
-    per_mu : (apertures, rows) float
+    per_mu : (rows, segments) float
         Gy per fraction per MU.
     """
 
     per_mu: Float
 
     @classmethod
-    def of(cls, influence: Influence, apertures: list[Aperture], machine: Machine) -> ApertureDose:
-        """Sum the beamlets of each aperture."""
-        rows, beamlets = influence.shape
-        per_mu = np.empty((len(apertures), rows))
-        for n, aperture in enumerate(apertures):
-            per_mu[n] = influence.dose(fluence_of([aperture], np.ones(1), machine, beamlets))
-        return cls(per_mu)
+    def of(cls, influence: Influence, openings: Sequence[Openings], machine: Machine) -> SegmentDose:
+        """Sum the beamlets of each segment."""
+        count = np.array([len(opening) for opening in openings])
+        ends = np.cumsum(count)
+        exposure = np.zeros((influence.shape[1], int(count.max())))
+        first = np.zeros(influence.shape[1], dtype=np.int64)
+        number = np.zeros(influence.shape[1], dtype=np.int64)
+        for opening, end in zip(openings, ends, strict=True):
+            own = opening.field.beamlets
+            exposure[own, : len(opening)] = opening.exposure(machine).T
+            first[own] = end - len(opening)
+            number[own] = len(opening)
+        return cls(
+            _segment_dose(influence.values, influence.columns, influence.starts, exposure, first, number, int(ends[-1]))
+        )
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Number of voxels and of apertures."""
-        return self.per_mu.shape[1], self.per_mu.shape[0]
+        """Number of voxels and of segments."""
+        rows, segments = self.per_mu.shape
+        return rows, segments
 
     def dose(self, weights_mu: Float) -> Float:
         """Dose of the rows, Gy per fraction."""
-        return weights_mu @ self.per_mu
+        dose: Float = self.per_mu @ weights_mu
+        return dose
 
     def gradient(self, by_dose: Float) -> Float:
         """Transpose of the map times a vector of the rows."""
-        return self.per_mu @ by_dose
+        gradient: Float = by_dose @ self.per_mu
+        return gradient
+
+
+@numba.njit(cache=True, parallel=True)
+def _segment_dose(
+    values: NDArray[np.float32],
+    columns: NDArray[np.uint32],
+    starts: Int,
+    exposure: Float,
+    first: Int,
+    number: Int,
+    segments: int,
+) -> Float:  # pragma: no cover - compiled
+    rows = starts.size - 1
+    out = np.zeros((rows, segments))
+    for r in numba.prange(rows):
+        for n in range(starts[r], starts[r + 1]):
+            c = columns[n]
+            for s in range(number[c]):
+                out[r, first[c] + s] += values[n] * exposure[c, s]
+    return out

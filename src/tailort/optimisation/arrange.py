@@ -100,6 +100,7 @@ def beamlets_covering(
         raise GeometryError("there is no target contour for beamlets to cover")
     rows = round(float(edges[-1] - edges[0]) / width_mm)
     y_mm = edges[0] + width_mm * (np.arange(rows) + 0.5)
+    leaf_of_row = np.searchsorted(edges, y_mm, side="right") - 1
     solid = np.concatenate([_filled(np.asarray(contour, dtype=np.float64)) for contour in contours])
     beam: list[int] = []
     x_of: list[Float] = []
@@ -108,7 +109,7 @@ def beamlets_covering(
         axes = beam_axes(setup.gantry_deg, setup.collimator_deg, setup.couch_deg, position)
         along = (solid - np.asarray(setup.isocentre_mm)) @ axes.T
         scale = machine.source_axis_distance_mm / (machine.source_axis_distance_mm - along[:, 2])
-        spans = _row_spans(along[:, 0] * scale, along[:, 1] * scale, y_mm, width_mm, margin_mm)
+        spans = _row_spans(along[:, 0] * scale, along[:, 1] * scale, y_mm, leaf_of_row, width_mm, margin_mm)
         if spans is None:
             raise GeometryError(
                 f"the target does not fit beam '{setup.name}': the leaves reach from {edges[0]:g} to {edges[-1]:g} mm "
@@ -123,7 +124,7 @@ def beamlets_covering(
                 )
             x = width_mm * (np.arange(first, last + 1) + 0.5)
             beam += [number] * len(x)
-            x_of.append(x)
+            x_of.append(x.astype(np.float64))
             y_of.append(np.full(len(x), y_mm[row]))
     return Beamlets(
         np.array(beam, dtype=np.int32), np.concatenate(x_of), np.concatenate(y_of), width_mm, width_mm, tuple(setups)
@@ -142,13 +143,17 @@ def _filled(contour: Float) -> Float:
     middle = outline.mean(axis=0)
     radius = float(np.linalg.norm(outline - middle, axis=1).max())
     shares = np.linspace(0, 1, int(np.ceil(radius / 2.0)) + 1)
-    return (middle + shares[:, None, None] * (outline - middle)).reshape(-1, 3)
+    points: Float = middle + shares[:, None, None] * (outline - middle)
+    return points.reshape(-1, 3)
 
 
 def _row_spans(
-    u: Float, v: Float, y_mm: Float, width_mm: float, margin_mm: float
+    u: Float, v: Float, y_mm: Float, leaf_of_row: NDArray[np.int64], width_mm: float, margin_mm: float
 ) -> list[tuple[int, int, int]] | None:
-    """First and last column of each row that comes within the margin of the points; None when they do not fit."""
+    """Row, first and last column of what comes within the margin of the points; None when the leaves do not reach.
+
+    The rows of one leaf share their columns.
+    """
     pad = margin_mm + width_mm + 2 * _FINE_MM
     low_u = np.floor((u.min() - pad) / width_mm) * width_mm
     low_v = np.floor((v.min() - pad) / width_mm) * width_mm
@@ -161,4 +166,8 @@ def _row_spans(
     column = np.floor((low_u + (columns + 0.5) * _FINE_MM) / width_mm).astype(int)
     if row.min() < 0 or row.max() >= len(y_mm):
         return None
-    return [(int(r), int(column[row == r].min()), int(column[row == r].max())) for r in np.unique(row)]
+    leaf = leaf_of_row[row]
+    return [
+        (int(r), int(column[leaf == leaf_of_row[r]].min()), int(column[leaf == leaf_of_row[r]].max()))
+        for r in np.flatnonzero(np.isin(leaf_of_row, leaf))
+    ]

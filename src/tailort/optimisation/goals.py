@@ -163,7 +163,9 @@ def objectives_from(
     recipe = recipe or Recipe()
     counts = sorted({prescription.fractions for prescription in prescriptions})
     if len(counts) != 1:
-        raise InputError(f"one optimisation needs prescriptions of one and the same number of fractions; found {counts}")
+        raise InputError(
+            f"one optimisation needs prescriptions of one and the same number of fractions; found {counts}"
+        )
     for name in [p.target for p in prescriptions] + [c.structure for c in constraints if c.priority != "report"]:
         if name not in sets:
             raise MissingStructureError(
@@ -219,7 +221,10 @@ def _target_wishes(prescription: Prescription, voxels: VoxelSet, allowed: Float,
 
 
 def _outside(
-    prescriptions: Sequence[Prescription], sets: Mapping[str, VoxelSet], allowed: Float, distance_mm: Mapping[str, Float]
+    prescriptions: Sequence[Prescription],
+    sets: Mapping[str, VoxelSet],
+    allowed: Float,
+    distance_mm: Mapping[str, Float],
 ) -> dict[str, VoxelSet]:
     """Rows of no target, near the targets and far from them: each is one set, so that far tissue does not dilute."""
     outside = np.ones(len(allowed), dtype=bool)
@@ -229,7 +234,9 @@ def _outside(
         nearest = np.minimum(nearest, distance_mm[prescription.target])
     found = {NEAR: outside & (nearest <= NEAR_MM), FAR: outside & (nearest > NEAR_MM)}
     return {
-        name: VoxelSet(name, np.flatnonzero(rows), np.ones(int(rows.sum()))) for name, rows in found.items() if rows.any()
+        name: VoxelSet(name, np.flatnonzero(rows), np.ones(int(rows.sum())))
+        for name, rows in found.items()
+        if rows.any()
     }
 
 

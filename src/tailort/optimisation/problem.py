@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -171,7 +171,7 @@ class Smoothness:
         """Derivative by the weights, per MU."""
         step = 2.0 * self._scale * (weights_mu[self.first] - weights_mu[self.second])
         size = len(weights_mu)
-        return np.bincount(self.first, step, size) - np.bincount(self.second, step, size)
+        return (np.bincount(self.first, step, size) - np.bincount(self.second, step, size)).astype(np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,16 +217,44 @@ class Problem:
         if not 0 <= self.lower_mu <= self.upper_mu:
             raise InputError(f"weights cannot lie between {self.lower_mu:g} and {self.upper_mu:g} MU")
         rows = self.dose_map.shape[0]
-        for term in (*self.wishes, *self.limits):
-            if term.structure not in self.sets:
+        for name in [wish.structure for wish in self.wishes] + [limit.structure for limit in self.limits]:
+            if name not in self.sets:
                 have = ", ".join(self.sets) or "none"
                 raise MissingStructureError(
-                    f"the plan is to be judged on '{term.structure}', which has no voxels in the dose matrix; "
+                    f"the plan is to be judged on '{name}', which has no voxels in the dose matrix; "
                     f"there are voxels of: {have}"
                 )
         for name, voxels in self.sets.items():
             if voxels.rows.min() < 0 or voxels.rows.max() >= rows:
                 raise InputError(f"structure '{name}' names a row outside the {rows} rows of the dose matrix")
+
+    def with_penalties(
+        self, weights: Sequence[float] | None = None, shifts_gy: Sequence[float | Float] | None = None
+    ) -> Problem:
+        """Return the problem with each limit as a further wish, a gap inside the limit.
+
+        Parameters
+        ----------
+        weights : sequence of float or None
+            Of each limit; None is ten times the largest weight of a wish.
+        shifts_gy : sequence or None
+            How much stricter each limit is taken, in the shape of its `excess_gy`; None is not at all.
+        """
+        if weights is None:
+            weights = [10.0 * max((wish.weight for wish in self.wishes), default=1.0)] * len(self.limits)
+        if shifts_gy is None:
+            shifts_gy = [0.0] * len(self.limits)
+        penalties = tuple(
+            Wish(
+                limit.structure,
+                limit.objective.tightened(limit.gap_gy).tightened(shift),
+                weight,
+                limit.quantity,
+                limit.label,
+            )
+            for limit, weight, shift in zip(self.limits, weights, shifts_gy, strict=True)
+        )
+        return replace(self, wishes=self.wishes + penalties, limits=())
 
     @property
     def size(self) -> int:

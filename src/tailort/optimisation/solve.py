@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tailort.errors import InputError
 from tailort.optimisation.minimise import minimise
-from tailort.optimisation.problem import Problem, Wish
+from tailort.optimisation.problem import Problem
 
 Float = NDArray[np.float64]
 
@@ -160,8 +160,7 @@ def solve(
     done = 0
     x = start / unit
     for round_number in range(max(1, effort.rounds)):
-        penalised = replace(problem, wishes=problem.wishes + _penalties(problem, penalty, shift), limits=())
-        function = _Scaled(penalised, unit)
+        function = _Scaled(problem.with_penalties(penalty, shift), unit)
 
         def visit(
             iteration: int, value: float, point: Float, image: Float, done: int = done, function: _Scaled = function
@@ -229,19 +228,6 @@ def solve(
     )
 
 
-def _penalties(problem: Problem, weights: list[float], shifts: list[Float]) -> tuple[Wish, ...]:
-    return tuple(
-        Wish(
-            limit.structure,
-            limit.objective.tightened(limit.gap_gy).tightened(shift),
-            weight,
-            limit.quantity,
-            limit.label,
-        )
-        for limit, weight, shift in zip(problem.limits, weights, shifts, strict=True)
-    )
-
-
 class _Best:
     """The best weights met so far: limits first, then value."""
 
@@ -273,7 +259,8 @@ class _Scaled:
         return self.problem.dose_map.dose(x)
 
     def dose_gy(self, image: Float) -> Float:
-        dose = self._factor * image
+        # The sum of a dose and a step of it can be below zero by rounding.
+        dose = np.maximum(self._factor * image, 0.0)
         return dose if self.problem.offset_gy is None else dose + self.problem.offset_gy
 
     def value(self, image: Float, x: Float) -> float:

@@ -227,7 +227,7 @@ class Anatomy:
         return tuple(Minus(self._body(upper.bottom, lower.top, 0.3), (self.canal,)) for upper, lower in pairs)
 
     @cached_property
-    def paraspinal(self) -> Column:
+    def paraspinal(self) -> Shape:
         """Soft tissue around the column inside the cavity: ligaments, crura and deep muscles."""
 
         def middle(z: float) -> float:
@@ -239,7 +239,13 @@ class Anatomy:
         def half(z: float) -> float:
             return self.vertebra_half_width(z) + 4.0 * self.r
 
-        return Column((-1e3, 1e3), self.spine_x, middle, half, front, lambda z: 60.0 * self.sy, 3.0)
+        reach = 60.0 * self.sy
+        hull = Column((-1e3, 1e3), self.spine_x, middle, half, front, lambda z: reach, 3.0)
+        back = Column(
+            (-1e3, 1e3), self.spine_x, lambda z: self.canal_y(z) + 28.0 * self.sy, lambda z: 44.0 * self.sx,
+            lambda z: 25.0 * self.sy, lambda z: reach,
+        )  # fmt: skip
+        return Cut(Union((hull, back), 6.0), Grown(self.cavity, 1.5).field)
 
     # --- body wall -----------------------------------------------------------------------------------------------------
     def fat(self, z: float) -> float:
@@ -265,7 +271,7 @@ class Anatomy:
         if self.build.sex == "M":
             return ()
         big = 0.8 + 0.02 * self.build.fat_mm
-        return tuple(self._ball((side * 78, -88, -58), (52 * big, 34 * big, 46 * big)) for side in (-1, 1))
+        return tuple(self._ball((side * 78, -88, -58), (54 * big, 29 * big, 46 * big)) for side in (-1, 1))
 
     @cached_property
     def breast_glands(self) -> tuple[Shape, ...]:
@@ -286,7 +292,11 @@ class Anatomy:
 
     @cached_property
     def _cage(self) -> Column:
-        return self._outline((*p.CAGE_TOP, *p.CAVITY_OUTLINE[3:]), lambda z: 5.6 * self.r, 400.0, -400.0)
+        def clear(z: float) -> float:
+            # Where the cavity narrows to the apices a rib must keep its distance along the slope of the wall.
+            return (5.6 + 6.5 * float(np.clip(z / (45 * self.sz), 0, 1))) * self.r
+
+        return self._outline((*p.CAGE_TOP, *p.CAVITY_OUTLINE[3:]), clear, 400.0, -400.0)
 
     @cached_property
     def ribs(self) -> tuple[Shape, ...]:
@@ -299,7 +309,7 @@ class Anatomy:
         return tuple(cartilage for _, cartilage in self._rib_lines if cartilage is not None)
 
     @cached_property
-    def _rib_lines(self) -> tuple[tuple[Tube, Tube | None], ...]:
+    def _rib_lines(self) -> tuple[tuple[Shape, Tube | None], ...]:
         drops = (36, 45, 52, 58, 63, 66, 70, 72, 72, 66, 38, 22)
         ends = (142, 148, 150, 150, 150, 148, 145, 138, 130, 118, 84, 56)
         sternal = (38, 6, -20, -40, -58, -74, -88, -104, -122, -140)
@@ -314,12 +324,14 @@ class Anatomy:
                     z = level - drop * self.sz * float(np.sin(angle / 2) ** 1.6) / float(np.sin(np.radians(75)) ** 1.6)
                     line.append(self._on_cage(float(angle), z, side))
                 head = (
-                    self.spine_x(level) + side * (self.vertebra_half_width(level) + 3.0),
+                    self.spine_x(level) + side * (self.vertebra_half_width(level) + 4.0),
                     self.spine_y(level) + 0.8 * self.vertebra_half_depth(level),
                     level,
                 )
                 neck = (0.55 * head[0] + 0.45 * line[0][0], 0.5 * (head[1] + line[0][1]) + 3, level - 1)
-                rib = Tube(smooth_line([head, neck, *line]), (4.6 if n else 4.2) * self.r, (1.0, 1.0, 0.68))
+                bones = tuple(self.vertebra_solids[name] for name in p.VERTEBRA_NAMES[first + n - 1 : first + n + 2])
+                tube = Tube(smooth_line([head, neck, *line]), (4.6 if n else 4.2) * self.r, (1.0, 1.0, 0.68))
+                rib = Minus(tube, bones, 0.6)
                 cartilage = None
                 if n < len(sternal):
                     z = sternal[n] * self.sz
@@ -369,12 +381,12 @@ class Anatomy:
         found: dict[str, Shape] = {}
         for name, side in (("Clavicle_L", 1), ("Clavicle_R", -1)):
             line = [
-                (19, -46, 49), (35, -47, 55), (62, -44, 63), (92, -28, 69), (118, -8, 73), (140, 6, 75),
+                (20, -43, 49), (35, -44, 54), (62, -40, 59), (92, -25, 61), (114, -8, 61), (128, 4, 59),
             ]  # fmt: skip
             points = self._line(mirrored(line, side))
             along = np.linspace(0, 1, len(points))
-            radii = np.interp(along, [0, 0.1, 0.3, 0.7, 1.0], [9.0, 8.2, 5.8, 5.4, 6.2]) * self.r
-            found[name] = Tube(points, radii)
+            radii = np.interp(along, [0, 0.1, 0.3, 0.7, 1.0], [8.0, 7.4, 5.6, 5.2, 5.6]) * self.r
+            found[name] = Minus(Tube(points, radii), (self.sternum,), 1.0)
         return found
 
     @cached_property
@@ -388,9 +400,9 @@ class Anatomy:
                 outer = self._points([(side * (142 - 50 * share), 48 + 28 * share, z)])[0]
                 bend = 0.5 * (inner + outer) + np.array([side * 4.0, 4.0, 0.0])
                 parts.append(Tube(smooth_line([inner, bend, outer], 12.0), 2.6 * self.r, (1.0, 1.0, 0.7)))
-            spine = self._points([(side * 72, 86, 40), (side * 112, 76, 50), (side * 146, 44, 58)])
+            spine = self._points([(side * 72, 85, 36), (side * 108, 74, 44), (side * 134, 46, 52)])
             parts.append(Tube(smooth_line(spine), 4.2 * self.r))
-            parts.append(self._ball((side * 146, 22, 50), (19, 19, 18)))
+            parts.append(self._ball((side * 138, 24, 38), (18, 18, 17)))
         return tuple(parts)
 
     # --- diaphragm -----------------------------------------------------------------------------------------------------
@@ -437,13 +449,16 @@ class Anatomy:
             field: Array = np.maximum(height, -p.DIAPHRAGM_MM - height)
             return field
 
-        walled = Minus(self.cavity, (self.paraspinal, Grown(self.oesophagus, 1.0), self.aorta, self.cava_inferior))
+        around = (self.paraspinal, Grown(self.oesophagus, 1.0), self.aorta, self.cava_inferior, self.azygos, *self.ribs)
+        walled = Minus(self.cavity, (*around, *self.vertebra_solids.values()), 0.3)
         return Cut(walled, sheet, (self.vertebra("VB_L1").middle, top))
 
     @cached_property
     def abdomen(self) -> Shape:
         """Room under the diaphragm."""
-        return Cut(Grown(self.cavity, -2.0), self._below_diaphragm, (-1e3, p.DOME_RIGHT_Z * self.sz + 20))
+        room = Cut(Grown(self.cavity, -0.5), self._below_diaphragm, (-1e3, p.DOME_RIGHT_Z * self.sz + 20))
+        lowest = tuple(Grown(self.vertebra_solids[name], 1.0) for name in p.VERTEBRA_NAMES[-5:])
+        return Minus(room, (*lowest, *(Grown(rib, 0.8) for rib in self.ribs)))
 
     # --- oesophagus and tumour -------------------------------------------------------------------------------------------
     @cached_property
@@ -545,7 +560,7 @@ class Anatomy:
         share = np.clip((2 * self._along[1:-1] - upper - lower) / (lower - upper), -1, 1)
         inner = np.array([self._oesophagus_radius(float(z)) for z in line[:, 2]]) - p.OESOPHAGEAL_WALL_MM
         radii = inner + (p.TUMOUR_LUMEN_MM - inner) * (1 - np.abs(share) ** 3)
-        return Tube(line, radii, (1.0, 1.35, 1.0))
+        return Cut(Tube(line, radii, (1.0, 1.35, 1.0)), Grown(self.oesophagus, -1.2).field)
 
     # --- airways ---------------------------------------------------------------------------------------------------------
     def trachea_centre(self, z: float) -> Point:
@@ -594,7 +609,7 @@ class Anatomy:
 
     # --- neck ------------------------------------------------------------------------------------------------------------
     @cached_property
-    def pharynx(self) -> Shape:
+    def pharynx(self) -> Column:
         """From the skull's base to the inlet of the oesophagus, with its walls."""
         half = self._profile([(220, 16), (170, 17), (140, 16), (118, 11), (106, 8)], self.r)
         depth = self._profile([(220, 9), (185, 10), (160, 9), (140, 6.5), (118, 5.6), (106, 5.4)], self.r)
@@ -613,29 +628,29 @@ class Anatomy:
             return inner.half_width(z) - 5.0
 
         depth = self._profile([(220, 5.0), (185, 6.5), (165, 6), (150, 3.4), (140, 1.8), (132, 0.6)], self.r)
-        assert isinstance(inner, Column)
         return Column((132 * self.sz, 1e3), self.spine_x, lambda z: inner.y(z) - 1.0, half, depth, depth)
 
     @cached_property
-    def larynx(self) -> Shape:
-        """From the hyoid to the cricoid's lower edge."""
+    def _larynx_frame(self) -> Column:
         half = self._profile([(150, 13), (140, 18), (125, 20), (112, 16), (102, 13)], self.r)
-        depth = self._profile([(150, 9), (140, 12), (125, 14), (112, 13), (102, 12.5)], self.r)
+        depth = self._profile([(150, 8), (140, 10.5), (125, 12), (112, 11.6), (102, 11.2)], self.r)
 
         def middle(z: float) -> float:
-            assert isinstance(self.pharynx, Column)
             behind = self.pharynx.y(z) - self.pharynx.front(z)
             return behind - depth(z) - 0.3
 
         low = (p.CRICOID_Z - 6) * self.sz + 0.01
-        return Minus(Column((low, 150 * self.sz), self.spine_x, middle, half, depth, depth, 2.2), (self.pharynx,), 0.2)
+        return Column((low, 150 * self.sz), self.spine_x, middle, half, depth, depth, 2.2)
+
+    @cached_property
+    def larynx(self) -> Shape:
+        """From the hyoid to the cricoid's lower edge."""
+        return Minus(self._larynx_frame, (self.pharynx, self.oesophagus), 0.2)
 
     @cached_property
     def larynx_air(self) -> Shape:
         """Airway through the larynx, narrow at the glottis."""
-        assert isinstance(self.larynx, Minus)
-        frame = self.larynx.shape
-        assert isinstance(frame, Column)
+        frame = self._larynx_frame
         half = self._profile([(152, 9), (138, 6.5), (127, 2.6), (124, 2.6), (116, 7), (102, 8.6)], self.r)
         depth = self._profile([(152, 4), (138, 7), (126, 9), (116, 9), (102, 8.6)], self.r)
         low, high = frame.z_range
@@ -650,10 +665,7 @@ class Anatomy:
         split = 112 * self.sz
 
         def open_behind(x: Array, y: Array, z: float) -> Array:
-            assert isinstance(self.larynx, Minus)
-            column = self.larynx.shape
-            assert isinstance(column, Column)
-            centre = column.y(z)
+            centre = self._larynx_frame.y(z)
             wings: Array = np.where(z > split, y - (centre + 5.0), np.full_like(y, -1e3)) + 0 * x
             return wings
 
@@ -665,10 +677,13 @@ class Anatomy:
         inset = Grown(self.muscle_outline, -4.0)
 
         def in_front(x: Array, y: Array, z: float) -> Array:
-            field: Array = y - (self.spine_y(z) + 4.0 + 14.0 * np.minimum((np.abs(x) / (45 * self.sx)) ** 2, 1.5))
+            outward = np.abs(x) / self.sx
+            back = self.spine_y(z) + 4.0 + 14.0 * np.minimum((outward / 45) ** 2, 1.5)
+            floor = (48.0 + 0.7 * np.maximum(outward - 28.0, 0.0) + 0.012 * np.maximum(y + 5.0, 0.0) ** 2) * self.sz
+            field: Array = np.maximum(y - back, 0.7 * (floor - z))
             return field
 
-        return Cut(inset, in_front, (73 * self.sz, 172 * self.sz))
+        return Cut(inset, in_front, (48 * self.sz, 172 * self.sz))
 
     @cached_property
     def neck_muscles(self) -> tuple[Shape, ...]:
@@ -683,14 +698,27 @@ class Anatomy:
             parts.append(Tube(self._line(mirrored(strap, side)), 6.5 * self.r, (0.7, 1.8, 1.0)))
             prevertebral = [(9, y - 10.5, z) for z, y in p.SPINE_Y if 60 <= z]
             parts.append(Tube(self._line(mirrored(prevertebral, side)), 6.5 * self.r, (0.8, 1.5, 1.0)))
-        parts.append(Tube(self._line([(0, -52, 158), (0, -46, 178), (0, -42, 200)]), 24 * self.r, (0.9, 1.0, 1.0)))
-        return tuple(parts)
+        parts.append(Tube(self._line([(0, -44, 160), (0, -44, 178), (0, -40, 200)]), 22 * self.r, (0.9, 1.0, 1.0)))
+        return tuple(Cut(part, self.muscle_outline.field) for part in parts)
+
+    @cached_property
+    def fat_pads(self) -> tuple[Shape, ...]:
+        """Fat beside the pharynx, in the cheeks and in the armpits."""
+        parts: list[Shape] = []
+        for side in (-1, 1):
+            parts.append(Tube(self._line(mirrored([(25, -18, 160), (27, -18, 185), (28, -16, 225)], side)), 6.0 * self.r, (1.4, 0.7, 1.0)))
+            parts.append(Tube(self._line(mirrored([(46, -50, 188), (46, -46, 225)], side)), 9.0 * self.r, (1.3, 0.6, 1.0)))
+            parts.append(Minus(self._ball((side * 132, -4, 6), (19, 44, 52)), (Grown(self._cage, 9.0),)))
+            parts.append(Minus(self._ball((side * 78, -44, 42), (46, 9, 24)), (Grown(self._cage, 8.0),)))
+        between = Minus(Grown(self._cage, 8.6), (Grown(self._cage, 7.2),))
+        parts.append(Cut(between, lambda x, y, z: 20.0 * self.sx - np.abs(x) + 0 * y, (-400.0, 42 * self.sz)))
+        return tuple(Cut(part, Grown(self.muscle_outline, -4.0).field) for part in parts)
 
     @cached_property
     def jaw(self) -> tuple[Shape, ...]:
         """Mandible and hyoid."""
         arch = [
-            (52, -12, 219), (50, -10, 205), (47, -14, 188), (42, -34, 179), (34, -56, 174), (20, -74, 171), (0, -80, 170),
+            (52, -12, 224), (50, -10, 212), (47, -14, 196), (42, -34, 186), (34, -54, 181), (20, -70, 179), (0, -75, 178),
         ]  # fmt: skip
         parts: list[Shape] = []
         for side in (-1, 1):
@@ -703,9 +731,9 @@ class Anatomy:
     def teeth(self) -> tuple[Shape, ...]:
         """Lower and upper rows of teeth."""
         parts: list[Shape] = []
-        for z in (184, 198):
+        for z in (191, 206):
             for side in (-1, 1):
-                row = [(28, -42, z), (26, -56, z), (17, -72, z), (0, -79, z)]
+                row = [(28, -40, z), (26, -53, z), (17, -68, z), (0, -75, z)]
                 parts.append(Tube(self._line(mirrored(row, side)), 3.6 * self.r, (1.0, 1.0, 0.62)))
         return tuple(parts)
 
@@ -721,7 +749,7 @@ class Anatomy:
 
     # --- heart and vessels -----------------------------------------------------------------------------------------------
     @cached_property
-    def aorta(self) -> Shape:
+    def aorta(self) -> Tube:
         """Ascending aorta, arch and descending aorta, beside and then before the spine on the left."""
         n, s = self.build.vessel * self.r, self._points
         rise = s([(-1, -33, -48), (-8, -33, -34), (-13, -32, -15), (-13, -32, 0), (-6, -31, 11), (6, -26, 16), (18, -12, 17), (25, 4, 14)])
@@ -746,7 +774,6 @@ class Anatomy:
     @cached_property
     def arch_top(self) -> Point:
         """Highest point of the aorta."""
-        assert isinstance(self.aorta, Tube)
         n = int(np.argmax(self.aorta.points[:, 2] + self.aorta.radii))
         x, y, z = (float(v) for v in self.aorta.points[n])
         return x, y, z + float(self.aorta.radii[n])
@@ -773,8 +800,8 @@ class Anatomy:
     @cached_property
     def subclavian(self) -> tuple[Shape, ...]:
         """Both subclavian arteries over the apices of the lungs."""
-        right = [(-24, -18, 62), (-36, -12, 70), (-58, -4, 77), (-90, -2, 73), (-125, 4, 62)]
-        left = [(20, -8, 22), (25, -4, 42), (28, 0, 58), (38, 0, 70), (60, -2, 77), (92, -2, 73), (126, 4, 62)]
+        right = [(-24, -18, 62), (-36, -12, 68), (-58, -6, 72), (-88, -2, 62), (-118, 4, 44)]
+        left = [(20, -8, 22), (25, -4, 42), (28, 0, 58), (38, -2, 68), (60, -6, 72), (88, -2, 62), (118, 4, 44)]
         return self._tube(right, p.SUBCLAVIAN_RADIUS), self._tube(left, p.SUBCLAVIAN_RADIUS)
 
     @cached_property
@@ -848,10 +875,10 @@ class Anatomy:
         across = np.cross(towards, (0.0, 0.0, 1.0))
         across /= np.linalg.norm(across)
         axes = np.stack([towards, across, np.cross(towards, across)])
-        ventricles = self._ball((24, -40, -79), (57 * h, 41 * h, 40 * h), axes)
+        ventricles = self._ball((25, -40, -80), (61 * h, 44 * h, 42 * h), axes)
         left_atrium = self._ball((2, -6, -49), (33 * h, 17, 23 * h))
         right_atrium = self._ball((-30, -27, -70), (24 * h, 29 * h, 35 * h))
-        return Union((ventricles, left_atrium, right_atrium), 8.0)
+        return Union((ventricles, left_atrium, right_atrium), 20.0)
 
     def _fit_heart(self, grow: float, gap: float) -> Shape:
         def on_diaphragm(x: Array, y: Array, z: float) -> Array:
@@ -866,7 +893,6 @@ class Anatomy:
     @cached_property
     def _descending(self) -> Shape:
         """The aorta behind the heart (its root belongs inside the sac)."""
-        assert isinstance(self.aorta, Tube)
         top = int(np.argmax(self.aorta.points[:, 2]))
         return Tube(self.aorta.points[top:], self.aorta.radii[top:])
 
@@ -886,8 +912,8 @@ class Anatomy:
         """Everything between the lungs, its grooves filled with fat."""
         core = Column(
             (-400.0, 400.0), self.spine_x, lambda z: 0.0,
-            self._profile([(70, 27), (60, 26), (45, 24), (25, 13), (5, 8), (-30, 6), (-70, 7), (-110, 12), (-140, 12)], self.sx),
-            constant(150.0), constant(150.0), 3.0,
+            self._profile([(70, 29), (60, 27), (45, 24), (25, 14), (5, 9), (-30, 7), (-70, 8), (-110, 13), (-140, 13)], self.sx),
+            lambda z: 1.15 * self.cavity.front(z) - self.cavity.y(z), lambda z: 1.15 * self.cavity.back(z) + self.cavity.y(z), 2.0,
         )  # fmt: skip
         veins = self.great_veins
         parts: tuple[Shape, ...] = (
@@ -895,8 +921,27 @@ class Anatomy:
             Grown(self.brachiocephalic, 2.5), *(Grown(a, 2.5) for a in self.carotids.values()), self.subclavian[1],
             *(Grown(v, 1.5) for v in veins), Grown(self.azygos, 1.0), *(Grown(a, 0.8) for a in self.pulmonary_arteries),
             Grown(self.pericardium, 0.8), Grown(self.pulmonary_veins, 0.5), Grown(self.node, 2.0), self._cava_in_chest,
+            self._ball((-17, -12, 12), (11, 15, 24)), self._ball((20, -10, -9), (13, 17, 13)), self._heart_base,
         )  # fmt: skip
         return Union(parts, 7.0)
+
+    @cached_property
+    def _heart_base(self) -> Shape:
+        """Fat between the sac and the diaphragm under it."""
+        under = self._outline_of_heart_base
+
+        def near(x: Array, y: Array, z: float) -> Array:
+            field: Array = -self._above_diaphragm(x, y, z) - 2.5
+            return field
+
+        return Cut(under, near)
+
+    @property
+    def _outline_of_heart_base(self) -> Column:
+        depth = constant(42.0 * self.sy)
+        middle = constant(-30.0 * self.sy)
+        limits = (-150.0 * self.sz, -80.0 * self.sz)
+        return Column(limits, constant(14.0 * self.sx), middle, constant(54.0 * self.sx), depth, depth)
 
     @cached_property
     def _cava_in_chest(self) -> Shape:
@@ -907,16 +952,22 @@ class Anatomy:
     def lungs(self) -> Shape:
         """Both lungs, from the apices to the recesses behind the diaphragm."""
         room = Cut(self.cavity, lambda x, y, z: self._above_diaphragm(x, y, z) + 0.6, (-205 * self.sz, 400.0))
-        return Minus(room, (self.mediastinum,))
+        bones = (*self.vertebra_solids.values(), *self.ribs)
+        return Minus(room, (self.mediastinum, *(Grown(bone, 1.0) for bone in bones)))
 
-    def lung(self, side: int) -> Shape:
-        """One lung: +1 the left, -1 the right."""
+    @cached_property
+    def lung_sides(self) -> tuple[Shape, Shape]:
+        """The left and the right lung."""
 
-        def on_side(x: Array, y: Array, z: float) -> Array:
-            half: Array = -side * (x - self.spine_x(z)) + 0 * y
+        def left(x: Array, y: Array, z: float) -> Array:
+            half: Array = self.spine_x(z) - x + 0 * y
             return half
 
-        return Cut(self.lungs, on_side, self.lungs.z_range)
+        def right(x: Array, y: Array, z: float) -> Array:
+            return -left(x, y, z)
+
+        edge = abs(self.build.scoliosis_mm) + 1.0
+        return Cut(self.lungs, left, x_limits=(-edge, 1e3)), Cut(self.lungs, right, x_limits=(-1e3, edge))
 
     @cached_property
     def lung_trees(self) -> tuple[Tube, ...]:
@@ -925,9 +976,12 @@ class Anatomy:
         segments: list[Tube] = []
         for side in (-1, 1):
             hilum = np.array(self._lobar(side)[0])
-            for _ in range(9):
-                aim = rng.normal(size=3) * np.array([0.5, 0.9, 1.1]) + np.array([side * 0.6, 0.05, -0.15])
-                self._branch(rng, hilum, aim / np.linalg.norm(aim), 3.4 * self.r, 5, segments)
+            for n in range(16):
+                # Directions spread evenly over the half sphere away from the hilum (golden angle), then shaken.
+                outward, turn = (n + 0.5) / 16 * 1.05 - 0.12, 2.39996 * n
+                across = np.sqrt(max(1 - outward**2, 0.0))
+                aim = np.array([side * outward, across * np.cos(turn), across * np.sin(turn)]) + rng.normal(size=3) * 0.12
+                self._branch(rng, hilum, aim / np.linalg.norm(aim), 3.6 * self.r, 6, segments)
         return tuple(segments)
 
     def _branch(
@@ -938,6 +992,8 @@ class Anatomy:
         first = aim + bend
         middle = start + first / np.linalg.norm(first) * rng.uniform(9, 17)
         end = middle + aim * rng.uniform(8, 15)
+        if _clearance(self.cavity, end) > -3.0 or end[2] > 66 * self.sz:
+            return
         into.append(Tube(np.stack([start, middle, end]), [radius, radius * 0.9, radius * 0.8]))
         if left == 0 or radius < 0.6:
             return
@@ -973,7 +1029,7 @@ class Anatomy:
         )
 
     # --- abdomen ---------------------------------------------------------------------------------------------------------
-    def _in_abdomen(self, shape: Shape, gap: float = 2.0) -> Shape:
+    def _in_abdomen(self, shape: Shape, gap: float = 1.0) -> Shape:
         room = self.abdomen
 
         def keep(x: Array, y: Array, z: float) -> Array:
@@ -986,13 +1042,15 @@ class Anatomy:
         """Fundus under the left dome, body and antrum."""
         fundus = self._ball((62, 8, -146), (37, 40, 34))
         body = self._tube([(60, -8, -160), (58, -28, -185), (46, -48, -208), (22, -58, -222), (-2, -56, -224)], 22.0)
-        inlet = self._tube([(26, -10, -153), (46, 0, -152)], 9.0)
-        return Minus(self._in_abdomen(Union((fundus, body, inlet), 14.0)), (self.oesophagus, self.aorta, self.paraspinal), 0.8)
+        inlet = self._tube([(27, -10, -142), (46, 0, -148)], 9.0)
+        return Minus(self._in_abdomen(Union((fundus, body, inlet), 14.0)), (self.oesophagus, self.aorta, self.paraspinal, *self.kidneys.values()), 0.8)
 
     @cached_property
     def bowel(self) -> Shape:
         """Transverse colon and loops of small bowel."""
-        colon = self._tube([(-88, -32, -262), (-70, -56, -238), (-20, -60, -256), (40, -58, -252), (80, -42, -226), (94, -10, -206)], 17.0)
+        course = self._line([(-90, -20, -285), (-84, -40, -250), (-66, -54, -240), (-30, -62, -258), (8, -62, -268), (40, -60, -256), (76, -44, -228), (92, -10, -208)])
+        haustra = 16.0 + 2.6 * np.sin(np.arange(len(course)) * 4.0 * 2 * np.pi / 26.0)
+        colon = Tube(course, haustra * self.r)
         loops = tuple(
             self._tube(line, 13.0)
             for line in (
@@ -1019,6 +1077,12 @@ class Anatomy:
         }
 
     @cached_property
+    def renal_sinuses(self) -> tuple[Shape, ...]:
+        """Fat in the kidneys, open towards the spine."""
+        left, right = self._ball((53, 34, -214), (17, 9, 26)), self._ball((-53, 34, -227), (17, 9, 26))
+        return Cut(left, self.kidneys["Kidney_L"].field), Cut(right, self.kidneys["Kidney_R"].field)
+
+    @cached_property
     def spleen(self) -> Shape:
         """The spleen behind the stomach."""
         return Minus(self._in_abdomen(self._ball((100, 36, -158), (26, 46, 46))), (self.stomach, self.kidneys["Kidney_L"]), 1.5)
@@ -1034,10 +1098,10 @@ class Anatomy:
         right = self._ball((-72, -2, -166), (66, 92, 84))
         left = self._ball((-6, -38, -146), (74, 46, 44))
         around = (
-            Grown(self.stomach, 1.0), Grown(self.oesophagus, 1.0), self.cava_inferior, self.aorta, self.paraspinal,
+            Grown(self.stomach, 1.0), Grown(self.oesophagus, 1.0), self.cava_inferior, self.aorta, self.paraspinal, self.azygos,
             Grown(self.kidneys["Kidney_R"], 2.0), self.gallbladder, self.bowel,
         )  # fmt: skip
-        return Minus(self._in_abdomen(Union((right, left), 16.0), 1.0), around, 1.0)
+        return Minus(self._in_abdomen(Union((right, left), 16.0), 0.2), around, 0.3)
 
     @cached_property
     def crura(self) -> tuple[Shape, ...]:
@@ -1058,46 +1122,49 @@ class Anatomy:
 
     # --- named -----------------------------------------------------------------------------------------------------------
     @cached_property
-    def organs(self) -> dict[str, tuple[str, Shape]]:
-        """TG-263 name -> (role, solid) of every structure that is drawn."""
-        organ = "ORGAN"
-        found: dict[str, tuple[str, Shape]] = {
-            "External": ("EXTERNAL", self.external),
-            "Skin": (organ, self.skin),
-            "Lung_L": (organ, self.lung(1)),
-            "Lung_R": (organ, self.lung(-1)),
-            "Lungs": (organ, self.lungs),
-            "Heart": (organ, self.heart),
-            "Pericardium": (organ, self.pericardium),
-            "Trachea": (organ, self.trachea),
-            "Bronchus_Main": (organ, self.bronchi),
-            "Carina": (organ, self.carina_marker),
-            "Esophagus": (organ, self.oesophagus),
-            "Esophagus^Lumen": (organ, self.lumen),
-            "A_Aorta": (organ, self.aorta),
-            "A_Brachiocephls": (organ, self.brachiocephalic),
-            **{name: (organ, shape) for name, shape in self.carotids.items()},
-            "V_Azygos": (organ, self.azygos),
-            "V_Pulmonary": (organ, self.pulmonary_veins),
-            "A_Celiac": (organ, self.celiac),
-            "Pharynx": (organ, self.pharynx),
-            "Larynx": (organ, self.larynx),
-            "SpinalCord": (organ, self.cord),
-            "SpinalCanal": (organ, self.canal),
-            **{name: (organ, shape) for name, shape in self.vertebra_solids.items()},
-            "Sternum": (organ, self.sternum),
-            **{name: (organ, shape) for name, shape in self.clavicles.items()},
-            "Ribs": (organ, Union(self.ribs)),
-            "Diaphragm": (organ, self.diaphragm),
-            "Stomach": (organ, self.stomach),
-            "Bowel": (organ, self.bowel),
-            "Liver": (organ, self.liver),
-            "Spleen": (organ, self.spleen),
-            **{name: (organ, shape) for name, shape in self.kidneys.items()},
-            "GTVp": ("GTV", self.tumour),
-            "GTVn": ("GTV", self.node),
+    def organs(self) -> dict[str, tuple[str, tuple[Shape, ...]]]:
+        """TG-263 name -> (role, solids that do not touch each other) of every structure that is drawn."""
+        single: dict[str, Shape] = {
+            "External": self.external,
+            "Skin": self.skin,
+            "Lung_L": self.lung_sides[0],
+            "Lung_R": self.lung_sides[1],
+            "Heart": self.heart,
+            "Pericardium": self.pericardium,
+            "Trachea": self.trachea,
+            "Carina": self.carina_marker,
+            "Bronchus_Main": self.bronchi,
+            "Esophagus": self.oesophagus,
+            "Esophagus^Lumen": self.lumen,
+            "A_Aorta": self.aorta,
+            "A_Brachiocephls": self.brachiocephalic,
+            **self.carotids,
+            "V_Azygos": self.azygos,
+            "V_Pulmonary": self.pulmonary_veins,
+            "A_Celiac": self.celiac,
+            "Pharynx": self.pharynx,
+            "Larynx": self.larynx,
+            "SpinalCord": self.cord,
+            "SpinalCanal": self.canal,
+            **self.vertebra_solids,
+            "Sternum": self.sternum,
+            **self.clavicles,
+            "Diaphragm": self.diaphragm,
+            "Stomach": self.stomach,
+            "Bowel": self.bowel,
+            "Liver": self.liver,
+            "Spleen": self.spleen,
+            **self.kidneys,
         }
-        return found
+        roles = {"External": "EXTERNAL"}
+        found = {name: (roles.get(name, "ORGAN"), (shape,)) for name, shape in single.items()}
+        several: dict[str, tuple[str, tuple[Shape, ...]]] = {
+            "Lungs": ("ORGAN", self.lung_sides),
+            "Ribs": ("ORGAN", self.ribs),
+            "GTVp": ("GTV", (self.tumour,)),
+            "GTVn": ("GTV", (self.node,)),
+        }
+        return {**found, **several}
 
     @cached_property
     def carina_marker(self) -> Ellipsoid:
@@ -1105,7 +1172,7 @@ class Anatomy:
         return Ellipsoid(self.carina, (4.0, 4.0, 4.0))
 
 
-def _clearance(shape: Shape, point: Point) -> float:
+def _clearance(shape: Shape, point: Sequence[float] | NDArray[np.float64]) -> float:
     """Field of a shape at one point, mm."""
-    x, y, z = point
+    x, y, z = (float(v) for v in point)
     return float(shape.field(np.array([[x]]), np.array([[y]]), z)[0, 0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,16 +27,27 @@ def render(anatomy: Anatomy, grid: Grid) -> Image:
     rng = np.random.default_rng([anatomy.build.seed, 104729, *grid.shape])
     values = np.empty(grid.shape, dtype=np.int16)
     layers = _layers(anatomy, rng)
+    low, high = np.array([layer.shape.z_range for layer in layers]).T
     for k, height in enumerate(z):
         plane = _Plane(columns, rows, float(height) - dz, pixel)
-        for shape, tissue in layers:
-            plane.paint(shape, tissue)
-        noisy = plane.hu + _noise(rng, plane.hu.shape)
+        for n in np.flatnonzero((low <= plane.z) & (plane.z <= high)):
+            plane.paint(layers[n])
+        # Little scatter reaches the detectors past the body, so the air around it is quieter.
+        noisy = plane.hu + _noise(rng, plane.hu.shape) * np.where(plane.hu < p.HU["air"] + 1, 0.5, 1.0).astype(np.float32)
         values[k] = np.clip(np.rint(noisy), *_HU_LIMITS)
     return Image(grid, values, "HU")
 
 
 Tissue = float | Callable[[Array, Array, float, Array], Array | float]
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """A solid with its tissue, laid only over what has fewer HU than `over`."""
+
+    shape: Shape
+    tissue: Tissue
+    over: float = np.inf
 
 
 class _Plane:
@@ -45,8 +57,9 @@ class _Plane:
         self.x, self.y, self.z, self.pixel = x, y, z, pixel_mm
         self.hu = np.full((len(y), x.shape[1]), p.HU["air"], dtype=np.float32)
 
-    def paint(self, shape: Shape, tissue: Tissue) -> None:
+    def paint(self, layer: _Layer) -> None:
         """Lay a tissue over what is there; a voxel that is partly covered keeps the rest of its old value."""
+        shape, tissue = layer.shape, layer.tissue
         if shape.window(self.z) is None:
             return
         found = patch(shape, self.x, self.y, self.z, reach_mm=self.pixel)
@@ -57,6 +70,8 @@ class _Plane:
         if isinstance(shape, Tube):
             share *= min(1.0, 2.0 * float(shape.radii.min()) / self.pixel)
         target = self.hu[rows, columns]
+        if np.isfinite(layer.over):
+            share *= target < layer.over
         value = tissue if isinstance(tissue, float) else tissue(self.x[:, columns], self.y[rows], self.z, field)
         target += share * (value - target)
 
@@ -86,7 +101,7 @@ def _bone(cortical: float, marrow: float, shell_mm: float) -> Tissue:
     return tissue
 
 
-def _layers(a: Anatomy, rng: np.random.Generator) -> list[tuple[Shape, Tissue]]:
+def _layers(a: Anatomy, rng: np.random.Generator) -> list[_Layer]:
     """Every tissue in the order of painting: what comes later lies on top."""
     hu = p.HU
     texture = _Texture(rng)
@@ -95,6 +110,11 @@ def _layers(a: Anatomy, rng: np.random.Generator) -> list[tuple[Shape, Tissue]]:
 
     def fat(x: Array, y: Array, z: float, field: Array) -> Array:
         return hu["fat"] + 0.25 * texture.at(x, y, z)
+
+    def skin_and_fat(x: Array, y: Array, z: float, field: Array) -> Array:
+        outer = np.clip((field + p.SKIN_DRAWN_MM) / 1.0 + 0.5, 0, 1)
+        under = fat(x, y, z, field)
+        return under + outer * (hu["skin"] - under)
 
     def muscle(x: Array, y: Array, z: float, field: Array) -> Array:
         # Thin fat planes between the layers of the chest wall and the back.
@@ -111,6 +131,11 @@ def _layers(a: Anatomy, rng: np.random.Generator) -> list[tuple[Shape, Tissue]]:
         share = float(np.clip(1.5 * air - 0.2, 0, 1))
         return hu["mucus"] + share * (-820.0 - hu["mucus"])
 
+    def peritoneum(x: Array, y: Array, z: float, field: Array) -> Array:
+        rim = np.clip((field + 1.5) / 1.0 + 0.5, 0, 1)
+        hu_here: Array = hu["mediastinal fat"] + (hu["muscle"] - hu["mediastinal fat"]) * rim
+        return hu_here
+
     def stomach(x: Array, y: Array, z: float, field: Array) -> Array:
         content = np.where(y < stomach_level, np.float32(hu["gas"]), np.float32(hu["stomach fluid"]))
         return np.where(field > -3.5, np.float32(hu["stomach wall"]), content)
@@ -126,25 +151,25 @@ def _layers(a: Anatomy, rng: np.random.Generator) -> list[tuple[Shape, Tissue]]:
         return wall
 
     airway_wall = Grown(a.airways, p.TRACHEA_WALL)
-    kidney_sinus = [Grown(k, -11.0) for k in a.kidneys.values()]
     thin = _bone(hu["cortical"], hu["marrow"], 1.3)
     rib = _bone(hu["rib cortical"], hu["rib marrow"], 1.1)
     brim = (a.z_limits[0] - 1, a.z_limits[1] + 1)
 
-    layers: list[tuple[Shape, Tissue]] = [
+    before: list[tuple[Shape, Tissue]] = [
         *_couch(a, brim),
-        (a.external, hu["skin"]),
-        (Grown(a.external, -p.SKIN_DRAWN_MM), fat),
+        (a.external, skin_and_fat),
         *((g, 25.0) for g in a.breast_glands),
         (a.muscle_outline, muscle),
         (a.neck_fat, fat),
+        *((f, fat) for f in a.fat_pads),
         *((m, hu["muscle"]) for m in a.neck_muscles),
         (a.cavity, hu["mediastinal fat"]),
-        (a.abdomen, hu["mediastinal fat"]),
+        (a.abdomen, peritoneum),
         (a.diaphragm, hu["muscle"]),
         (a.paraspinal, _around_spine(a)),
         (a.lungs, lung),
-        *((t, hu["lung vessel"]) for t in _inside(a.lung_trees, a.lungs)),
+    ]
+    after: list[tuple[Shape, Tissue]] = [
         *((m, hu["muscle"]) for m in a.crura),
         *((v, hu["blood"]) for v in a.great_veins),
         (a.cava_inferior, hu["blood"]),
@@ -164,7 +189,7 @@ def _layers(a: Anatomy, rng: np.random.Generator) -> list[tuple[Shape, Tissue]]:
         (a.gallbladder, hu["bile"]),
         (a.spleen, hu["spleen"]),
         *((k, hu["kidney"]) for k in a.kidneys.values()),
-        *((s, hu["renal sinus"]) for s in kidney_sinus),
+        *((s, hu["renal sinus"]) for s in a.renal_sinuses),
         (a.bowel, bowel),
         (a.stomach, stomach),
         (a.pharynx, hu["muscle"]),
@@ -186,12 +211,13 @@ def _layers(a: Anatomy, rng: np.random.Generator) -> list[tuple[Shape, Tissue]]:
         *((d, hu["disc"]) for d in a.discs),
         *((v, thin) for v in a.vertebra_solids.values()),
         (a.canal, hu["mediastinal fat"]),
-        (Grown(a.cord, 2.2), hu["csf"]),
+        (Grown(a.canal, -2.0), hu["csf"]),
         (a.cord, hu["cord"]),
         *((j, _bone(900.0, hu["marrow"], 2.0)) for j in a.jaw),
         *((t, hu["tooth"]) for t in a.teeth),
     ]
-    return layers
+    in_lung = [_Layer(vessel, hu["lung vessel"], over=-500.0) for vessel in a.lung_trees]
+    return [*(_Layer(*pair) for pair in before), *in_lung, *(_Layer(*pair) for pair in after)]
 
 
 def _around_spine(a: Anatomy) -> Tissue:
@@ -203,22 +229,13 @@ def _around_spine(a: Anatomy) -> Tissue:
     return tissue
 
 
-def _inside(tubes: tuple[Tube, ...], room: Shape) -> list[Shape]:
-    """Vessels that stay within the lungs, judged by both ends."""
-    kept: list[Shape] = []
-    for tube in tubes:
-        ends = [tube.points[-1], tube.points[1]]
-        depth = [float(room.field(np.array([[e[0]]]), np.array([[e[1]]]), float(e[2]))[0, 0]) for e in ends]
-        if max(depth) < -1.5:
-            kept.append(tube)
-    return kept
-
-
 def _couch(a: Anatomy, z_range: tuple[float, float]) -> list[tuple[Shape, Tissue]]:
     """A carbon-fibre table top under the patient, outside of the body."""
-    lowest = max(a.external.window(z)[3] for z in np.linspace(*z_range, 60) if a.external.window(z))  # type: ignore[index]
-    half = 26.0 * 10 - 30
-    top = Column(z_range, lambda z: 0.0, constant(lowest + 26.0), constant(half), constant(22.0), constant(22.0), 6.0)
+    trunk = a.muscle_outline
+    lowest = max(trunk.y(z) + trunk.back(z) + a.fat(z) for z in np.linspace(*z_range, 120))
+    half_width, half_depth = 235.0, 17.0
+    centre = constant(lowest + 3.0 + half_depth)
+    top = Column(z_range, constant(0.0), centre, constant(half_width), constant(half_depth), constant(half_depth), 8.0)
     return [(top, p.HU["couch shell"]), (Grown(top, -2.5), p.HU["couch core"])]
 
 

@@ -55,13 +55,13 @@ CORD_HALF_DEPTH: Pairs = ((215, 4.6), (110, 4.4), (20, 4.2), (-130, 4.2), (-175,
 """Spinal cord with its cervical and lumbar enlargements; the diameter of the thoracic cord is about 8 to 10 mm."""
 CONUS_Z = -222.0
 """The cord ends at L1."""
-SPINOUS_LENGTH = 26.0
+SPINOUS_LENGTH = 23.0
 TRANSVERSE_LENGTH = 19.0
 
 # --- outlines: (z, half width, foremost y, hindmost y) ----------------------------------------------------------
 MUSCLE_OUTLINE = (
     (220, 66, -94, 80), (205, 65, -92, 78), (190, 62, -86, 73), (172, 58, -78, 67), (158, 56, -60, 64),
-    (145, 55, -47, 63), (120, 55, -45, 65), (100, 61, -43, 71), (85, 84, -43, 79), (70, 124, -46, 86), (55, 156, -50, 91),
+    (145, 55, -50, 63), (120, 55, -49, 65), (100, 61, -46, 71), (85, 84, -44, 79), (70, 124, -46, 86), (55, 156, -50, 91),
     (40, 170, -57, 95), (20, 170, -68, 98), (0, 165, -78, 99), (-30, 157, -88, 100), (-60, 152, -95, 101),
     (-100, 149, -100, 101), (-140, 146, -101, 99), (-190, 141, -98, 95), (-270, 137, -92, 91),
 )  # fmt: skip
@@ -86,12 +86,12 @@ DOME_FALL_FRONT, DOME_FALL_BACK, DOME_FALL_SIDE = 42.0, 98.0, 70.0
 DIAPHRAGM_MM = 4.0
 
 # --- oesophagus ---------------------------------------------------------------------------------------------------
-INCISORS_TO_INLET_CM = 15.0
+INCISORS_TO_INLET_CM = 14.5
 """From the incisors to the lower edge of the cricoid (C6), along the way of an endoscope."""
 OESOPHAGUS = (
     # z, x, gap between the front of the vertebrae and the organ's back
     (106, 0, 3.2), (80, 2, 3.2), (60, 4, 3.2), (40, 4, 3.2), (15, 2, 3.2), (-20, 2, 3.5), (-50, 3, 3.5), (-70, 4, 6.0),
-    (-90, 8, 17), (-110, 12, 24), (-130, 15, 30), (-145, 20, 33), (-152, 25, 34),
+    (-90, 8, 17), (-108, 12, 24), (-122, 16, 29), (-135, 21, 32), (-141, 25, 33),
 )  # fmt: skip
 """Left of the midline at the thoracic inlet, behind trachea and left atrium, forward and left to the hiatus at T10."""
 OESOPHAGUS_RADIUS: Pairs = ((110, 7.0), (60, 7.6), (0, 8.2), (-60, 8.6), (-120, 9.0), (-155, 10))
@@ -99,8 +99,7 @@ OESOPHAGUS_FLATNESS = 1.15
 """Width over depth of the collapsed organ."""
 OESOPHAGEAL_WALL_MM = 3.5
 """Of the normal, collapsed organ; above 5 mm counts as thickened on CT."""
-HIATUS_Z = -130.0
-JUNCTION_Z = -152.0
+HIATUS_Z = -122.0
 LEVELS_CM: dict[Level, tuple[float, float]] = {"upper": (20.0, 25.0), "middle": (25.0, 30.0), "lower": (30.0, 40.0)}
 """From the incisors (AJCC, 8th edition: upper, middle and lower thoracic; the cervical part ends at 20 cm)."""
 TUMOUR_CENTRE_CM: dict[Level, tuple[float, float]] = {"upper": (21.6, 24.4), "middle": (25.6, 29.4), "lower": (31.0, 33.6)}
@@ -209,7 +208,7 @@ def draw(
         fat_mm=fat,
         body_mass_index=round(17.0 + 0.48 * fat + float(rng.normal(0, 0.5)), 1),
         scoliosis_mm=float(rng.uniform(-3.5, 3.5)),
-        kyphosis=float(rng.uniform(0.94, 1.05)),
+        kyphosis=float(rng.uniform(0.92, 1.02)),
         heart=float(rng.uniform(0.93, 1.07)),
         vessel=float(rng.uniform(0.94, 1.07)),
         dome_shift_mm=float(rng.uniform(-8.0, 6.0)),

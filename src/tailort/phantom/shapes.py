@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
+import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import PchipInterpolator
@@ -116,18 +118,18 @@ class Ellipsoid:
     radii: tuple[float, float, float]
     axes: NDArray[np.float64] | None = None
 
-    @property
+    @cached_property
     def _shape_matrix(self) -> NDArray[np.float64]:
         axes = np.eye(3) if self.axes is None else self.axes
         matrix: NDArray[np.float64] = axes / np.array(self.radii)[:, None]
         return matrix
 
-    @property
+    @cached_property
     def _half_extent(self) -> NDArray[np.float64]:
         half: NDArray[np.float64] = np.linalg.norm(np.linalg.inv(self._shape_matrix), axis=1)
         return half
 
-    @property
+    @cached_property
     def z_range(self) -> tuple[float, float]:
         """See `Shape.z_range`."""
         half = float(self._half_extent[2])
@@ -176,33 +178,29 @@ class Tube:
         self._low = np.minimum(self.points[:-1], self.points[1:]) - reach
         self._high = np.maximum(self.points[:-1], self.points[1:]) + reach
 
-    @property
+    @cached_property
     def z_range(self) -> tuple[float, float]:
         """See `Shape.z_range`."""
         return float(self._low[:, 2].min()), float(self._high[:, 2].max())
 
     def window(self, z: float) -> Window | None:
         """See `Shape.window`."""
-        here = (self._low[:, 2] <= z) & (z <= self._high[:, 2])
-        if not here.any():
+        if not self.z_range[0] <= z <= self.z_range[1]:
             return None
-        low, high = self._low[here].min(axis=0), self._high[here].max(axis=0)
+        here = np.flatnonzero((self._low[:, 2] <= z) & (z <= self._high[:, 2]))
+        if not len(here):
+            return None
+        low, high = self._low[here, :2].min(axis=0), self._high[here, :2].max(axis=0)
         return float(low[0]), float(high[0]), float(low[1]), float(high[1])
 
     def field(self, x: Array, y: Array, z: float) -> Array:
         """See `Shape.field`: distance to the centre-line less the radius there."""
-        sx, sy, sz = self.stretch
-        best = np.full(np.broadcast_shapes(x.shape, y.shape), FAR_MM, dtype=np.result_type(x, y))
         margin = 25.0
         near = np.flatnonzero((self._low[:, 2] - margin <= z) & (z <= self._high[:, 2] + margin))
-        for n in near:
-            (ax, ay, az), (dx, dy, dz) = self._start[n].tolist(), self._run[n].tolist()
-            wx, wy, wz = x * sx - ax, y * sy - ay, z * sz - az
-            t = (wx * dx + (wy * dy + wz * dz)) * (1 / max(dx * dx + dy * dy + dz * dz, _TINY))
-            np.clip(t, 0, 1, out=t)
-            r0, r1 = float(self.radii[n]), float(self.radii[n + 1])
-            distance = np.sqrt((wx - t * dx) ** 2 + (wy - t * dy) ** 2 + (wz - t * dz) ** 2) - (r0 + t * (r1 - r0))
-            np.minimum(best, distance, out=best)
+        best = np.full(np.broadcast_shapes(x.shape, y.shape), FAR_MM, dtype=np.result_type(x, y))
+        sx, sy, sz = self.stretch
+        columns, rows = x[0].astype(np.float64) * sx, y[:, 0].astype(np.float64) * sy
+        _nearest(columns, rows, z * sz, self._start[near], self._run[near], self.radii[near], self.radii[near + 1], best)
         return best
 
 
@@ -213,7 +211,7 @@ class Grown:
     shape: Shape
     by_mm: float
 
-    @property
+    @cached_property
     def z_range(self) -> tuple[float, float]:
         """See `Shape.z_range`."""
         low, high = self.shape.z_range
@@ -246,7 +244,7 @@ class Union:
     parts: tuple[Shape, ...]
     blend_mm: float = 0.0
 
-    @property
+    @cached_property
     def z_range(self) -> tuple[float, float]:
         """See `Shape.z_range`."""
         ranges = [part.z_range for part in self.parts]
@@ -290,7 +288,7 @@ class Minus:
     others: tuple[Shape, ...]
     gap_mm: float = 0.0
 
-    @property
+    @cached_property
     def z_range(self) -> tuple[float, float]:
         """See `Shape.z_range`."""
         return self.shape.z_range
@@ -313,13 +311,17 @@ class Minus:
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """A shape where a second field is below 0 (a half-space, the room under a surface)."""
+    """A shape where a second field is below 0 (a half-space, the room under a surface).
+
+    `limits` are its lowest and highest plane; `x_limits` say where it can be at all, which saves work.
+    """
 
     shape: Shape
     keep: Callable[[Array, Array, float], Array]
     limits: tuple[float, float] = (-FAR_MM, FAR_MM)
+    x_limits: tuple[float, float] = (-FAR_MM, FAR_MM)
 
-    @property
+    @cached_property
     def z_range(self) -> tuple[float, float]:
         """See `Shape.z_range`."""
         low, high = self.shape.z_range
@@ -327,7 +329,10 @@ class Cut:
 
     def window(self, z: float) -> Window | None:
         """See `Shape.window`."""
-        return self.shape.window(z) if self.limits[0] <= z <= self.limits[1] else None
+        whole = self.shape.window(z) if self.limits[0] <= z <= self.limits[1] else None
+        if whole is None:
+            return None
+        return max(whole[0], self.x_limits[0]), min(whole[1], self.x_limits[1]), whole[2], whole[3]
 
     def field(self, x: Array, y: Array, z: float) -> Array:
         """See `Shape.field`."""
@@ -337,21 +342,46 @@ class Cut:
 
 def patch(shape: Shape, x: Array, y: Array, z: float, reach_mm: float) -> tuple[slice, slice, Array] | None:
     """Sample a shape on the part of a lattice within `reach_mm` of its window: rows, columns, field there."""
+    low, high = shape.z_range
+    # Flat ends: nothing of these is above or below their last plane.
+    beyond = 0.0 if isinstance(shape, (Column, Cut)) else reach_mm
+    if not low - beyond <= z <= high + beyond:
+        return None
     window = shape.window(z)
-    if window is None:
-        low, high = shape.z_range
-        if not low - reach_mm <= z <= high + reach_mm:
-            return None
+    if window is None and beyond > 0:
         window = shape.window(min(max(z, low + 1e-6), high - 1e-6))
-        if window is None:
-            return None
-        if isinstance(shape, (Column, Cut)):  # flat ends: nothing of them is above or below their last plane
-            return None
+    if window is None:
+        return None
+    if window[0] - reach_mm > x[0, -1] or window[1] + reach_mm < x[0, 0]:
+        return None
+    if window[2] - reach_mm > y[-1, 0] or window[3] + reach_mm < y[0, 0]:
+        return None
     columns = slice(*np.searchsorted(x[0], (window[0] - reach_mm, window[1] + reach_mm)).tolist())
     rows = slice(*np.searchsorted(y[:, 0], (window[2] - reach_mm, window[3] + reach_mm)).tolist())
     if columns.start >= columns.stop or rows.start >= rows.stop:
         return None
     return rows, columns, shape.field(x[:, columns], y[rows], z)
+
+
+@numba.njit(cache=True)
+def _nearest(
+    x: Array, y: Array, z: float, start: Array, run: Array, r0: Array, r1: Array, best: Array
+) -> None:  # pragma: no cover - compiled
+    """Lower `best` (rows y, columns x) to the distance from each piece of a centre-line less the radius there."""
+    for n in range(start.shape[0]):
+        dx, dy, dz = run[n, 0], run[n, 1], run[n, 2]
+        square = max(dx * dx + dy * dy + dz * dz, 1e-12)
+        wz = z - start[n, 2]
+        for j in range(y.shape[0]):
+            wy = y[j] - start[n, 1]
+            ahead = wy * dy + wz * dz
+            for i in range(x.shape[0]):
+                wx = x[i] - start[n, 0]
+                t = min(max((wx * dx + ahead) / square, 0.0), 1.0)
+                ex, ey, ez = wx - t * dx, wy - t * dy, wz - t * dz
+                distance = np.sqrt(ex * ex + ey * ey + ez * ez) - (r0[n] + t * (r1[n] - r0[n]))
+                if distance < best[j, i]:
+                    best[j, i] = distance
 
 
 def smooth_line(points: ArrayLike, step_mm: float = 4.0) -> NDArray[np.float64]:

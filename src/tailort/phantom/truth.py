@@ -39,6 +39,18 @@ def volume_cm3(shape: Shape, low: float, high: float) -> float:
     return total / 1000.0
 
 
+def volumes_cm3(anatomy: Anatomy, low: float, high: float) -> dict[str, float]:
+    """Volume of every structure between two planes of body coordinates, cm3."""
+    known: dict[int, float] = {}
+    volumes = {}
+    for name, (_, parts) in anatomy.organs.items():
+        for part in parts:
+            if id(part) not in known:
+                known[id(part)] = volume_cm3(part, low, high)
+        volumes[name] = round(sum(known[id(part)] for part in parts), 4)
+    return volumes
+
+
 def describe(anatomy: Anatomy, planes_mm: tuple[float, float]) -> dict[str, Any]:
     """Truth of a body that was scanned between two end faces, world LPS mm; plain values, ready for JSON."""
     a, b = anatomy, anatomy.build
@@ -64,7 +76,7 @@ def describe(anatomy: Anatomy, planes_mm: tuple[float, float]) -> dict[str, Any]
     return {
         "name": "oesophagus",
         "seed": b.seed,
-        "volumes_cm3": {name: round(volume_cm3(shape, low, high), 4) for name, (_, shape) in a.organs.items()},
+        "volumes_cm3": volumes_cm3(a, low, high),
         "volume_limits_mm": [round(planes_mm[0], 3), round(planes_mm[1], 3)],
         "landmarks_mm": {
             "carina": at(a.carina),

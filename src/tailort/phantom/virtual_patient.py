@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tailort.errors import InputError
 from tailort.geometry import Grid
@@ -204,17 +205,13 @@ def _person(build: Build, pseudonym: str, date: dt.date) -> Person:
 def _structures(anatomy: Anatomy, grid: Grid, series_uid: str) -> StructureSet:
     planes, _, _ = grid.axes_mm()
     frame = grid.frame_of_reference
-    drawn: list[Structure] = []
-    for name, (role, shape) in anatomy.organs.items():
-        if name == "Lungs":
-            continue
-        polygons = contours.draw(shape, planes, anatomy.build.offset_mm)
-        drawn.append(
-            Structure(name, role, polygons, frame, made_by=("analytic body",), colour=_COLOURS.get(name, _BONE_COLOUR))
-        )
-        if name == "Lung_R":
-            both = drawn[-2].contours + drawn[-1].contours
-            drawn.append(
-                Structure("Lungs", role, both, frame, made_by=("analytic body",), colour=_COLOURS["Lungs"])
-            )
+    lines: dict[int, tuple[NDArray[np.float64], ...]] = {}
+    drawn = []
+    for name, (role, parts) in anatomy.organs.items():
+        for part in parts:
+            if id(part) not in lines:
+                lines[id(part)] = contours.draw(part, planes, anatomy.build.offset_mm)
+        polygons = tuple(line for part in parts for line in lines[id(part)])
+        colour = _COLOURS.get(name, _BONE_COLOUR)
+        drawn.append(Structure(name, role, polygons, frame, made_by=("analytic body",), colour=colour))
     return StructureSet(tuple(drawn), frame, label="Virtual patient", series_uid=series_uid)

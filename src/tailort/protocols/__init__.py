@@ -4,7 +4,7 @@ from tailort.protocols.checks import CheckResult, DoseLevel
 from tailort.protocols.condition import Answer, Condition, all_of, any_of, not_of
 from tailort.protocols.decision import AppliedDefault, Decision, Reason, decide
 from tailort.protocols.protocol import Comparator, Protocol, ReportMetric
-from tailort.protocols.reading import available, describe, load, parse, read_record, read_record_file
+from tailort.protocols.reading import available, describe, load, load_record, parse, read_record
 from tailort.protocols.schema import ProtocolFile, Rule, Technique
 
 __all__ = [
@@ -27,8 +27,8 @@ __all__ = [
     "decide",
     "describe",
     "load",
+    "load_record",
     "not_of",
     "parse",
     "read_record",
-    "read_record_file",
 ]

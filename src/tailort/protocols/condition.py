@@ -107,7 +107,6 @@ class AllOf(_Group):
         return self._join("and", self.all, values)
 
 
-
 class AnyOf(_Group):
     """At least one part must hold."""
 
@@ -116,7 +115,6 @@ class AnyOf(_Group):
     def evaluate(self, values: Mapping[str, Any]) -> Finding:
         """Answer the condition for known values; a missing or None value is unknown."""
         return self._join("or", self.any, values)
-
 
 
 class Not(_Node):
@@ -130,9 +128,7 @@ class Not(_Node):
         return Finding(f"not ({found.text})", self.rule, not_of(found.answer), found.facts, (found,), "not")
 
 
-
 class _Leaf(_Node):
-
     def _finding(self, fact: str, text: str, values: Mapping[str, Any], holds: Callable[[Any], bool]) -> Finding:
         value = values.get(fact)
         answer: Answer = "unknown" if value is None else "yes" if holds(value) else "no"
@@ -209,7 +205,7 @@ Condition = Annotated[
     Discriminator(
         _kind,
         custom_error_type="condition",
-        custom_error_message="a condition needs one of the keys all, any, not, known, or fact with operator, in or between",
+        custom_error_message="a condition has a key all, any, not or known, or fact with operator, in or between",
     ),
 ]
 

@@ -86,7 +86,10 @@ def _condition(node: Condition, facts: dict[str, FactEntry], place: Place) -> It
         key = "known" if isinstance(leaf, Known) else "fact"
         fact = facts.get(leaf.fact)
         if fact is None:
-            yield (*at, key), f"fact '{leaf.fact}' is not among the file's facts, which are: {', '.join(facts) or 'none'}"
+            yield (
+                (*at, key),
+                f"fact '{leaf.fact}' is not among the file's facts, which are: {', '.join(facts) or 'none'}",
+            )
             continue
         values: tuple[tuple[str, object], ...] = ()
         ordered = False
@@ -97,7 +100,10 @@ def _condition(node: Condition, facts: dict[str, FactEntry], place: Place) -> It
         elif isinstance(leaf, Between):
             values, ordered = tuple(("between", value) for value in leaf.between), True
         if ordered and fact.type not in ("number", "integer", "date"):
-            yield (*at, key), f"fact '{fact.name}' is a {fact.type}: it has no order, so only ==, != and in can be asked"
+            yield (
+                (*at, key),
+                f"fact '{fact.name}' is a {fact.type}: it has no order, so only ==, != and in can be asked",
+            )
             continue
         read: list[object] = []
         for where, value in values:
@@ -142,7 +148,7 @@ def _prescriptions(file: ProtocolFile, entries: Sequence[PrescriptionEntry], pla
             yield (
                 (*place, n),
                 f"it is not said how the dose of '{entry.target}' is tied to the plan: give 'normalisation' here or at "
-                "the top of the file, such as {coverage: \"D95%[Gy]\"}",
+                'the top of the file, such as {coverage: "D95%[Gy]"}',
             )
     phases = sorted(fractions)
     if phases != list(range(1, len(phases) + 1)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tailort.errors import InputError, NotEligibleError, UndecidedError
@@ -19,7 +19,7 @@ class Reason:
 
     Parameters
     ----------
-    rule, text, source, mark : str
+    rule, rule_text, source, mark : str
         The rule: id, sentence, document, how sure it is; empty where the file names no rule.
     condition : str
         What was asked.
@@ -32,7 +32,7 @@ class Reason:
     """
 
     rule: str
-    text: str
+    rule_text: str
     source: str
     mark: str
     condition: str
@@ -40,11 +40,20 @@ class Reason:
     facts: Mapping[str, Fact | None]
     parts: tuple[Reason, ...] = ()
 
+    @property
+    def text(self) -> str:
+        """What was asked, the answer, and the values seen, in one line."""
+        seen = ", ".join(
+            f"{name} {'not known' if fact is None else in_words(fact.value)}" for name, fact in self.facts.items()
+        )
+        return f"{self.condition}: {self.answer} ({seen})"
+
     def as_dict(self) -> dict[str, Any]:
         """Return the reason ready for JSON; an unknown fact is null."""
         return {
             "rule": self.rule,
             "text": self.text,
+            "rule_text": self.rule_text,
             "source": self.source,
             "mark": self.mark,
             "condition": self.condition,
@@ -60,7 +69,7 @@ class AppliedDefault:
 
     rule: str
     text: str
-    default: str
+    taken: str
     other: str
     source: str
 
@@ -103,8 +112,8 @@ class Decision:
         """
         if self.answer == "unknown":
             raise UndecidedError(
-                f"protocol '{self.protocol}' cannot decide without: {', '.join(self.missing)}; add them to the clinical "
-                "record",
+                f"protocol '{self.protocol}' cannot decide without: {', '.join(self.missing)}; add them to "
+                "the clinical record",
                 self.missing,
             )
         if self.answer == "no":
@@ -125,11 +134,11 @@ class Decision:
             "answer": self.answer,
             "reasons": [reason.as_dict() for reason in self.reasons],
             "missing": list(self.missing),
-            "defaults": [
+            "ambiguous_defaults": [
                 {
                     "rule": default.rule,
                     "text": default.text,
-                    "default": default.default,
+                    "taken": default.taken,
                     "other": default.other,
                     "source": default.source,
                 }
@@ -159,13 +168,13 @@ def decide(protocol: Protocol, facts: Mapping[str, Fact]) -> Decision:
     Strong three-valued logic: more facts never turn a yes into a no or a no into a yes, only an unknown into an answer.
     A protocol that states no eligibility admits everybody.
     """
-    values = {}
+    known: dict[str, Fact] = {}
     for entry in protocol.file.facts:
         fact = facts.get(entry.name)
-        if fact is None:
+        if fact is None or fact.value is None:
             continue
         try:
-            values[entry.name] = entry.read(fact.value)
+            known[entry.name] = replace(fact, value=entry.read(fact.value))
         except InputError as error:
             raise InputError(f"protocol '{protocol.id}': {error}") from error
     defaults = tuple(
@@ -176,11 +185,9 @@ def decide(protocol: Protocol, facts: Mapping[str, Fact]) -> Decision:
     eligibility = protocol.file.eligibility
     if eligibility is None:
         return Decision(protocol.id, protocol.version, protocol.status, "yes", (), (), defaults)
-    found = eligibility.evaluate(values)
-    reasons = tuple(_reason(protocol, criterion, rule, facts) for criterion, rule in _criteria(found, ""))
-    return Decision(
-        protocol.id, protocol.version, protocol.status, found.answer, reasons, found.open_facts(), defaults
-    )
+    found = eligibility.evaluate({name: fact.value for name, fact in known.items()})
+    reasons = tuple(_reason(protocol, criterion, rule, known) for criterion, rule in _criteria(found, ""))
+    return Decision(protocol.id, protocol.version, protocol.status, found.answer, reasons, found.open_facts(), defaults)
 
 
 def _criteria(finding: Finding, rule: str) -> list[tuple[Finding, str]]:
@@ -195,12 +202,12 @@ def _reason(protocol: Protocol, finding: Finding, rule_id: str, facts: Mapping[s
     rule = protocol.rule(rule_id) if rule_id else None
     return Reason(
         rule=rule.id if rule else "",
-        text=rule.text if rule else "",
+        rule_text=rule.text if rule else "",
         source=rule.source if rule else "",
         mark=rule.mark if rule else "",
         condition=finding.text,
         answer=finding.answer,
-        facts={name: facts.get(name) if value is not None else None for name, value in finding.facts.items()},
+        facts={name: facts.get(name) for name in finding.facts},
         parts=tuple(_reason(protocol, part, part.rule or rule_id, facts) for part in finding.parts),
     )
 

@@ -1,4 +1,4 @@
-"""Protocol files and clinical records: YAML in, checked records out; a mistake is told with its file, line and place."""
+"""Protocol files and clinical records: YAML in, checked records out; mistakes are told with file, line and place."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from tailort.errors import InputError, ProtocolError
 from tailort.patient import Fact, FactValue
-from tailort.protocols.consistency import Place, mistakes
+from tailort.protocols.consistency import mistakes
 from tailort.protocols.protocol import Protocol
 from tailort.protocols.schema import ProtocolFile
 
@@ -129,17 +129,15 @@ def read_record(record: str | Mapping[str, Any], origin: str = "record.yaml") ->
                     f"{where}: a fact is a plain value or has the keys value, source and date; found "
                     f"{', '.join(str(key) for key in entry) or 'nothing'}"
                 )
-            source, date = entry.get("source") or "", entry.get("date")
+            source, date = entry.get("source") or "", _date(entry.get("date"), where)
             if not isinstance(source, str):
                 raise InputError(f"{where}: the source of a fact must be text, found {source!r}")
-            if date is not None and (isinstance(date, dt.datetime) or not isinstance(date, dt.date)):
-                raise InputError(f"{where}: the date of a fact must be a date such as 2026-01-31, found {date!r}")
             entry = entry["value"]
         facts[name] = Fact(name, _fact_value(entry, where), str(source), date)
     return facts
 
 
-def read_record_file(path: str | Path) -> dict[str, Fact]:
+def load_record(path: str | Path) -> dict[str, Fact]:
     """Read a clinical record from a YAML file."""
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -147,6 +145,15 @@ def read_record_file(path: str | Path) -> dict[str, Fact]:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError(f"clinical record '{path}' cannot be read: {reason}") from error
     return read_record(text, str(path))
+
+
+def _date(entry: object, where: str) -> dt.date | None:
+    if entry is None or (isinstance(entry, dt.date) and not isinstance(entry, dt.datetime)):
+        return entry
+    try:
+        return dt.date.fromisoformat(str(entry))
+    except ValueError as error:
+        raise InputError(f"{where}: the date of a fact must be a date such as 2026-01-31, found {entry}") from error
 
 
 def _fact_value(entry: object, where: str) -> FactValue:
@@ -190,7 +197,8 @@ def _plain(node: Any) -> Any:
 
 def _first_fault(error: ValidationError, tree: CommentedMap, origin: str) -> str:
     faults = error.errors(include_url=False)
-    first = faults[0]
+    # A key that is not known is mostly a misspelt one: tell it before the one that is missing for it.
+    first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         message = f"the key '{first['loc'][-1]}' is not known here"
@@ -211,7 +219,7 @@ def _where(tree: Any, place: Iterable[str | int], origin: str) -> str:
             told += f".{part}" if told else str(part)
         elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
             line = node.lc.item(part)[0] + 1
-            told += f"[{part + 1}]"
+            told += f"[{part}]"
         else:
             continue
         node = node[part]

@@ -10,7 +10,16 @@ from tailort.geometry import Margin
 from tailort.patient import ROLES
 from tailort.protocols.section import Distance, Name, Positive, Section
 from tailort.targets import (
-    Contract, Crop, DropParts, Expand, Intersect, Operation, Ring, Step, Subtract, Unite,
+    Contract,
+    Crop,
+    DropParts,
+    Expand,
+    Intersect,
+    Operation,
+    Ring,
+    Step,
+    Subtract,
+    Unite,
 )
 
 
@@ -24,8 +33,8 @@ class MarginEntry(Section):
     right_mm: Distance | None = None
     anterior_mm: Distance | None = None
     posterior_mm: Distance | None = None
-    cranial_mm: Distance | None = None
-    caudal_mm: Distance | None = None
+    superior_mm: Distance | None = None
+    inferior_mm: Distance | None = None
 
     @model_validator(mode="after")
     def _one_way_and_whole(self) -> Self:
@@ -33,20 +42,21 @@ class MarginEntry(Section):
         if given not in _MARGIN_FORMS:
             raise ValueError(
                 "a margin is 'mm' alone, 'radial_mm' with 'craniocaudal_mm', or all of left_mm, right_mm, anterior_mm, "
-                "posterior_mm, cranial_mm, caudal_mm"
+                "posterior_mm, superior_mm, inferior_mm"
             )
         return self
 
     def record(self) -> Margin:
         """Return the margin for all six sides."""
-        raise NotImplementedError
+        if self.mm is not None:
+            return Margin.uniform(self.mm)
+        if self.radial_mm is not None and self.craniocaudal_mm is not None:
+            return Margin.radial(self.radial_mm, self.craniocaudal_mm)
+        return Margin(**self.model_dump(include=_SIDES))
 
 
-_MARGIN_FORMS = (
-    {"mm"},
-    {"radial_mm", "craniocaudal_mm"},
-    {"left_mm", "right_mm", "anterior_mm", "posterior_mm", "cranial_mm", "caudal_mm"},
-)
+_SIDES = {"left_mm", "right_mm", "anterior_mm", "posterior_mm", "superior_mm", "inferior_mm"}
+_MARGIN_FORMS = ({"mm"}, {"radial_mm", "craniocaudal_mm"}, _SIDES)
 
 
 class NamesEntry(Section):
@@ -210,7 +220,7 @@ class StepEntry(NamesEntry):
     name: Name
     role: str
     then: tuple[OperationEntry, ...] = ()
-    existing: Literal["keep", "replace"]  = "keep"
+    existing: Literal["keep", "replace"] = "keep"
     rules: tuple[str, ...] = ()
 
     @field_validator("role")

@@ -16,7 +16,7 @@ from tailort.patient import Metric, Normalisation
 from tailort.patient.prescription import Operator, Priority
 from tailort.protocols.condition import Condition
 from tailort.protocols.recipe import StepEntry
-from tailort.protocols.section import Count, Distance, Name, Number, Positive, Section
+from tailort.protocols.section import Count, Name, Number, Positive, Section
 
 Mark = Literal["seed", "lit-verified", "lit-recalled", "ambiguous", "derived", "borrowed", "convention"]
 
@@ -112,7 +112,7 @@ class FactEntry(Section):
                 return value
             case "boolean", str() if value.strip().lower() in words:
                 return words[value.strip().lower()]
-            case ("integer" | "number"), bool():
+            case (("integer" | "number"), bool()):
                 pass
             case "integer", int():
                 return value
@@ -129,9 +129,16 @@ class FactEntry(Section):
                 pass
             case "date", dt.date():
                 return value
-        expected = {"boolean": "yes or no", "integer": "a whole number", "number": "a number", "date": "a date (2026-01-31)",
-                    "choice": f"one of {', '.join(self.choices)}", "text": "text"}[self.type]  # fmt: skip
-        raise InputError(f"fact '{self.name}' is {value!r}; expected {expected}{' in' + self._unit if self.unit else ''}")
+        expected = {
+            "boolean": "yes or no",
+            "integer": "a whole number",
+            "number": "a number",
+            "date": "a date such as 2026-01-31",
+            "choice": f"one of {', '.join(self.choices)}",
+            "text": "text",
+        }[self.type]
+        unit = f" in {self.unit}" if self.unit else ""
+        raise InputError(f"fact '{self.name}' is {value!r}; expected {expected}{unit}")
 
 
 class NormalisationEntry(Section):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -13,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from tailort.errors import GeometryError, InputError, MissingStructureError
 from tailort.geometry import EndCap, Margin, contract, expand, intersect, subtract, unite
 from tailort.patient import ROLES, Structure, StructureSet
-from tailort.targets.parts import parts_of
+from tailort.targets.parts import connected_parts
 
-Contours = tuple[NDArray[np.float64], ...]
+Float = NDArray[np.float64]
+Contours = tuple[Float, ...]
 TARGET_ROLES = ("GTV", "CTV", "ITV", "PTV")
 _ON_PLANE_MM = 0.01
 
@@ -164,7 +164,7 @@ def require_inputs(steps: Iterable[Step], structures: StructureSet, further: Ite
     for step in steps:
         if _is_kept(step, structures):
             continue
-        needed, optional = step.inputs()
+        needed, _ = step.inputs()
         starts = [name for name in (*step.of, *step.if_drawn) if name.lower() in there]
         if not step.of and not starts:
             continue
@@ -185,7 +185,7 @@ def require_inputs(steps: Iterable[Step], structures: StructureSet, further: Ite
 
 
 def derive(
-    steps: Sequence[Step], structures: StructureSet, planes_mm: ArrayLike, *, end_cap: EndCap = "half"
+    steps: Sequence[Step], structures: StructureSet, planes_mm: ArrayLike, *, end_cap: EndCap = "half_slice"
 ) -> StructureSet:
     """Make the structures of a recipe; every one remembers how it was made.
 
@@ -197,8 +197,8 @@ def derive(
         What is drawn, LPS mm.
     planes_mm : (k,) float
         z of the CT planes, ascending, LPS mm: made structures have their contours there.
-    end_cap : str
-        How the solid of a structure ends beyond its outermost contours, see `tailort.geometry.expand`.
+    end_cap : EndCap
+        How the solid of a structure ends beyond its outermost contours, see `tailort.geometry.solid`.
 
     Returns
     -------
@@ -210,18 +210,18 @@ def derive(
     MissingStructureError
         When a structure that a step needs is not there.
     GeometryError
-        When a target would leave the CT (how much CT is missing is told) or comes out empty.
+        When a target would leave the CT (how much CT is missing is told) or a structure comes out empty.
     """
     planes = np.asarray(planes_mm, dtype=np.float64)
     if planes.ndim != 1 or len(planes) < 2 or (np.diff(planes) <= 0).any():
-        raise GeometryError("the CT planes of a recipe must be at least two ascending z positions in mm")
+        raise GeometryError("a recipe needs at least two CT planes, their z ascending in mm")
     require_inputs(steps, structures)
     made = structures
     for step in steps:
-        kept = structures.find(step.name)
-        if kept is not None and _is_kept(step, structures):
+        drawn = structures.find(step.name)
+        if drawn is not None and _is_kept(step, structures):
             note = f"drawn in the case and kept as it is: the recipe{_cite(step.rules)} was not applied"
-            made = made.with_structures(replace(kept, made_by=(*kept.made_by, note)))
+            made = made.with_structures(replace(drawn, made_by=(*drawn.made_by, note)))
             continue
         structure = _Maker(step, made, planes, end_cap).make()
         if structure is not None:
@@ -230,66 +230,169 @@ def derive(
 
 
 class _Maker:
-    """Carries one step out, writing down what it does."""
+    """Carries one step out and writes down what it does."""
 
-    def __init__(self, step: Step, structures: StructureSet, planes: NDArray[np.float64], end_cap: EndCap) -> None:
+    def __init__(self, step: Step, structures: StructureSet, planes: Float, end_cap: EndCap) -> None:
         self.step = step
         self.structures = structures
         self.planes = planes
         self.end_cap: EndCap = end_cap
+        self.spacing_mm = float(np.median(np.diff(planes)))
         self.log: list[str] = []
 
     def make(self) -> Structure | None:
         step = self.step
-        start = self._gather(step.of, step.if_drawn, step.rules)
+        left_out: list[str] = []
+        start = self._gather(step.of, step.if_drawn, left_out)
         if not start:
             return None
-        contours = self._united([(), *start.values()])
-        self.log.insert(0, ("union of " if len(start) > 1 else "from ") + ", ".join(start) + _cite(step.rules))
+        self._note(("union of " if len(start) > 1 else "from ") + ", ".join(start), step.rules, left_out)
+        contours = self._united(list(start.values()))
         for operation in step.then:
             contours = self._apply(operation, contours, operation.rules or step.rules)
             if not contours:
                 raise GeometryError(
-                    f"'{step.name}' came out empty; how it was made: {'; '.join(self.log)}: check the structures it is made of"
+                    f"'{step.name}' comes out empty ({'; '.join(self.log)}): check the structures that it is made of"
                 )
+        contours = self._on_planes(contours)
         self.log.append(f"contours on the CT planes, end cap {self.end_cap}")
         return Structure(step.name, step.role, contours, self.structures.frame_of_reference, made_by=tuple(self.log))
 
     def _apply(self, operation: Operation, contours: Contours, rules: tuple[str, ...]) -> Contours:
+        left_out: list[str] = []
         match operation:
-            case Expand(margin):
-                self._note(f"expanded by {margin}", rules)
-                return self._expanded(contours, margin)
-            case Contract(margin):
-                self._note(f"contracted by {margin}", rules)
-                return tuple(contract(contours, margin, self.planes, self.end_cap))
-            case Unite(of, if_drawn):
-                others = self._gather(of, if_drawn, rules)
-                if others:
-                    self._note(f"united with {', '.join(others)}", rules)
+            case Expand():
+                self._note(f"expanded by {margin_in_words(operation.margin)}", rules)
+                return self._expanded(contours, operation.margin)
+            case Contract():
+                self._note(f"contracted by {margin_in_words(operation.margin)}", rules)
+                return contract(contours, operation.margin, self.planes, self.end_cap, self.spacing_mm)
+            case Unite():
+                others = self._gather(operation.of, operation.if_drawn, left_out)
+                self._note(f"united with {_listed(others)}", rules, left_out)
                 return self._united([contours, *others.values()])
-            case Intersect(of):
-                others = self._gather(of, (), rules)
-                self._note(f"intersected with {', '.join(others)}", rules)
+            case Intersect():
+                others = self._gather(operation.of, (), left_out)
+                self._note(f"intersected with {_listed(others)}", rules)
                 for other in others.values():
-                    contours = tuple(intersect(contours, other))
+                    contours = intersect(contours, other, self.planes, self.end_cap, self.spacing_mm)
                 return contours
-            case Subtract(of, if_drawn):
-                others = self._gather(of, if_drawn, rules)
-                if others:
-                    self._note(f"less {', '.join(others)}", rules)
+            case Subtract():
+                others = self._gather(operation.of, operation.if_drawn, left_out)
+                self._note(f"less {_listed(others)}", rules, left_out)
                 for other in others.values():
-                    contours = tuple(subtract(contours, other))
+                    contours = subtract(contours, other, self.planes, self.end_cap, self.spacing_mm)
                 return contours
-            case Crop(by_mm, inside):
-                self._note(f"cropped to {by_mm:g} mm inside {inside}", rules)
-                return tuple(intersect(contours, self._inner(inside, by_mm, contours)))
-            case Ring(from_mm, to_mm):
-                self._note(f"ring from {from_mm:g} to {to_mm:g} mm", rules)
-                hole = self._expanded(contours, Margin.uniform(from_mm), ends_with_ct=True) if from_mm else contours
-                return tuple(subtract(self._expanded(contours, Margin.uniform(to_mm), ends_with_ct=True), hole))
-            case DropParts(below_cm3):
-                parts = parts_of(contours, self.planes)
-                large = [part for part in parts if part.volume_cm3 >= below_cm3]
-                self._note(f"{len(parts) - len(large)} of {len(parts)} parts below {below_cm3:g} cm3 removed", rules)
-                return tuple(c for part in large for c in part.contours)
+            case Crop():
+                self._note(f"cropped to {operation.by_mm:g} mm inside {operation.inside}", rules)
+                return self._cropped(contours, operation)
+            case Ring():
+                self._note(f"ring from {operation.from_mm:g} to {operation.to_mm:g} mm, ending with the CT", rules)
+                inner = contours
+                if operation.from_mm > 0:
+                    inner = self._grown(contours, Margin.uniform(operation.from_mm))
+                outer = self._grown(contours, Margin.uniform(operation.to_mm))
+                return subtract(outer, inner, self.planes, self.end_cap, self.spacing_mm)
+            case DropParts():
+                parts = connected_parts(contours, self.end_cap, self.spacing_mm)
+                large = [part for part in parts if part.volume_cm3 >= operation.below_cm3]
+                dropped = f"{len(parts) - len(large)} of {len(parts)}"
+                self._note(f"{dropped} separate parts of less than {operation.below_cm3:g} cm3 removed", rules)
+                return tuple(contour for part in large for contour in part.contours)
+
+    def _gather(self, of: Sequence[str], if_drawn: Sequence[str], left_out: list[str]) -> dict[str, Contours]:
+        found: dict[str, Contours] = {}
+        for name in of:
+            structure = self.structures[name]
+            found[structure.name] = structure.contours
+        for name in if_drawn:
+            optional = self.structures.find(name)
+            if optional is None or optional.is_empty:
+                left_out.append(name)
+            else:
+                found[optional.name] = optional.contours
+        return found
+
+    def _united(self, several: Sequence[Contours]) -> Contours:
+        whole = several[0]
+        for other in several[1:]:
+            whole = unite(whole, other, self.planes, self.end_cap, self.spacing_mm)
+        return whole
+
+    def _expanded(self, contours: Contours, margin: Margin) -> Contours:
+        z = np.array([contour[0, 2] for contour in contours])
+        below = self.planes[0] - (z.min() - margin.inferior_mm)
+        above = (z.max() + margin.superior_mm) - self.planes[-1]
+        if max(below, above) > _ON_PLANE_MM:
+            if self.step.role in TARGET_ROLES:
+                lacking = " and ".join(
+                    f"{mm:.1f} mm at the {end} end"
+                    for mm, end in ((below, "lower"), (above, "upper"))
+                    if mm > _ON_PLANE_MM
+                )
+                raise GeometryError(
+                    f"'{self.step.name}' expanded by {margin_in_words(margin)} leaves the CT, which ends at "
+                    f"z = {self.planes[0]:g} and {self.planes[-1]:g} mm: {lacking} of CT are missing; scan further, or "
+                    "give another margin"
+                )
+            self.log[-1] += ", ending with the CT"
+        return self._grown(contours, margin)
+
+    def _grown(self, contours: Contours, margin: Margin) -> Contours:
+        return expand(contours, margin, self.planes, self.end_cap, self.spacing_mm)
+
+    def _cropped(self, contours: Contours, crop: Crop) -> Contours:
+        """Intersect with the contracted body; where the scan cuts the body off it goes on, the cut is no skin."""
+        z = np.array([contour[0, 2] for contour in contours])
+        room = crop.by_mm + 3 * self.spacing_mm
+        body = [
+            contour
+            for contour in self.structures[crop.inside].contours
+            if z.min() - room <= contour[0, 2] <= z.max() + room
+        ]
+        for end, step in ((self.planes[0], -self.spacing_mm), (self.planes[-1], self.spacing_mm)):
+            cut = [contour for contour in body if abs(contour[0, 2] - end) < _ON_PLANE_MM]
+            for n in range(1, int(np.ceil(crop.by_mm / self.spacing_mm)) + 2):
+                body += [contour + np.array([0.0, 0.0, n * step]) for contour in cut]
+        used = self.planes[(self.planes >= z.min() - _ON_PLANE_MM) & (self.planes <= z.max() + _ON_PLANE_MM)]
+        inner = contract(body, Margin.uniform(crop.by_mm), used, self.end_cap, self.spacing_mm)
+        return intersect(contours, inner, used, self.end_cap, self.spacing_mm)
+
+    def _on_planes(self, contours: Contours) -> Contours:
+        """Return the contours as they are when they lie on the CT planes without a gap, else cut anew there."""
+        z = np.unique(np.round([contour[0, 2] for contour in contours], 4))
+        within = self.planes[(self.planes > z[0] - _ON_PLANE_MM) & (self.planes < z[-1] + _ON_PLANE_MM)]
+        if len(within) == len(z) and np.abs(within - z).max() < _ON_PLANE_MM:
+            return contours
+        return self._grown(contours, Margin.uniform(0.0))
+
+    def _note(self, text: str, rules: tuple[str, ...], left_out: Sequence[str] = ()) -> None:
+        absent = f" ({', '.join(left_out)} not drawn)" if left_out else ""
+        self.log.append(f"{text}{absent}{_cite(rules)}")
+
+
+def margin_in_words(margin: Margin) -> str:
+    """Return a margin as reports print it."""
+    across = set(margin.in_plane_mm)
+    along = {margin.superior_mm, margin.inferior_mm}
+    if len(across | along) == 1:
+        return f"{margin.left_mm:g} mm in all directions"
+    if len(across) == len(along) == 1:
+        return f"{margin.left_mm:g} mm radially and {margin.superior_mm:g} mm craniocaudally"
+    return (
+        f"{margin.left_mm:g} mm left, {margin.right_mm:g} mm right, {margin.anterior_mm:g} mm anterior, "
+        f"{margin.posterior_mm:g} mm posterior, {margin.superior_mm:g} mm superior, {margin.inferior_mm:g} mm inferior"
+    )
+
+
+def _is_kept(step: Step, structures: StructureSet) -> bool:
+    drawn = structures.find(step.name)
+    return step.existing == "keep" and drawn is not None and not drawn.is_empty
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "nothing"
+
+
+def _cite(rules: Sequence[str]) -> str:
+    return f" [{', '.join(rules)}]" if rules else ""

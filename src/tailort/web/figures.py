@@ -371,9 +371,9 @@ def _extent(across: Float, down: Float, upright: bool) -> tuple[float, float, fl
 
 
 def _darker(colour: str) -> str:
-    rgb = np.array(mpl.colors.to_rgb(colour))
-    luminance = float(rgb @ (0.3, 0.59, 0.11))
-    return str(mpl.colors.to_hex(rgb * (0.72 if luminance > 0.6 else 1.0)))
+    red, green, blue = mpl.colors.to_rgb(colour)
+    share = 0.72 if 0.3 * red + 0.59 * green + 0.11 * blue > 0.6 else 1.0
+    return str(mpl.colors.to_hex((red * share, green * share, blue * share)))
 
 
 def _figure(width: float, height: float) -> Figure:

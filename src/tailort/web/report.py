@@ -76,7 +76,7 @@ def planning_report(run: PlanningRun, described: Mapping[str, Any], stages: Sequ
         "notes": run.case.notes,
         "stages": stages,
     }
-    return _template().render(**contents)
+    return str(_template().render(**contents))
 
 
 def evaluation_report(result: Evaluation, described: Mapping[str, Any], stages: Sequence[Stage]) -> str:
@@ -109,7 +109,7 @@ def evaluation_report(result: Evaluation, described: Mapping[str, Any], stages: 
         "notes": result.notes,
         "stages": stages,
     }
-    return _template().render(**contents)
+    return str(_template().render(**contents))
 
 
 @cache

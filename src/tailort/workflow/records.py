@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tailort.evaluation import DVH, Comparison, Scorecard
 from tailort.patient import Case, Constraint, Dose, Plan, Prescription, Scan, StructureSet
+from tailort.physics import Machine
 from tailort.protocols import Decision, Protocol
 
 
@@ -86,6 +87,7 @@ class PlanningRun:
     main: PlanResult
     comparator: PlanResult | None
     comparison: Comparison | None
+    machine: Machine
     engine_note: str
     density_table: str
     stages: tuple[Stage, ...]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +14,11 @@ from tailort.optimisation import VoxelSet
 
 Float = NDArray[np.float64]
 
-# Voxels of an organ beyond this number are sampled; their weights grow so that the volume stays right.
+# Beyond these numbers the voxels of an organ are sampled; their weights grow so that the volume stays right.
 ORGAN_VOXELS = 6000
-TARGET_VOXELS = 20000
 SHELL_VOXELS = 14000
 FAR_VOXELS = 6000
 SHELL_MM = 30.0
-NORMAL_TISSUE = "normal tissue"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,21 +31,18 @@ class Rows:
         Flat indices into the dose grid, ascending.
     sets : dict of VoxelSet
         Each structure's rows.
-    normal_distance_mm : (n,) float
-        Distance of the normal tissue's rows to the targets, in the order of its set.
     """
 
     voxels: NDArray[np.uint32]
     sets: dict[str, VoxelSet]
-    normal_distance_mm: Float
 
 
 def choose_rows(
     grid: Grid,
     volumes: Mapping[str, PartialVolume],
-    targets: Sequence[str],
-    whole: Sequence[str],
-    body: str,
+    body: PartialVolume,
+    targets: Collection[str],
+    whole: Collection[str],
     generator: np.random.Generator,
 ) -> Rows:
     """Choose the voxels of the dose grid that the optimiser sees.
@@ -57,49 +52,40 @@ def choose_rows(
     grid : Grid
         Dose grid.
     volumes : mapping of PartialVolume
-        Every structure that is judged, and `body`.
-    targets : sequence of str
-        Names of the targets.
-    whole : sequence of str
-        Structures of which every voxel is taken, because a single voxel can break a limit.
-    body : str
-        Name of the outline.
+        Every structure with a wish or a limit.
+    body : PartialVolume
+        The patient's outline.
+    targets : collection of str
+        Names of the targets, of which every voxel is taken.
+    whole : collection of str
+        Further structures of which every voxel is taken, because a single one can break a limit.
     generator : numpy Generator
         Draws the samples of large structures.
 
     Notes
     -----
-    Normal tissue is the body outside the targets: dense in a shell of 30 mm around them, sparse beyond.
+    The body outside the targets is dense in a shell of 30 mm around them and sparse beyond.
     """
     chosen: dict[str, tuple[NDArray[np.int64], Float]] = {}
-    for name, volume in volumes.items():
-        if name == body:
-            continue
-        flat, fraction = volume.indices()
-        budget = len(flat) if name in whole else TARGET_VOXELS if name in targets else ORGAN_VOXELS
-        chosen[name] = _sample(flat.astype(np.int64), fraction.astype(np.float64), budget, generator)
     inside = np.zeros(grid.shape, dtype=bool)
-    for name in targets:
-        inside |= volumes[name].full() > 0
-    distance = _distance_mm(inside, grid)
-    tissue = np.flatnonzero((volumes[body].full() >= 0.5) & ~inside)
-    near = tissue[distance.ravel()[tissue] <= SHELL_MM]
-    far = tissue[distance.ravel()[tissue] > SHELL_MM]
-    parts = [
-        _sample(part, np.ones(len(part)), budget, generator)
-        for part, budget in ((near, SHELL_VOXELS), (far, FAR_VOXELS))
-    ]
-    normal = np.concatenate([p[0] for p in parts])
-    normal_weight = np.concatenate([p[1] for p in parts])
-    voxels = np.unique(np.concatenate([normal, *(flat for flat, _ in chosen.values())]))
+    for name, volume in volumes.items():
+        flat, fraction = volume.indices()
+        budget = len(flat) if name in whole or name in targets else ORGAN_VOXELS
+        chosen[name] = _sample(flat.astype(np.int64), fraction.astype(np.float64), budget, generator)
+        if name in targets:
+            inside.ravel()[flat] = True
+    distance = ndimage.distance_transform_edt(~inside, sampling=grid.spacing_mm).ravel()
+    tissue = np.flatnonzero((body.full() >= 0.5) & ~inside)
+    near = distance[tissue] <= SHELL_MM
+    for part, budget in ((tissue[near], SHELL_VOXELS), (tissue[~near], FAR_VOXELS)):
+        chosen[f"tissue {budget}"] = _sample(part, np.ones(len(part)), budget, generator)
+    voxels = np.unique(np.concatenate([flat for flat, _ in chosen.values()]))
     sets = {
-        name: VoxelSet(name, np.searchsorted(voxels, flat), weight)
-        for name, (flat, weight) in chosen.items()
-        if len(flat)
+        name: VoxelSet(name, np.searchsorted(voxels, chosen[name][0]), chosen[name][1])
+        for name in volumes
+        if len(chosen[name][0])
     }
-    if len(normal):
-        sets[NORMAL_TISSUE] = VoxelSet(NORMAL_TISSUE, np.searchsorted(voxels, normal), normal_weight)
-    return Rows(voxels.astype(np.uint32), sets, distance.ravel()[normal].astype(np.float64))
+    return Rows(voxels.astype(np.uint32), sets)
 
 
 def _sample(
@@ -113,11 +99,3 @@ def _sample(
     drawn = (edges[:-1] + generator.random(budget) * np.diff(edges)).astype(np.int64)
     kept = weight[drawn]
     return flat[drawn], kept * (weight.sum() / kept.sum())
-
-
-def _distance_mm(inside: NDArray[np.bool_], grid: Grid) -> NDArray[np.float32]:
-    """Distance of each voxel centre to the nearest voxel inside, mm."""
-    if not inside.any():
-        return np.full(grid.shape, np.inf, dtype=np.float32)
-    distance: NDArray[np.float32] = ndimage.distance_transform_edt(~inside, sampling=grid.spacing_mm).astype(np.float32)
-    return distance

@@ -8,30 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailort.errors import InputError
+from tailort.radiobiology.equivalent_uniform_dose import geud, geud_gradient
 
 Float = NDArray[np.float64]
-
-
-def geud(dose_gy: Float, volume: Float, a: float) -> float:
-    """Return gEUD = (sum v D^a)^(1/a), Gy; 0 where a < 0 and any part of the volume has no dose."""
-    seen = dose_gy[volume > 0]
-    scale = float(seen.max() if a > 0 else seen.min())
-    if scale <= 0.0:
-        return 0.0
-    # Relative to the dose that dominates the sum, no power can overflow.
-    return scale * float(volume[volume > 0] @ (seen / scale) ** a) ** (1.0 / a)
-
-
-def geud_derivative(dose_gy: Float, volume: Float, a: float) -> Float:
-    """Derivative of gEUD by the dose of each voxel: v (D / gEUD)^(a - 1)."""
-    eud = geud(dose_gy, volume, a)
-    if eud <= 0.0:
-        # At no dose at all every voxel counts as in the mean; with a < 0 the cold voxels alone decide.
-        cold = (dose_gy <= 0.0) & (volume > 0)
-        return np.where(cold, volume, 0.0)
-    ratio = np.where(volume > 0, np.maximum(dose_gy, 0.0) / eud, 1.0)
-    slope: Float = volume * ratio ** (a - 1.0)
-    return slope
 
 
 @dataclass(frozen=True)
@@ -65,7 +44,7 @@ class SquaredEUDOverdose:
     def derivative(self, dose_gy: Float, volume: Float) -> Float:
         """Derivative by the dose of each voxel, Gy."""
         above = max(geud(dose_gy, volume, self.a) - self.level_gy, 0.0)
-        return 2.0 * above * geud_derivative(dose_gy, volume, self.a)
+        return 2.0 * above * geud_gradient(dose_gy, volume, self.a)
 
     def excess_gy(self, dose_gy: Float, volume: Float) -> Float:
         """How far the gEUD is above L, Gy, as one number."""
@@ -74,6 +53,10 @@ class SquaredEUDOverdose:
     def tightened(self, by_gy: float | Float) -> SquaredEUDOverdose:
         """Return the same objective with its level made stricter by `by_gy`."""
         return replace(self, level_gy=self.level_gy - float(np.max(by_gy)))
+
+    def of_voxels(self, chosen: NDArray[np.int64]) -> SquaredEUDOverdose:
+        """Return the same wish for some of the voxels: itself, it names no voxel."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -107,7 +90,7 @@ class SquaredEUDUnderdose:
     def derivative(self, dose_gy: Float, volume: Float) -> Float:
         """Derivative by the dose of each voxel, Gy."""
         below = max(self.level_gy - geud(dose_gy, volume, self.a), 0.0)
-        return -2.0 * below * geud_derivative(dose_gy, volume, self.a)
+        return -2.0 * below * geud_gradient(dose_gy, volume, self.a)
 
     def excess_gy(self, dose_gy: Float, volume: Float) -> Float:
         """How far the gEUD is below L, Gy, as one number."""
@@ -116,3 +99,7 @@ class SquaredEUDUnderdose:
     def tightened(self, by_gy: float | Float) -> SquaredEUDUnderdose:
         """Return the same objective with its level made stricter by `by_gy`."""
         return replace(self, level_gy=self.level_gy + float(np.max(by_gy)))
+
+    def of_voxels(self, chosen: NDArray[np.int64]) -> SquaredEUDUnderdose:
+        """Return the same wish for some of the voxels: itself, it names no voxel."""
+        return self

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailort.errors import InputError
+from tailort.radiobiology.linear_quadratic import bed, bed_derivative, eqd2, eqd2_derivative
 
 Float = NDArray[np.float64]
 
@@ -28,10 +29,6 @@ class Quantity(Protocol):
         """Derivative of the quantity by the physical dose of the same voxel."""
         ...
 
-    def physical(self, level_gy: float) -> float:
-        """Physical dose, Gy per course, at which the quantity takes this level."""
-        ...
-
 
 @dataclass(frozen=True)
 class Physical:
@@ -45,27 +42,19 @@ class Physical:
         """Return one for each voxel."""
         return np.ones_like(dose_gy)
 
-    def physical(self, level_gy: float) -> float:
-        """Return the level itself."""
-        return level_gy
-
 
 @dataclass(frozen=True)
 class LinearQuadratic:
-    """EQD2 or BED of a course, from each voxel's own dose per fraction D / n.
+    """EQD2 or BED of a course, from each voxel's own dose per fraction D / n (see `radiobiology.linear_quadratic`).
 
     Parameters
     ----------
     kind : {"EQD2", "BED"}
-        BED = D (1 + D / (n ab)); EQD2 = BED / (1 + 2 / ab).
+        Which of the two.
     alpha_beta_gy : float
         Of the tissue, Gy.
     fractions : int
         Number of fractions of the course.
-
-    References
-    ----------
-    Fowler 1989, Br J Radiol 62:679, doi 10.1259/0007-1285-62-740-679.
     """
 
     kind: Literal["EQD2", "BED"]
@@ -79,19 +68,11 @@ class LinearQuadratic:
                 f"and {self.fractions}"
             )
 
-    @property
-    def _scale(self) -> float:
-        return 1.0 if self.kind == "BED" else 1.0 / (1.0 + 2.0 / self.alpha_beta_gy)
-
     def of(self, dose_gy: Float) -> Float:
         """BED or EQD2, Gy per course, of the physical dose, Gy per course."""
-        return self._scale * dose_gy * (1.0 + dose_gy / (self.fractions * self.alpha_beta_gy))
+        return (bed if self.kind == "BED" else eqd2)(dose_gy, self.fractions, self.alpha_beta_gy)
 
     def derivative(self, dose_gy: Float) -> Float:
         """Derivative by the physical dose of the same voxel."""
-        return self._scale * (1.0 + 2.0 * dose_gy / (self.fractions * self.alpha_beta_gy))
-
-    def physical(self, level_gy: float) -> float:
-        """Physical dose, Gy per course, at which the quantity takes this level."""
-        n_ab = self.fractions * self.alpha_beta_gy
-        return float(0.5 * n_ab * (np.sqrt(1.0 + 4.0 * level_gy / (self._scale * n_ab)) - 1.0))
+        derivative = bed_derivative if self.kind == "BED" else eqd2_derivative
+        return derivative(dose_gy, self.fractions, self.alpha_beta_gy)

@@ -1,0 +1,385 @@
+"""The main job: from a case and a protocol to a deliverable plan that is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tailort import dose as engines
+from tailort import optimisation
+from tailort.errors import GeometryError, InputError, MissingStructureError
+from tailort.evaluation import Arm, Comparison, assess, compare, histograms
+from tailort.geometry import Grid, Image, PartialVolume, partial_volume
+from tailort.geometry.average import average
+from tailort.optimisation import Problem, VoxelSet
+from tailort.patient import Case, Constraint, Dose, Influence, Metric, Plan, Prescription, Structure, StructureSet
+from tailort.physics import Machine, density, density_table, machine
+from tailort.protocols import Protocol, decide
+from tailort.protocols.protocol import ReportMetric
+from tailort.targets import derive
+from tailort.workflow.clock import StageClock
+from tailort.workflow.records import Convergence, PlanningRun, PlanResult
+from tailort.workflow.rows import Rows, choose_rows
+
+Float = NDArray[np.float64]
+
+# Beyond the PTV's shadow by the width of the penumbra, mm at the isocentre.
+BEAMLET_MARGIN_MM = 7.0
+# Weight of the smoothness of the fluence, in the unit of the wishes.
+SMOOTHNESS = 1.0
+# How close to a hard limit a plan may be scaled up.
+HARD_LIMIT_SHARE = 0.999
+
+
+@dataclass(frozen=True)
+class PlanningOptions:
+    """What a person may choose about planning beyond the protocol.
+
+    Parameters
+    ----------
+    dose_grid_mm : float
+        Spacing of the dose grid.
+    technique : str or None
+        None is the protocol's.
+    density_table : str
+        From CT numbers to mass density; the table of the scanner should be named.
+    machine : str
+        Used when the protocol names none.
+    engine : str
+        Of the reported dose.
+    """
+
+    dose_grid_mm: float = 3.0
+    technique: str | None = None
+    density_table: str = "schneider2000"
+    machine: str = "generic-6MV"
+    engine: str = "pencil-nyholm"
+
+
+@dataclass(frozen=True, eq=False)
+class _Bench:
+    """What both plans of a run share: the patient on the dose grid, the beams and their influence."""
+
+    case: Case
+    structures: StructureSet
+    machine: Machine
+    grid: Grid
+    density: Image
+    body: PartialVolume
+    volumes_cm3: dict[str, float]
+    rows: Rows
+    influence: Influence
+    options: PlanningOptions
+
+
+@dataclass(frozen=True)
+class _Request:
+    """One plan that is wanted."""
+
+    title: str
+    label: str
+    prescriptions: tuple[Prescription, ...]
+    constraints: tuple[Constraint, ...]
+    report: tuple[ReportMetric, ...]
+
+
+def plan(
+    case: Case,
+    protocol: Protocol,
+    options: PlanningOptions,
+    clock: StageClock,
+    *,
+    stop: Callable[[], bool],
+    keep: Callable[[], None],
+) -> PlanningRun:
+    """Plan a case by a protocol, and by its comparator, and judge both.
+
+    Parameters
+    ----------
+    case : Case
+        With a planning CT, structures and the facts of the clinical record.
+    protocol : Protocol
+        What is asked.
+    options : PlanningOptions
+        What a person chose.
+    clock : StageClock
+        Times the stages.
+    stop : callable
+        Whether a person wants to stop; asked while optimising.
+    keep : callable
+        Called once there is a feasible plan, so that a stop from then on keeps it.
+
+    Raises
+    ------
+    UndecidedError, NotEligibleError
+        When the protocol does not say yes.
+    MissingStructureError, GeometryError, InputError
+        When the case cannot be planned.
+    """
+    with clock.stage("decide"):
+        decision = decide(protocol, case.facts)
+        decision.require_yes()
+        protocol.require_structures(case.structures)
+        _require_technique(protocol, options)
+    with clock.stage("targets"):
+        other = protocol.comparator()
+        steps = other.target_steps if other else protocol.target_steps()
+        structures = derive(steps, case.structures, case.ct.image.grid.axes_mm()[0])
+    requests = [
+        _Request(
+            protocol.title, protocol.id, protocol.prescriptions(), protocol.constraints(),
+            protocol.report_metrics(),
+        )
+    ]  # fmt: skip
+    if other is not None:
+        requests.append(_Request(other.title, "comparator", other.prescriptions, other.constraints, other.report))
+    bench = _set_up(case, structures, protocol, options, requests, clock)
+    results: list[PlanResult] = []
+    for request in requests:
+        if results and stop():
+            break
+        results.append(_make(bench, request, clock, stop, keep))
+    with clock.stage("compare"):
+        comparison = _compare(protocol, structures, results)
+    return PlanningRun(
+        case=case,
+        protocol=protocol,
+        decision=decision,
+        structures=structures,
+        main=results[0],
+        comparator=results[1] if len(results) > 1 else None,
+        comparison=comparison,
+        machine=bench.machine,
+        engine_note=engines.engine(options.engine).label,
+        density_table=_about_table(options.density_table),
+        stages=clock.stages,
+    )
+
+
+def _require_technique(protocol: Protocol, options: PlanningOptions) -> None:
+    if options.technique is not None and options.technique != protocol.technique.kind:
+        raise InputError(
+            f"protocol '{protocol.id}' asks for {protocol.technique.kind}, --technique {options.technique}"
+        )
+    phases = {p.phase for p in protocol.prescriptions()}
+    if phases != {1}:
+        raise InputError(f"protocol '{protocol.id}' has {len(phases)} phases; this version plans courses of one phase")
+
+
+def _steering(constraints: Sequence[Constraint], structures: StructureSet) -> tuple[Constraint, ...]:
+    """Limits of structures that are there; those of the others are judged unknown."""
+    return tuple(replace(c, structure=structures[c.structure].name) for c in constraints if c.structure in structures)
+
+
+def _set_up(
+    case: Case,
+    structures: StructureSet,
+    protocol: Protocol,
+    options: PlanningOptions,
+    requests: Sequence[_Request],
+    clock: StageClock,
+) -> _Bench:
+    with clock.stage("dose grid and beams"):
+        outline = _outline(structures)
+        grid = _dose_grid(case, outline, options.dose_grid_mm)
+        body = partial_volume(outline.contours, grid)
+        mass = average(density(case.ct.image, options.density_table), grid, outside=0.0)
+        targets = list(dict.fromkeys(p.target for request in requests for p in request.prescriptions))
+        limits = [c for request in requests for c in _steering(request.constraints, structures)]
+        judged = list(dict.fromkeys([*targets, *(c.structure for c in limits)]))
+        volumes = {name: partial_volume(structures[name].contours, grid) for name in judged}
+        for name in targets:
+            if not volumes[name].fractions.any():
+                raise GeometryError(f"target '{name}' lies outside the body's dose grid; check its contours")
+        whole = {c.structure for c in limits if _needs_every_voxel(c)}
+        rows = choose_rows(grid, volumes, body, targets, whole, np.random.default_rng(0))
+        linac = machine(protocol.technique.machine or options.machine)
+        isocentre = _isocentre([structures[name] for name in targets])
+        setups = optimisation.arrange(
+            protocol.technique.gantry_angles_deg(), isocentre, protocol.technique.collimator_deg
+        )
+        contours = [contour for name in targets for contour in structures[name].contours]
+        beamlets = optimisation.beamlets_covering(setups, contours, linac, case.ct.patient_position, BEAMLET_MARGIN_MM)
+    with clock.stage("influence") as tell:
+        influence = engines.engine(options.engine).influence(
+            mass, beamlets, linac, grid, rows.voxels, position=case.ct.patient_position, progress=tell
+        )
+    sizes = {name: volume.volume_cm3(grid) for name, volume in volumes.items()}
+    return _Bench(case, structures, linac, grid, mass, body, sizes, rows, influence, options)
+
+
+def _make(
+    bench: _Bench, request: _Request, clock: StageClock, stop: Callable[[], bool], keep: Callable[[], None]
+) -> PlanResult:
+    """Optimise, sequence, compute and judge one plan."""
+    steering = _steering(request.constraints, bench.structures)
+    named = [p.target for p in request.prescriptions] + [c.structure for c in steering]
+    sets = {name: bench.rows.sets[name] for name in dict.fromkeys(named)}
+    with clock.stage(f"optimise {request.label}") as tell:
+        problem, reference_mu = _problem(bench, request, steering, sets)
+        start = np.full(problem.size, reference_mu)
+        fluence = optimisation.solve(problem, start, stop=stop, progress=lambda p: tell(_share(p.iteration)))
+        if fluence.feasible:
+            keep()
+    with clock.stage(f"segments {request.label}") as tell:
+        delivery = optimisation.sequence(
+            problem,
+            bench.influence,
+            fluence.weights_mu,
+            bench.machine,
+            stop=stop,
+            progress=lambda p: tell(_share(p.iteration)),
+        )
+    made = Plan(
+        label=request.label[:16],
+        beams=delivery.beams,
+        prescriptions=request.prescriptions,
+        fractions=request.prescriptions[0].fractions,
+        patient_position=bench.case.ct.patient_position,
+        frame_of_reference=bench.grid.frame_of_reference,
+    )
+    with clock.stage(f"dose of {request.label}") as tell:
+        made, course = _normalised(bench, request, made, tell)
+    with clock.stage(f"judge {request.label}"):
+        report: dict[str, tuple[str, ...]] = {}
+        for metric in request.report:
+            report[metric.structure] = (*report.get(metric.structure, ()), metric.metric)
+        card = assess(bench.structures, course, request.constraints, request.prescriptions, metrics=report)
+        curves = {
+            **histograms([s for s in bench.structures if s.name not in card.histograms], course),
+            **card.histograms,
+        }
+    last = delivery.solution
+    end = Convergence(
+        converged=fluence.converged and last.converged,
+        reason=f"fluence: {fluence.reason}; segments: {last.reason}",
+        iterations=fluence.iterations + last.iterations,
+        optimality=last.optimality,
+        interrupted=stop(),
+    )
+    dvhs = tuple(curves[s.name] for s in bench.structures if s.name in curves)
+    return PlanResult(request.title, request.prescriptions, request.constraints, made, course, card, dvhs, end)
+
+
+def _problem(
+    bench: _Bench, request: _Request, steering: tuple[Constraint, ...], sets: dict[str, VoxelSet]
+) -> tuple[Problem, float]:
+    """What is asked of the beamlets' weights, and the even weight to start from, MU."""
+    distance = {p.target: optimisation.distances_mm(bench.influence, sets[p.target]) for p in request.prescriptions}
+    goals = optimisation.objectives_from(
+        request.prescriptions, steering, sets, {name: bench.volumes_cm3[name] for name in sets}, distance
+    )
+    problem = Problem(bench.influence, request.prescriptions[0].fractions, goals.sets, goals.wishes, goals.limits)
+    lead = max(request.prescriptions, key=lambda p: p.dose_gy)
+    reference_mu = optimisation.reference_weight(problem, lead.dose_gy, lead.target)
+    smooth = optimisation.Smoothness.of(bench.influence.beamlets, reference_mu, SMOOTHNESS)
+    return replace(problem, smoothness=smooth), reference_mu
+
+
+def _share(iteration: int) -> float:
+    """Share done that a person is shown: the number of iterations is not known before."""
+    return 1.0 - float(0.5 ** (iteration / 60.0))
+
+
+def _normalised(bench: _Bench, request: _Request, made: Plan, tell: Callable[[float], None]) -> tuple[Plan, Dose]:
+    """Compute the dose of the control points and scale the MU so that every prescription is met.
+
+    The scale stops short of the first hard limit; then the coverage that is left is what the scorecard shows.
+    """
+    fraction = engines.engine(bench.options.engine).compute(
+        made, bench.density, bench.machine, bench.grid, body=bench.body.full() > 0, progress=tell
+    )
+    course = fraction.per_course()
+    asked = {p.target: p.normalisation.metric for p in request.prescriptions if p.normalisation.metric}
+    limited = [c for c in _steering(request.constraints, bench.structures) if _is_hard_dose(c)]
+    names = dict.fromkeys([*asked, *(c.structure for c in limited)])
+    found = histograms([bench.structures[name] for name in names], course)
+    needed = max(
+        (p.dose_gy / found[p.target].value(asked[p.target]) for p in request.prescriptions if p.target in asked),
+        default=1.0,
+    )
+    allowed = min(
+        (HARD_LIMIT_SHARE * c.limit / found[c.structure].value(c.metric) for c in limited),
+        default=np.inf,
+    )
+    scale = min(needed, allowed)
+    return _scaled(made, scale), replace(
+        course, image=course.image.with_values((course.image.values * np.float32(scale)).astype(np.float32))
+    )
+
+
+def _scaled(made: Plan, factor: float) -> Plan:
+    """Plan with all MU times a factor."""
+    beams = tuple(
+        replace(beam, control_points=tuple(replace(point, mu=point.mu * factor) for point in beam.control_points))
+        for beam in made.beams
+    )
+    return replace(made, beams=beams)
+
+
+def _is_hard_dose(c: Constraint) -> bool:
+    """Whether a limit is hard and its value grows in proportion to the MU."""
+    metric = Metric.parse(c.metric)
+    return (
+        c.priority == "hard" and c.quantity == "physical" and metric.is_dose and metric.unit == "Gy"
+        and c.operator in ("<", "<=")
+    )  # fmt: skip
+
+
+def _needs_every_voxel(c: Constraint) -> bool:
+    metric = Metric.parse(c.metric)
+    return c.priority == "hard" or metric.kind == "Max" or metric.at_unit == "cc"
+
+
+def _compare(protocol: Protocol, structures: StructureSet, results: Sequence[PlanResult]) -> Comparison | None:
+    biology = protocol.file.biology.targets
+    if len(results) < 2 or biology is None or biology.geud_a is None:
+        return None
+    arms = [Arm(r.title, structures, r.dose, r.prescriptions, {d.structure: d for d in r.dvhs}) for r in results]
+    return compare(
+        arms[0],
+        arms[1],
+        results[0].constraints,
+        tumour_alpha_beta_gy=biology.alpha_beta_gy,
+        target_a=biology.geud_a,
+    )
+
+
+def _outline(structures: StructureSet) -> Structure:
+    """The patient's outline."""
+    for structure in structures:
+        if structure.role == "EXTERNAL" and not structure.is_empty:
+            return structure
+    found = structures.find("External")
+    if found is None or found.is_empty:
+        raise MissingStructureError(
+            f"the patient's outline 'External' is needed for the dose and not in the case, which has: "
+            f"{', '.join(structures.names) or 'none'}; draw it, or map its name with --names FILE"
+        )
+    return found
+
+
+def _dose_grid(case: Case, outline: Structure, spacing_mm: float) -> Grid:
+    """Grid over the part of the CT that holds the body."""
+    ct = case.ct.image.grid
+    low, high = outline.bounds_mm()
+    first, last = ct.to_index(low), ct.to_index(high)
+    inner = ct.crop(np.floor(np.minimum(first, last)), np.ceil(np.maximum(first, last)) + 1)
+    return inner.with_spacing(spacing_mm)
+
+
+def _isocentre(targets: Sequence[Structure]) -> tuple[float, float, float]:
+    """Middle of the extent of all targets, rounded to whole millimetres, LPS mm."""
+    bounds = [target.bounds_mm() for target in targets]
+    low = np.min([b[0] for b in bounds], axis=0)
+    high = np.max([b[1] for b in bounds], axis=0)
+    x, y, z = (float(c) for c in np.round((low + high) / 2))
+    return x, y, z
+
+
+def _about_table(name: str) -> str:
+    table = density_table(name)
+    return f"{table.name}: {table.label}"

@@ -1,0 +1,63 @@
+"""The page on protocols tells the truth."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from pydantic import BaseModel
+
+from tailort.protocols import available, condition, parse, read_record, recipe, schema, section
+
+PAGE = (Path(__file__).parents[2] / "docs" / "protocols.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
+
+
+def test_the_small_example_is_a_protocol() -> None:
+    protocol = parse(EXAMPLES[0], "example.yaml")
+    assert [(p.target, p.dose_gy, p.fractions) for p in protocol.prescriptions()] == [
+        ("PTV70", 70.0, 35),
+        ("PTV63", 63.0, 35),
+        ("PTV56", 56.0, 35),
+    ]
+    assert protocol.structures_needed() == ("PTV70", "PTV63", "PTV56", "SpinalCord")
+
+
+def test_the_large_example_is_a_protocol() -> None:
+    protocol = parse(EXAMPLES[1], "example.yaml")
+    assert len(protocol.target_steps()) == 5
+    assert all(check.holds for check in protocol.checks())
+
+
+def test_the_record_of_the_page_is_a_record() -> None:
+    facts = read_record(EXAMPLES[2])
+    assert facts["kps"].value is None
+    assert facts["pregnant"].source == "history"
+
+
+def _sections() -> list[type[BaseModel]]:
+    return [
+        model
+        for module in (schema, recipe, condition)
+        for model in vars(module).values()
+        if isinstance(model, type) and issubclass(model, section.Section) and model.__module__ == module.__name__
+    ]
+
+
+def test_every_key_of_the_schema_is_on_the_page() -> None:
+    keys = {field.alias or name for model in _sections() for name, field in model.model_fields.items()}
+    assert len(keys) > 60
+    missing = sorted(key for key in keys if not re.search(rf"\b{key}\b", PAGE))
+    assert not missing
+
+
+@pytest.mark.parametrize("mark", get_args(schema.Mark))
+def test_every_mark_is_explained(mark: str) -> None:
+    assert re.search(rf"^\| `{mark}` \|", PAGE, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", available())
+def test_every_protocol_of_the_library_is_on_the_page(name: str) -> None:
+    assert re.search(rf"^\| `{name}` \|", PAGE, flags=re.MULTILINE)
