@@ -6,7 +6,7 @@ import dicom_cases as d
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
 from tailort.dicom import read_case
 from tailort.errors import DicomError
@@ -32,7 +32,9 @@ def test_every_patient_position_gives_the_same_axial_ct(tmp_path, position, sign
     assert scan.image.grid.frame_of_reference == d.FRAME
 
 
-@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless])
+@pytest.mark.parametrize(
+    "syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless, DeflatedExplicitVRLittleEndian]
+)
 def test_transfer_syntaxes_do_not_change_the_voxels(tmp_path, syntax):
     for n, ds in enumerate(d.image_slices()):
         if syntax == RLELossless:
@@ -43,6 +45,15 @@ def test_transfer_syntaxes_do_not_change_the_voxels(tmp_path, syntax):
         if syntax == ExplicitVRBigEndian:
             ds.PixelData = np.frombuffer(ds.PixelData, "<u2").astype(">u2").tobytes()
         ds.save_as(tmp_path / f"{n}", enforce_file_format=True)
+    np.testing.assert_array_equal(read_case(tmp_path).ct.image.values, d.expected_hu())
+
+
+def test_old_files_without_preamble_are_read(tmp_path):
+    for n, ds in enumerate(d.image_slices()):
+        ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+        ds.save_as(tmp_path / f"{n}", enforce_file_format=True)
+        data = (tmp_path / f"{n}").read_bytes()
+        (tmp_path / f"{n}").write_bytes(data[data.index(b"\x08\x00\x08\x00") :])
     np.testing.assert_array_equal(read_case(tmp_path).ct.image.values, d.expected_hu())
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import dicom_cases as d
 import numpy as np
 import pytest
+from pydicom.dataset import Dataset
 
 from tailort.dicom import read_case
 from tailort.errors import DicomError
@@ -60,9 +63,24 @@ def test_an_unstated_normalisation_is_said(tmp_path):
     assert any("does not tell how 50 Gy to 'PTV50' are normalised" in note for note in case.notes)
 
 
-def test_unflattened_beams_are_told(tmp_path):
-    from pydicom.dataset import Dataset
+def test_roi_numbers_of_another_structure_set_name_no_target(tmp_path):
+    ds = d.plan()
+    elsewhere = Dataset()
+    elsewhere.ReferencedSOPClassUID, elsewhere.ReferencedSOPInstanceUID = d.RTSTRUCT, "1.2.3.999"
+    ds.ReferencedStructureSetSequence = [elsewhere]
+    case = case_with(tmp_path, ds)
+    assert case.plans[0].prescriptions == ()
+    assert any("structure set that is not in the folder (1.2.3.999)" in note for note in case.notes)
 
+
+def test_a_copy_of_an_object_is_read_once(tmp_path):
+    d.write(tmp_path, d.dose(), start=50)
+    case = case_with(tmp_path, d.plan(), d.dose())
+    assert len(case.doses) == 1
+    assert any("is a copy of" in note for note in case.notes)
+
+
+def test_unflattened_beams_are_told(tmp_path):
     ds = d.plan()
     fluence = Dataset()
     fluence.FluenceMode, fluence.FluenceModeID = "NON_STANDARD", "FFF"
@@ -170,8 +188,6 @@ def test_percent_without_a_plan_is_refused(tmp_path):
 
 
 def test_percent_of_two_prescriptions_is_refused(tmp_path):
-    from copy import deepcopy
-
     ds = d.plan()
     boost = deepcopy(ds.DoseReferenceSequence[0])
     boost.DoseReferenceNumber, boost.TargetPrescriptionDose = 2, "60"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 import subprocess
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tailort.dicom import new_uid, read_case, write_ct, write_dose, write_plan, write_structures
@@ -124,7 +126,8 @@ def write_all(folder, position="HFS", seed="seed", plan=None, dose=None):
         plan or make_plan(position), structures, PERSON, scan, folder / "rtplan.dcm", seed=seed, when=WHEN
     )
     write_dose(
-        dose or make_dose(), PERSON, scan, folder / "rtdose.dcm", plan_uids=[plan.sop_instance_uid], seed=seed, when=WHEN,
+        dose or make_dose(), PERSON, scan, folder / "rtdose.dcm",
+        plan_uids=[plan.sop_instance_uid], seed=seed, when=WHEN,
     )  # fmt: skip
     return scan, structures, plan
 
@@ -179,6 +182,35 @@ def test_written_records_read_back_the_same(tmp_path, position):
     np.testing.assert_allclose(dose.image.values, expected.image.values, rtol=0, atol=1e-5)
     assert (dose.quantity, dose.per, dose.fractions, dose.engine) == ("physical", "course", 30, expected.engine)
     assert dose.plan_uid == plan.sop_instance_uid
+
+
+@given(
+    st.sampled_from(POSITIONS),
+    st.tuples(st.integers(2, 5), st.integers(2, 6), st.integers(2, 6)),
+    st.tuples(*[st.floats(0.5, 8)] * 3),
+    st.tuples(*[st.floats(-900, 900)] * 3),
+    st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=25)
+def test_any_grid_comes_back_in_its_place(position, shape, spacing, origin, seed):
+    grid = Grid.axial(shape, spacing, origin, FRAME)
+    rng = np.random.default_rng(seed)
+    hu = rng.integers(-1024, 3072, shape).astype(np.int16)
+    scan = replace(
+        make_scan(position),
+        image=Image(grid, hu, "HU"),
+        instance_uids=tuple(f"1.2.826.0.1.4.{k}" for k in range(shape[0])),
+    )
+    gray = rng.uniform(0, 80, shape).astype(np.float32)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_ct(scan, PERSON, folder)
+        write_dose(replace(make_dose("1.2.3"), image=Image(grid, gray, "Gy")), PERSON, scan, folder / "rd.dcm")
+        case = read_case(folder)
+    for image, values in ((case.ct.image, hu), (case.doses[0].image, gray)):
+        assert image.grid.shape == shape
+        np.testing.assert_allclose(image.grid.affine, grid.affine, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(image.values, values, rtol=0, atol=1e-5)
 
 
 def test_unflattened_beams_stay_unflattened(tmp_path):

@@ -86,8 +86,8 @@ def structure(solid: Solid, spacing_mm: float) -> Structure:
 
 
 def level(along: str, y, z):
-    """Dose at a point, Gy: 2 % of the dose in the middle per mm, as steep as the edge of a field."""
-    return 50.0 + (z if along == "z" else y)
+    """Dose at a point, Gy: 4 to 28 Gy over 24 mm, so that a percentage is a hard judge of the low doses."""
+    return 16.0 + (z if along == "z" else y)
 
 
 def dose(along: str, spacing_mm: float, offset_mm: float = 0.0) -> Dose:

@@ -52,5 +52,5 @@ def test_a_positive_couch_angle_turns_the_head_anticlockwise_seen_from_above() -
 
 
 @given(angles, positions)
-def test_from_above_couch_and_collimator_turn_the_field_on_the_patient_the_opposite_way(a: float, position: str) -> None:
+def test_at_gantry_0_a_collimator_turned_with_the_couch_keeps_its_place_on_the_patient(a: float, position: str) -> None:
     np.testing.assert_allclose(beam_axes(0, a, a, position), beam_axes(0, 0, 0, position), atol=1e-12)

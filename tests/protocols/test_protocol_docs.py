@@ -37,6 +37,11 @@ def test_the_record_of_the_page_is_a_record() -> None:
     assert facts["pregnant"].source == "history"
 
 
+def test_editors_can_be_given_a_json_schema() -> None:
+    told = schema.ProtocolFile.model_json_schema()
+    assert set(told["required"]) == {"id", "version", "title", "prescriptions", "technique"}
+
+
 def _sections() -> list[type[BaseModel]]:
     return [
         model

@@ -46,7 +46,7 @@ def test_the_file_that_the_faults_below_are_put_into_is_right() -> None:
 
 FAULTS = [
     # what is changed, into what, the line and place told, and what else the sentence says
-    ('version: "1"', "version: 1", "line 2, version", "string, found 1"),
+    ('version: "1"', "version: 1", "line 2, version", "text (in quotation marks"),
     ("title: Own protocol", "titel: Own protocol", "line 3, titel", "'titel' is not known"),
     ("id: own\n", "", "own.yaml:", "'id' is missing"),
     ("mark: seed", "mark: sead", "line 5, rules[0].mark", "'seed'"),
@@ -57,7 +57,7 @@ FAULTS = [
     ("fact: age, operator", "fact: years, operator", "line 11, eligibility.all[0].fact", "age, surgery"),
     ('operator: ">=", value: 18', 'operator: "=>", value: 18', "line 11, eligibility.all[0].operator", "'>='"),
     ("value: 18", "value: old", "line 11, eligibility.all[0].value", "expected a number"),
-    ("value: 18", "value: 180", "line 11, eligibility.all[0].value", "outside 0 to 120"),
+    ("value: 18", "value: 180", "line 11, eligibility.all[0].value", "expected 0 to 120"),
     ("value: none", "value: R7", "line 12, eligibility.all[1].value", "one of none, R0"),
     ('operator: "==", value: none', 'operator: "<", value: none', "line 12, eligibility.all[1].fact", "no order"),
     ('{fact: surgery, operator: "==", value: none}', "{fact: surgery}", "line 12, eligibility.all[1]", "all, any, not"),
@@ -65,7 +65,7 @@ FAULTS = [
     ("{expand: {mm: 5}}", "{expand: {mm: -5}}", "line 14, targets[0].then[0].expand.mm", "greater than or equal to 0"),
     ("{expand: {mm: 5}}", "{expand: {radial_mm: 5}}", "line 14, targets[0].then[0].expand", "craniocaudal_mm"),
     ("{expand: {mm: 5}}", "{grow: {mm: 5}}", "line 14, targets[0].then[0]", "expand"),
-    ("of: [GTV]", "of: [PTV1]", "line 14, targets[0]", "only later"),
+    ("of: [GTV]", "of: [PTV1]", "line 14, targets[0]", "made of itself"),
     ('normalisation: {coverage: "D95%[Gy]"}\n', "", "line 16, prescriptions[0]", "normalisation"),
     ("D95%[Gy]", "D95[Gy]", "line 15, normalisation.coverage", "not a metric"),
     ("dose_gy: 66", "dose_gy: 660", "line 17, prescriptions[0].dose_gy", "200"),
@@ -86,6 +86,12 @@ FAULTS = [
     ("target: PTV1, operator", "target: PTV2, operator", "line 22, checks[0].target", "not prescribed"),
     ("checks:", "checks", "line 2", "not valid YAML"),
     ("id: own\n", "id: own\nid: mine\n", "line 2", "duplicate key"),
+    ('metric: "Max[Gy]"', "metric: Max[Gy]", "line 20", "quotation marks"),
+    ("range: [0, 120]", "range: [0]", "line 7, facts[0].range", "an entry is missing"),
+    ("of: [GTV]", "of: GTV", "line 14, targets[0].of", "a list"),
+    ("id: own\n", "id: my own\n", "line 1, id", "letters"),
+    ("of: [GTV]", "of: &a [*a]", "line 14, targets[0].of[0]", "expected text"),
+    ('operator: ">", gy: 2.0}', 'operator: "', "own.yaml", "not valid YAML"),
 ]  # fmt: skip
 
 

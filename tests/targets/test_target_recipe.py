@@ -132,6 +132,13 @@ def test_the_ends_of_the_scan_are_no_skin() -> None:
     assert (z.min(), z.max()) == (-60.0, 60.0)
 
 
+def test_air_that_was_left_out_of_the_body_has_no_skin() -> None:
+    body = tuple(c for z in PLANES for c in (circle(0, 0, z, 60), circle(0, 0, z, 8)))
+    case = drawn(External=body, GTVp=cylinder(20, -9, 9))
+    made = derive((Step("PTV", "PTV", of=("GTVp",), then=(Crop(5),)),), case, PLANES)["PTV"]
+    assert volume_cm3(made.contours) == pytest.approx(volume_cm3(case["GTVp"].contours), rel=0.001)
+
+
 def test_the_top_of_a_head_within_the_scan_is_skin() -> None:
     case = drawn(External=cylinder(60, -60, 30), GTVp=cylinder(10, 0, 24))
     step = Step("PTV", "PTV", of=("GTVp",), then=(Crop(9),))

@@ -111,7 +111,6 @@ def _write_plan(run: PlanningRun, result: PlanResult, folder: Path) -> None:
         scan,
         folder / "rtdose.dcm",
         plan_uids=(plan.sop_instance_uid,),
-        structure_set_uid=written.sop_instance_uid,
         label=result.plan.label,
     )
     _write_json(folder / "scorecard.json", result.scorecard.as_dict())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,19 +49,26 @@ def read_case(
         One sentence: no folder, no CT, several CTs, missing, doubled or tilted slices, a truncated file, objects of
         two patients, contours, plan or dose in another frame of reference, unusable contours.
     """
-    files, notes = read_folder(Path(folder), progress)
-    by_kind: dict[str, list[DicomFile]] = {}
-    for file in files:
-        by_kind.setdefault(file.sop_class_uid, []).append(file)
+    with warnings.catch_warnings():
+        # What pydicom finds unusual and does not matter is not for the person at the console.
+        warnings.filterwarnings("ignore", module="pydicom")
+        return _read_case(Path(folder), series_uid, names, progress)
+
+
+def _read_case(
+    folder: Path, series_uid: str | None, names: Mapping[str, str] | None, progress: Progress | None
+) -> Case:
+    files, notes = read_folder(folder, progress)
+    by_kind, copies = _rt_objects(files)
     series = image_series(files)
-    planning = _planning_series(series, series_uid, files, Path(folder))
+    planning = _planning_series(series, series_uid, files, folder)
     used = [
         file
         for file in files
         if file.sop_class_uid in _USED and (file not in planning.files) and not is_localiser(file)
     ]
     _require_one_patient(planning.files[0], used)
-    found: list[str] = [*notes, *_unused(files)]
+    found: list[str] = [*notes, *copies, *_unused(files)]
 
     ct, ct_notes = read_scan(planning, progress)
     found.extend(ct_notes)
@@ -84,6 +92,22 @@ def read_case(
         doses=doses,
         notes=(*found, *dose_notes),
     )
+
+
+def _rt_objects(files: Sequence[DicomFile]) -> tuple[dict[str, list[DicomFile]], list[str]]:
+    """Structure sets, plans and doses by kind, each object once, and notes on copies."""
+    by_kind: dict[str, list[DicomFile]] = {}
+    first: dict[str, DicomFile] = {}
+    notes: list[str] = []
+    for file in files:
+        if file.sop_class_uid not in (RT_STRUCTURE_SET, RT_PLAN, RT_DOSE):
+            continue
+        known = first.setdefault(file.sop_instance_uid, file)
+        if known is not file:
+            notes.append(f"'{file.path.name}' is a copy of '{known.path.name}' and was skipped")
+            continue
+        by_kind.setdefault(file.sop_class_uid, []).append(file)
+    return by_kind, notes
 
 
 def _listed(series: Sequence[Series]) -> str:
@@ -122,9 +146,9 @@ def _unused(files: Sequence[DicomFile]) -> list[str]:
 
 
 def _require_one_patient(ct: DicomFile, others: Sequence[DicomFile]) -> None:
-    mine = str(ct.header.get("PatientID", "") or "")
+    mine = ct.text("PatientID")
     for file in others:
-        theirs = str(file.header.get("PatientID", "") or "")
+        theirs = file.text("PatientID")
         if mine and theirs and mine != theirs:
             raise DicomError(
                 f"the folder holds two patients: '{mine}' (CT '{ct.path.name}') and '{theirs}' ('{file.path.name}'); "
@@ -176,8 +200,8 @@ def _structures(
         return ReadStructures(StructureSet((), frame, series_uid=ct.series_uid), {}, ())
     if len(candidates) > 1:
         listed = "; ".join(
-            f"'{file.path.name}' ({file.header.get('StructureSetLabel', '') or 'no label'}, "
-            f"{file.header.get('StructureSetDate', '') or 'no date'})"
+            f"'{file.path.name}' ({file.text('StructureSetLabel') or 'no label'}, "
+            f"{file.text('StructureSetDate') or 'no date'})"
             for file in candidates
         )
         raise DicomError(f"{len(candidates)} structure sets were drawn on the CT: {listed}; keep one in the folder")
@@ -187,17 +211,14 @@ def _structures(
 
 
 def _person(file: DicomFile) -> Person:
-    def text(keyword: str) -> str:
-        return str(file.header.get(keyword, "") or "")
-
     return Person(
-        patient_id=text("PatientID"),
-        name=text("PatientName"),
-        birth_date=text("PatientBirthDate"),
-        sex=text("PatientSex"),
-        study_id=text("StudyID"),
-        study_date=text("StudyDate"),
-        study_time=text("StudyTime"),
-        accession_number=text("AccessionNumber"),
-        referring_physician=text("ReferringPhysicianName"),
+        patient_id=file.text("PatientID"),
+        name=file.text("PatientName"),
+        birth_date=file.text("PatientBirthDate"),
+        sex=file.text("PatientSex"),
+        study_id=file.text("StudyID"),
+        study_date=file.text("StudyDate"),
+        study_time=file.text("StudyTime"),
+        accession_number=file.text("AccessionNumber"),
+        referring_physician=file.text("ReferringPhysicianName"),
     )

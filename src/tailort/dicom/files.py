@@ -15,7 +15,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import FileDataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, MediaStorageDirectoryStorage
 
 from tailort.errors import DicomError
@@ -25,8 +25,8 @@ Progress = Callable[[str, float], None]
 _READERS = 4
 # What pydicom raises on files that end early or hold nonsense.
 DAMAGED = (
-    EOFError, InvalidDicomError, OSError, struct.error, zlib.error,
-    ValueError, KeyError, IndexError, TypeError, AttributeError, NotImplementedError,
+    EOFError, BytesLengthException, InvalidDicomError, OSError, struct.error, zlib.error,
+    ValueError, OverflowError, KeyError, IndexError, TypeError, AttributeError, NotImplementedError,
 )  # fmt: skip
 
 
@@ -57,27 +57,54 @@ class DicomFile:
     @property
     def sop_class_uid(self) -> str:
         """What kind of object it is."""
-        return str(self.header.get("SOPClassUID", ""))
+        return self.text("SOPClassUID")
 
     @property
     def sop_instance_uid(self) -> str:
         """Its own UID."""
-        return str(self.header.get("SOPInstanceUID", ""))
+        return self.text("SOPInstanceUID")
 
     @property
     def series_uid(self) -> str:
         """UID of its series."""
-        return str(self.header.get("SeriesInstanceUID", ""))
+        return self.text("SeriesInstanceUID")
 
     @property
     def frame_of_reference(self) -> str:
         """Frame of Reference UID; empty when absent."""
-        return str(self.header.get("FrameOfReferenceUID", "") or "")
+        return self.text("FrameOfReferenceUID")
 
     @property
     def transfer_syntax(self) -> UID:
         """How the file is encoded."""
         return cast(UID, self.header.file_meta.get("TransferSyntaxUID", UID("1.2.840.10008.1.2")))
+
+    @property
+    def frames(self) -> int:
+        """Number of image planes."""
+        told = self.optional("NumberOfFrames")
+        try:
+            return int(told or 1)
+        except (TypeError, ValueError) as error:
+            raise DicomError(f"file '{self.path}': NumberOfFrames is '{told}', which is no number") from error
+
+    def optional(self, keyword: str) -> Any:
+        """Value of an attribute, None when it is absent.
+
+        Raises
+        ------
+        DicomError
+            When it is there and cannot be read.
+        """
+        try:
+            return self.header.get(keyword)
+        except DAMAGED as error:
+            raise DicomError(f"file '{self.path}' is damaged: {keyword} cannot be read ({error})") from error
+
+    def text(self, keyword: str) -> str:
+        """Text of an attribute, empty when it is absent."""
+        value = self.optional(keyword)
+        return "" if value is None else str(value)
 
     def value(self, keyword: str) -> Any:
         """Value of an attribute that has to be there.
@@ -87,10 +114,7 @@ class DicomFile:
         DicomError
             When it is absent, empty or cannot be read.
         """
-        try:
-            value = self.header.get(keyword)
-        except DAMAGED as error:
-            raise DicomError(f"file '{self.path}': the attribute {keyword} cannot be read ({error})") from error
+        value = self.optional(keyword)
         if value is None or value == "":
             raise DicomError(f"file '{self.path}' has no {keyword}, which reading it needs: export it again")
         return value
@@ -217,8 +241,7 @@ def stored_values(file: DicomFile) -> NDArray[Any]:
         When the image is not grey, or its compression cannot be decoded here.
     """
     header = file.header
-    frames = int(header.get("NumberOfFrames", 1) or 1)
-    shape = (frames, int(file.value("Rows")), int(file.value("Columns")))
+    shape = (file.frames, int(file.value("Rows")), int(file.value("Columns")))
     allocated = int(file.value("BitsAllocated"))
     colour = str(file.value("PhotometricInterpretation"))
     if colour != "MONOCHROME2" or int(header.get("SamplesPerPixel", 1)) != 1:

@@ -47,7 +47,7 @@ class _Grouped:
 
     @property
     def summation(self) -> str:
-        return str(self.files[0].header.get("DoseSummationType", "") or "")
+        return self.files[0].text("DoseSummationType")
 
     @property
     def plan_uids(self) -> tuple[str, ...]:
@@ -138,8 +138,7 @@ def _group(files: Sequence[DicomFile]) -> list[_Grouped]:
     single: dict[tuple[object, ...], list[DicomFile]] = {}
     for file in files:
         try:
-            frames = int(file.header.get("NumberOfFrames", 1) or 1)
-            if frames > 1 or not file.has_pixels:
+            if file.frames > 1 or not file.has_pixels:
                 grouped.append(_Grouped((file,)))
             else:
                 key = (file.series_uid, file.header.get("DoseSummationType"), _plan_uids(file), _beams(file))
@@ -233,7 +232,7 @@ def _gray_values(grouped: _Grouped) -> tuple[Stack, NDArray[np.float64]]:
 def _plane_positions(file: DicomFile, orientation: tuple[float, ...]) -> NDArray[np.float64]:
     """Position of each frame's first voxel, LPS mm, (frames, 3)."""
     origin = np.array(file.numbers("ImagePositionPatient", 3))
-    offsets = np.array(file.numbers("GridFrameOffsetVector", int(file.header.get("NumberOfFrames", 1) or 1)))
+    offsets = np.array(file.numbers("GridFrameOffsetVector", file.frames))
     normal = np.cross(orientation[:3], orientation[3:])
     if abs(offsets[0]) < 1e-6:
         return origin + np.outer(offsets, normal)

@@ -56,12 +56,12 @@ class Series:
     @property
     def description(self) -> str:
         """Series description."""
-        return str(self.files[0].header.get("SeriesDescription", "") or "")
+        return self.files[0].text("SeriesDescription")
 
     @property
     def slices(self) -> int:
         """Number of image planes."""
-        return sum(int(file.header.get("NumberOfFrames", 1) or 1) for file in self.files)
+        return sum(file.frames for file in self.files)
 
     @property
     def label(self) -> str:
@@ -72,7 +72,7 @@ class Series:
 
 def is_localiser(file: DicomFile) -> bool:
     """Whether an image is a scout view."""
-    kind = file.header.get("ImageType") or ()
+    kind = file.optional("ImageType") or ()
     return any(str(part).upper() in ("LOCALIZER", "SCOUT") for part in ([kind] if isinstance(kind, str) else kind))
 
 
@@ -102,6 +102,13 @@ def read_scan(series: Series, progress: Progress | None = None) -> tuple[Scan, t
     ----------
     DICOM PS3.3 C.7.6.2 (image plane), C.11.1 (rescale), C.7.6.16 (multi-frame functional groups).
     """
+    try:
+        return _read(series, progress)
+    except DAMAGED as error:
+        raise DicomError(f"{series.label} cannot be read ({error})") from error
+
+
+def _read(series: Series, progress: Progress | None) -> tuple[Scan, tuple[str, ...]]:
     what = series.label
     frames = tuple(frame for file in series.files for frame in _frames(file, series.modality))
     first = series.files[0]
@@ -146,7 +153,7 @@ def _frames(file: DicomFile, modality: str) -> list[_Frame]:
     header = file.header
     if "SharedFunctionalGroupsSequence" in header or "PerFrameFunctionalGroupsSequence" in header:
         return _enhanced_frames(file)
-    if int(header.get("NumberOfFrames", 1) or 1) != 1:
+    if file.frames != 1:
         raise DicomError(f"file '{file.path}' has several frames without their positions, so it is not a {modality}")
     slope, intercept = 1.0, 0.0
     if modality != "MR" or "RescaleSlope" in header:
@@ -166,7 +173,7 @@ def _frames(file: DicomFile, modality: str) -> list[_Frame]:
 
 
 def _enhanced_frames(file: DicomFile) -> list[_Frame]:
-    count = int(file.header.get("NumberOfFrames", 1) or 1)
+    count = file.frames
     try:
         shared = (file.header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
         per_frame = file.header.get("PerFrameFunctionalGroupsSequence") or []
@@ -245,10 +252,8 @@ def _unit(series: Series, notes: list[str]) -> str:
     header = series.files[0].header
     if series.modality == "CT":
         kind = str(header.get("RescaleType", "HU") or "HU")
-        if kind not in ("HU", "HU_MOD", "US"):
-            raise DicomError(f"{series.label}: values are '{kind}'; expected HU")
-        if kind == "US":
-            raise DicomError(f"{series.label}: the file says that its values are not HU (Rescale Type US)")
+        if kind not in ("HU", "HU_MOD"):
+            raise DicomError(f"{series.label}: the file says that its values are '{kind}' (Rescale Type); expected HU")
         return "HU"
     if series.modality == "PT":
         unit = str(series.files[0].value("Units"))

@@ -77,7 +77,7 @@ def read_plan(file: DicomFile, ct: Scan, structures: StructureSet, name_of_roi: 
     DICOM PS3.3 C.8.8.9 to C.8.8.14 (RT plan, prescription, setup, fraction scheme, beams), C.8.8.14.1 (meterset).
     """
     header = file.header
-    label = str(header.get("RTPlanLabel", "") or file.path.name)
+    label = file.text("RTPlanLabel") or file.path.name
     frame = file.frame_of_reference
     if frame and frame != ct.image.grid.frame_of_reference:
         raise DicomError(
@@ -317,6 +317,10 @@ def _prescriptions(
     notes: list[str],
 ) -> tuple[Prescription, ...]:
     found: list[Prescription] = []
+    drawn = [str(item.ReferencedSOPInstanceUID) for item in header.get("ReferencedStructureSetSequence") or []]
+    if drawn and structures.sop_instance_uid not in drawn:
+        notes.append(f"plan '{label}' was made with a structure set that is not in the folder ({drawn[0]})")
+        name_of_roi = {}
     for item in header.get("DoseReferenceSequence") or []:
         if item.get("DoseReferenceType") != "TARGET" or not item.get("TargetPrescriptionDose"):
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,23 +40,30 @@ class ReadStructures:
 def referenced_series(file: DicomFile) -> tuple[str, ...]:
     """UIDs of the image series that a structure set says it was drawn on."""
     found: list[str] = []
-    for frame in file.header.get("ReferencedFrameOfReferenceSequence") or []:
-        for study in frame.get("RTReferencedStudySequence") or []:
-            for series in study.get("RTReferencedSeriesSequence") or []:
-                found.append(str(series.get("SeriesInstanceUID", "")))
+    try:
+        for frame in file.header.get("ReferencedFrameOfReferenceSequence") or []:
+            for study in frame.get("RTReferencedStudySequence") or []:
+                for series in study.get("RTReferencedSeriesSequence") or []:
+                    found.append(str(series.get("SeriesInstanceUID", "")))
+    except DAMAGED as error:
+        raise DicomError(f"file '{file.path}' is not a readable RT Structure Set ({error})") from error
     return tuple(uid for uid in dict.fromkeys(found) if uid)
 
 
 def frames_of_reference(file: DicomFile) -> tuple[str, ...]:
     """Frames of reference that a structure set uses."""
-    found = [
-        str(roi.get("ReferencedFrameOfReferenceUID", "")) for roi in file.header.get("StructureSetROISequence") or []
-    ]
-    if not any(found):
+    try:
         found = [
-            str(item.get("FrameOfReferenceUID", ""))
-            for item in file.header.get("ReferencedFrameOfReferenceSequence") or []
+            str(roi.get("ReferencedFrameOfReferenceUID", ""))
+            for roi in file.header.get("StructureSetROISequence") or []
         ]
+        if not any(found):
+            found = [
+                str(item.get("FrameOfReferenceUID", ""))
+                for item in file.header.get("ReferencedFrameOfReferenceSequence") or []
+            ]
+    except DAMAGED as error:
+        raise DicomError(f"file '{file.path}' is not a readable RT Structure Set ({error})") from error
     return tuple(uid for uid in dict.fromkeys(found) if uid)
 
 
@@ -192,7 +200,7 @@ def _contours(item: Dataset, name: str, role: str, notes: list[str]) -> tuple[ND
 
 def _numbers(item: Dataset, tag: BaseTag) -> NDArray[np.float64]:
     """Decimal strings of one element as numbers, straight from the bytes of the file."""
-    element = item.get_item(tag) if tag in item else None
+    element: Any = item.get_item(tag) if tag in item else None
     if isinstance(element, RawDataElement):
         text = (element.value or b"").strip(b" \0")
         return np.array(text.split(b"\\"), dtype=np.float64) if text else np.zeros(0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 from pydicom.uid import CTImageStorage, ImplicitVRLittleEndian, RTStructureSetStorage
@@ -140,14 +140,15 @@ def write_structures(
     return replace(structures, label=label, sop_instance_uid=uid, series_uid=scan.series_uid)
 
 
-def _contour_data(contour: NDArray[np.float64]) -> RawDataElement:
+def _contour_data(contour: NDArray[np.float64]) -> DataElement:
     """Contour Data as it goes into the file: hundreds of thousands of decimal strings take no detour."""
     rounded = np.round(np.ravel(contour), _PLACES) + 0.0
     if not np.abs(rounded).max() < _FARTHEST_MM:
         raise GeometryError(f"a contour reaches {np.abs(rounded).max():g} mm from the origin and cannot be written")
     text = _TRAILING_ZEROS.sub("", "\\".join([f"{v:.{_PLACES}f}" for v in rounded.tolist()]))
     data = (text + " " * (len(text) % 2)).encode("ascii")
-    return RawDataElement(_CONTOUR_DATA, "DS", len(data), data, 0, True, True)
+    # Implicit VR files do not hold the representation, so the bytes may pass as they are.
+    return DataElement(_CONTOUR_DATA, "OB", data)
 
 
 def _referenced_images(scan: Scan) -> Dataset:

@@ -100,7 +100,7 @@ class _Groups:
     """Groups of neighbouring items, in the order of the items.
 
     Group n has the items `first[n]` to `first[n + 1]`; `centres` (n, 2) is the mean u, v of its beamlets, `spread` (n)
-    half the variance of its fluence along one axis, mm2: the mean of f over the group is f + spread times its Laplacian.
+    half the variance of its fluence along one axis, mm2: the mean of f over it is f + spread times the Laplacian of f.
     """
 
     first: NDArray[np.int64]

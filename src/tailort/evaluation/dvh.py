@@ -55,7 +55,8 @@ class DVH:
     Notes
     -----
     The dose to the hottest volume v runs from the highest dose at v = 0 through every sample at the middle of its
-    volume to the lowest dose at the whole volume, straight in between. The volume at a dose is its inverse.
+    volume to the lowest dose at the whole volume, straight in between; samples of the same dose are a plateau. The
+    volume at a dose is its inverse.
     """
 
     structure: str
@@ -84,10 +85,16 @@ class DVH:
     @cached_property
     def _knots(self) -> tuple[Float, NDArray[np.float32]]:
         """Volume and dose along the curve, hottest first."""
-        ends = np.cumsum(self.volumes_cm3)
-        volume = np.concatenate(([0.0], ends - 0.5 * self.volumes_cm3, [self.known_cm3]))
-        dose = np.concatenate(([self.highest_gy], self.doses_gy, [self.lowest_gy])).astype(np.float32)
-        return volume, dose
+        first = np.flatnonzero(np.concatenate([[True], np.diff(self.doses_gy) != 0]))
+        count = np.diff(first, append=len(self.doses_gy))
+        above = np.concatenate([[0.0], np.cumsum(self.volumes_cm3)])
+        begin, end = above[first], above[first + count]
+        middle = 0.5 * (begin + end)
+        single = count == 1
+        run = np.stack([np.where(single, middle, begin), np.where(single, middle, end)], axis=1)
+        volume = np.concatenate(([0.0], run.ravel(), [self.known_cm3]))
+        dose = np.concatenate(([self.highest_gy], np.repeat(self.doses_gy[first], 2), [self.lowest_gy]))
+        return volume, dose.astype(np.float32)
 
     def value(self, metric: Metric | str, prescription_gy: float | None = None) -> float:
         """One metric, in its own unit.
@@ -194,14 +201,14 @@ class DVH:
         """
         if not bin_gy > 0:
             raise InputError(f"the distance of the doses of a DVH must be above 0 Gy; found {bin_gy:g}")
-        doses = bin_gy * np.arange(int(np.floor(self.highest_gy / bin_gy)) + 2)
+        doses: Float = bin_gy * np.arange(int(np.floor(self.highest_gy / bin_gy * (1 + 1e-6))) + 2, dtype=np.float64)
         knot_volume, knot_dose = self._knots
         level = doses.astype(np.float32)
         above = np.searchsorted(-knot_dose, -level, side="right")
         inner = np.clip(above, 1, len(knot_dose) - 1)
         hot, cold = knot_dose[inner - 1].astype(float), knot_dose[inner].astype(float)
         share = np.divide(hot - level, hot - cold, out=np.zeros(len(doses)), where=hot > cold)
-        volumes = knot_volume[inner - 1] + share * (knot_volume[inner] - knot_volume[inner - 1])
+        volumes: Float = knot_volume[inner - 1] + share * (knot_volume[inner] - knot_volume[inner - 1])
         volumes[above == 0] = 0.0
         volumes[above == len(knot_dose)] = self.known_cm3
         volumes[0] = self.volume_cm3
@@ -309,20 +316,29 @@ def dvh(
         raise GeometryError(f"structure '{structure.name}' has no contours, so it has no DVH")
     sampled = sample(structure, dose, end_cap, single_slice_thickness_mm)
     doses, parts, volume = sampled.doses_gy, sampled.parts, sampled.volume_cm3
-    reached = np.concatenate((doses, sampled.surface_gy))
-    reached = reached[np.isfinite(reached)]
-    lowest, highest = (float(reached.min()), float(reached.max())) if len(reached) else (0.0, 0.0)
-    volumes, sums, outside = _gather(
-        doses, sampled.spreads_gy, parts, lowest, highest, LEVELS, int(np.clip(POINTS // len(doses), 1, 8))
-    )
-    filled = np.flatnonzero(volumes)[::-1]
+    known = [d if np.isfinite(d.sum()) else d[np.isfinite(d)] for d in (doses, sampled.surface_gy)]
+    known = [d for d in known if len(d)]
+    lowest = min((float(d.min()) for d in known), default=0.0)
+    highest = max((float(d.max()) for d in known), default=0.0)
+    points = int(np.clip(POINTS // len(doses), 1, 8))
+    gathered = _gather(doses, sampled.spreads_gy, parts, lowest, highest, LEVELS, points)
+    (volumes, sums), (flat_volumes, flat_sums), outside = gathered
+    filled, flat = np.flatnonzero(volumes), np.flatnonzero(flat_volumes)
     means = np.clip(sums[filled] / volumes[filled], lowest, highest)
+    if len(flat):
+        # Twice the same dose is a plateau of the curve.
+        plateau = np.clip(flat_sums[flat] / flat_volumes[flat], lowest, highest)
+        means = np.concatenate([means, plateau, plateau])
+        volumes = np.concatenate([volumes[filled], 0.5 * flat_volumes[flat], 0.5 * flat_volumes[flat]])
+        order = np.argsort(-means, kind="stable")
+    else:
+        volumes, order = volumes[filled], np.arange(len(filled))[::-1]
     scale = volume / float(volumes.sum() + outside)
     return DVH(
         structure=structure.name,
         volume_cm3=volume,
-        doses_gy=means.astype(np.float32),
-        volumes_cm3=volumes[filled] * scale,
+        doses_gy=means[order].astype(np.float32),
+        volumes_cm3=volumes[order] * scale,
         highest_gy=highest,
         lowest_gy=lowest,
         outside_cm3=outside * scale,
@@ -354,16 +370,24 @@ def histograms(
 def _gather(
     doses: Samples, spreads: Samples, parts: Samples, lowest: float, highest: float, levels: int, points: int
 ) -> Any:  # pragma: no cover - compiled
-    """Volume and volume x dose of each level between the extremes, and the volume without a dose.
+    """Volume and volume x dose of each level: of cells with a gradient, of cells without; and volume without a dose.
 
-    A cell counts as several equal points over its spread: a row of cells of one dose would make a stair of the curve.
+    A cell with a gradient counts as several equal points over its spread: a layer of cells of one dose would make a
+    stair of the curve.
     """
-    volumes, sums = np.zeros(levels + 1), np.zeros(levels + 1)
+    steep, even = np.zeros((2, levels + 1)), np.zeros((2, levels + 1))
     outside = 0.0
     per_gy = (levels - 1) / (highest - lowest) if highest > lowest else 0.0
+    least = 1e-6 * (highest - lowest)
     for n in range(doses.size):
         if np.isnan(doses[n]):
             outside += parts[n]
+            continue
+        if spreads[n] <= least:
+            gy = min(max(doses[n], lowest), highest)
+            level = int((gy - lowest) * per_gy)
+            even[0, level] += parts[n]
+            even[1, level] += parts[n] * gy
             continue
         part = parts[n] / points
         for point in range(points):
@@ -371,6 +395,6 @@ def _gather(
             gy = min(max(gy, lowest), highest)
             # Level 0 holds the lowest dose alone, so that an exact 0 Gy stays 0.
             level = 0 if gy == lowest else 1 + int((gy - lowest) * per_gy)
-            volumes[level] += part
-            sums[level] += part * gy
-    return volumes, sums, outside
+            steep[0, level] += part
+            steep[1, level] += part * gy
+    return steep, even, outside

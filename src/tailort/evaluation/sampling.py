@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailort.errors import GeometryError
-from tailort.geometry import Grid, interpolate
+from tailort.geometry import Grid
 from tailort.geometry.contours import PLANE_TOLERANCE_MM, oriented
 from tailort.geometry.raster import add_coverage
 from tailort.geometry.solid import (
@@ -93,7 +93,7 @@ def sample(structure: Structure, dose: Dose, end_cap: EndCap, single_slice_thick
         surface = np.empty((0, 3))
         if volume < SURFACE_BELOW_CM3:
             radius_mm = 10.0 * (0.75 * volume / np.pi) ** (1 / 3)
-            apart_mm = float(np.clip(radius_mm / 8.0, 0.4, 3.0))
+            apart_mm = float(np.clip(radius_mm / 6.0, 0.5, 3.0))
             surface = surface_points(structure.contours, end_cap, apart_mm, single_slice_thickness_mm)
     doses, spreads, parts = _doses_of(dose, lattice, cells)
     if not parts.sum() > 0:
@@ -224,35 +224,53 @@ def _doses_of(dose: Dose, lattice: Grid, solid: PartialVolume) -> tuple[Samples,
     for axis, centres in enumerate(lattice.axes_mm()):
         first = solid.low[axis]
         mm = centres[first : first + solid.fractions.shape[axis]]
-        index = (mm - grid.origin_mm[2 - axis]) / grid.spacing_mm[axis]
+        index = np.round((mm - grid.origin_mm[2 - axis]) / grid.spacing_mm[axis], 9)
         inner = np.clip(index, -0.5, grid.shape[axis] - 0.5)
         positions.append(np.where(np.abs(index - inner) < ON_FACE, inner, index))
     steps = np.array(lattice.spacing_mm) / np.array(grid.spacing_mm)
     values = np.ascontiguousarray(dose.image.values, dtype=np.float32)
     fractions = np.ascontiguousarray(solid.fractions, dtype=np.float32)
-    doses, spreads, parts = _in_cells(values, fractions, positions[0], positions[1], positions[2], steps)
+    count = int(np.count_nonzero(fractions > 0))
+    doses, parts = np.empty(count, dtype=np.float32), np.empty(count, dtype=np.float32)
+    spreads = np.empty(count, dtype=np.float32)
+    aligned = bool(np.allclose(steps, 1.0))
+    _in_cells(doses, spreads, parts, values, fractions, positions[0], positions[1], positions[2], steps, aligned)
     return doses, spreads, parts
 
 
 @numba.njit(cache=True, nogil=True)
 def _in_cells(
-    values: Samples, fractions: Samples, k_at: Float, j_at: Float, i_at: Float, steps: Float
-) -> Any:  # pragma: no cover - compiled
+    doses: Samples,
+    spreads: Samples,
+    parts: Samples,
+    values: Samples,
+    fractions: Samples,
+    k_at: Float,
+    j_at: Float,
+    i_at: Float,
+    steps: Float,
+    aligned: bool,
+) -> None:  # pragma: no cover - compiled
     nk, nj, ni = fractions.shape
-    count = 0
-    for k in range(nk):
-        for j in range(nj):
-            for i in range(ni):
-                count += fractions[k, j, i] > 0
-    doses = np.empty(count, dtype=np.float32)
-    spreads = np.empty(count, dtype=np.float32)
-    parts = np.empty(count, dtype=np.float32)
     n = 0
     for k in range(nk):
         for j in range(nj):
+            on_nodes = aligned and _is_node(k_at[k], values.shape[0]) and _is_node(j_at[j], values.shape[1])
             for i in range(ni):
                 part = fractions[k, j, i]
                 if part <= 0:
+                    continue
+                parts[n] = part
+                if on_nodes and part >= 1 and _is_node(i_at[i], values.shape[2]):
+                    # Whole voxels of a large structure: the nearest differences tell the spread well enough.
+                    k0, j0, i0 = int(k_at[k]), int(j_at[j]), int(i_at[i])
+                    gy = values[k0, j0, i0]
+                    a = values[min(k0 + 1, values.shape[0] - 1), j0, i0] - gy
+                    b = values[k0, min(j0 + 1, values.shape[1] - 1), i0] - gy
+                    c = values[k0, j0, min(i0 + 1, values.shape[2] - 1)] - gy
+                    doses[n] = gy
+                    spreads[n] = 0.5 * np.sqrt(a * a + b * b + c * c)
+                    n += 1
                     continue
                 at_k, at_j, at_i = k_at[k], j_at[j], i_at[i]
                 wide_k, wide_j, wide_i = 0.5 * steps[0], 0.5 * steps[1], 0.5 * steps[2]
@@ -270,12 +288,15 @@ def _in_cells(
                         wide_k *= 1.0 - abs(gk) * cut
                         wide_j *= 1.0 - abs(gj) * cut
                         wide_i *= 1.0 - abs(gi) * cut
-                parts[n] = part
                 gy, slope_k, slope_j, slope_i = _with_slopes(values, at_k, at_j, at_i)
                 doses[n] = gy
                 spreads[n] = np.sqrt((slope_k * wide_k) ** 2 + (slope_j * wide_j) ** 2 + (slope_i * wide_i) ** 2)
                 n += 1
-    return doses, spreads, parts
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _is_node(index: float, count: int) -> Any:
+    return 0 <= index <= count - 1 and index == int(index)
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
@@ -309,10 +330,15 @@ def _dose_at(dose: Dose, points_mm: Float) -> Samples:
     """Dose at points (n, 3), LPS mm; no number beyond the outer faces of the dose grid."""
     grid = dose.image.grid
     index = grid.to_index(points_mm)
-    # A point on the outer face is inside, whatever the last digit of its coordinates.
-    inner = np.clip(index, -0.5 + 1e-9, np.array(grid.shape) - 0.5 - 1e-9)
-    off = np.abs(index - inner).max(axis=-1)
-    on_face = (off > 0) & (off < ON_FACE)
-    points = np.array(points_mm, dtype=np.float64)
-    points[on_face] = grid.to_world(inner[on_face])
-    return interpolate(dose.image, points, outside=np.nan).astype(np.float32)
+    inner = np.clip(index, -0.5, np.array(grid.shape) - 0.5)
+    index = np.where(np.abs(index - inner) < ON_FACE, inner, index)
+    doses: Samples = _at_indices(np.ascontiguousarray(dose.image.values, dtype=np.float32), index)
+    return doses
+
+
+@numba.njit(cache=True, nogil=True)
+def _at_indices(values: Samples, index: Float) -> Any:  # pragma: no cover - compiled
+    out = np.empty(len(index), dtype=np.float32)
+    for n in range(len(index)):
+        out[n] = _with_slopes(values, index[n, 0], index[n, 1], index[n, 2])[0]
+    return out

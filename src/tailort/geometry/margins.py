@@ -14,7 +14,7 @@ McKenzie, van Herk, Mijnheer, Phys Med Biol 2000;45:3331 (ellipsoidal growing), 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from itertools import pairwise
 
@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from tailort.errors import GeometryError
 from tailort.geometry.contours import Contours, Float, in_plane, level_set
 from tailort.geometry.raster import lower_to, raise_to, signed_distance, signed_margin_distance
-from tailort.geometry.solid import EndCap, Solid, build_solid, closing_height_mm, sections
+from tailort.geometry.solid import EndCap, Part, Solid, build_solid, closing_height_mm, sections
 
 _LEVEL_MM = 1e-3  # edges that coincide leave no slivers
 _LEAST_MM = 1e-3  # a margin of 0 to one side, where the others are not
@@ -141,12 +141,11 @@ def _in_plane_step(*solids: Solid, margin: Margin | None = None) -> float:
 def _heights(solid: Solid, margin: Margin, planes_mm: Float) -> Float:
     """Heights at which the solid is cut: so near each other that the sum misses less than 0.02 mm between them."""
     bottom, top = solid.bounds_mm()[0][2], solid.bounds_mm()[1][2]
-    longest = np.inf
-    for along in (margin.superior_mm, margin.inferior_mm):
-        if along > 0:
-            curvature = 1 / _radius(solid) + max(margin.in_plane_mm) / along**2
-            longest = min(longest, float(np.sqrt(8 * 0.02 / curvature)))
-    longest = float(np.clip(longest, 0.1, 2.0))
+    along, across = max(margin.superior_mm, margin.inferior_mm), max(margin.in_plane_mm)
+    shorter = min((m for m in (margin.superior_mm, margin.inferior_mm) if m > 0), default=np.inf)
+    # Between two cuts that lie s apart on the surface the sum sags by s^2 / 8 x (sum of both curvatures).
+    upright = float(np.clip(np.sqrt(8 * 0.02 / (1 / _radius(solid) + across / shorter**2)), 0.1, 2.0))
+    level = float(np.clip(np.sqrt(8 * 0.02 / (1 / _radius(solid) + along / max(across, 1.0) ** 2)), 0.2, 2.0))
     inside = planes_mm[(planes_mm >= bottom) & (planes_mm <= top)]
     jumps = []
     for end in solid.ends:
@@ -159,8 +158,25 @@ def _heights(solid: Solid, margin: Margin, planes_mm: Float) -> Float:
     knots = knots[(knots >= bottom) & (knots <= top)]
     out = [knots[:1]]
     for a, b in pairwise(knots):
-        out.append(np.linspace(a, b, max(1, int(np.ceil((b - a) / longest - 1e-9))) + 1)[1:])
+        count = max((b - a) / upright, _sideways_mm(solid, 0.5 * (a + b)) * (b - a) / level, 1.0)
+        out.append(np.linspace(a, b, int(np.ceil(count - 1e-9)) + 1)[1:])
     return np.concatenate(out)
+
+
+def _sideways_mm(solid: Solid, z: float) -> float:
+    """How far the edge moves in plane per mm along z, at most."""
+    k = int(np.searchsorted(solid.planes_mm, z)) - 1
+    moves = [
+        max(np.abs(p.min(axis=0) - q.min(axis=0)).max(), np.abs(p.max(axis=0) - q.max(axis=0)).max())
+        for j in solid.joints
+        if j.lower == k
+        for p, q in [(_points(j.below), _points(j.above))]
+    ]
+    return float(max(moves) / (solid.planes_mm[k + 1] - solid.planes_mm[k])) if moves else 0.0
+
+
+def _points(parts: Sequence[Part]) -> Float:
+    return np.concatenate([part.rings[0] for part in parts])
 
 
 def _scale(distance: float, margin_mm: float) -> float:

@@ -659,7 +659,9 @@ def _joint_fields(solid: Solid, joint: Joint, distances: _Distances) -> _JointFi
         ]
     )
     step = max(lattice.dx, lattice.dy)
-    reach = max(1.5 * h[1], 1.0) + 2 * step
+    # Sections that move sideways are further from the edges of the planes beyond.
+    sideways = 0.5 * float(np.linalg.norm(np.sum(_box(joint.below), axis=0) - np.sum(_box(joint.above), axis=0)))
+    reach = max(1.5 * h[1], 1.0) + 2 * sideways + 2 * step
     low, high = _box([*joint.below, *joint.above])
     window = lattice.window(low, high, 0.3 * h[1] + 2 * step)
     if not lattice.meets(window):
@@ -799,8 +801,9 @@ def _sections_between(solid: Solid, k: int, heights: Float, step: float) -> Iter
     lattice = _Lattice(low[0] - room, low[1] - room, step, step, int(count[0]), int(count[1]))
     x, y = lattice.axes()
     distances = _Distances(lattice)
-    fields = [(j, _joint_fields(solid, j, distances)) for j in joints if not _unchanged(j)]
-    prisms = [ring for j in joints if _unchanged(j) for ring in j.below[0].rings]
+    prismatic = [_unchanged(j) and not j.holes_below and not j.holes_above for j in joints]
+    fields = [(j, _joint_fields(solid, j, distances)) for j, same in zip(joints, prismatic, strict=True) if not same]
+    prisms = [ring for j, same in zip(joints, prismatic, strict=True) if same for ring in j.below[0].rings]
     tapers = [(e, _cap_fields(e, lattice)) for e in ends if solid.end_cap == "tapered"]
     for z in heights:
         flat = [
@@ -1106,21 +1109,24 @@ def surface_points(
     def add_edges(polygons: Iterable[Float], z: float) -> None:
         out.extend(in_plane([resample_edge(p, spacing_mm) for p in polygons], z))
 
-    def between(low: float, high: float) -> Float:
-        return np.linspace(low, high, max(2, int(np.ceil((high - low) / spacing_mm)) + 1))
+    def between(low: float, high: float, sideways: float = 0.0) -> Float:
+        return np.linspace(low, high, max(2, int(np.ceil(max(high - low, sideways) / spacing_mm)) + 1))
 
     step = min(_step_for(solid), max(spacing_mm, 0.25))
     for z, section_ in zip(solid.planes_mm, solid.sections, strict=True):
         add_edges((ring for part in section_ for ring in part.rings), z)
-    for low, high in pairwise(solid.planes_mm):
-        heights = between(low, high)[1:-1]
+    for k, (low, high) in enumerate(pairwise(solid.planes_mm)):
+        shifts = [abs(_radius(j.below) - _radius(j.above)) for j in solid.joints if j.lower == k]
+        heights = between(low, high, max(shifts, default=0.0))[1:-1]
         for z, polygons in zip(heights, sections(solid, heights, step), strict=True):
             add_edges(polygons, z)
     for end in solid.ends:
         z, sign = solid.planes_mm[end.plane], 1.0 if end.upwards else -1.0
-        reach = _cap_reach(solid, end)
+        reach = closing_height_mm(solid, end)
         if solid.end_cap == "tapered":
-            heights = z + sign * np.minimum(between(0.0, reach)[1:], 0.999 * reach)
+            # A rounded end is flat at its pole: heights closer together there.
+            to_pole = 1 - between(0.0, 1.0, 2 * max(reach, _radius((end.part,))))[:0:-1] ** 2
+            heights = z + sign * reach * np.minimum(to_pole, 0.9999)
             for height, polygons in zip(heights, sections(solid, heights, step), strict=True):
                 add_edges(polygons, height)
             continue

@@ -93,7 +93,7 @@ class Effort:
 
     iterations: int = 150
     rounds: int = 8
-    value_tolerance: float = 2e-3
+    value_tolerance: float = 1e-2
     gradient_tolerance: float = 1e-6
     penalty: float = 10.0
 

@@ -55,12 +55,13 @@ class Anatomy:
         self.sx, self.sy, self.sz = build.scale
         self.r = build.girth
 
-    # --- from the nominal body to this one -----------------------------------------------------------------------
+    # --- from the nominal body to this one -------------------------------------------------------------------
     def _profile(self, pairs: Sequence[tuple[float, float]], scale: float) -> Profile:
         return Profile([(z * self.sz, value * scale) for z, value in pairs])
 
     def _points(self, points: Sequence[Sequence[float]]) -> NDArray[np.float64]:
-        return np.array(points, dtype=float) * np.array([self.sx, self.sy, self.sz])
+        scaled: NDArray[np.float64] = np.array(points, dtype=np.float64) * np.array([self.sx, self.sy, self.sz])
+        return scaled
 
     def _line(self, points: Sequence[Sequence[float]]) -> NDArray[np.float64]:
         return smooth_line(self._points(points))
@@ -70,7 +71,9 @@ class Anatomy:
     ) -> Tube:
         return Tube(self._line(points), radius * self.r, stretch)
 
-    def _ball(self, centre: Sequence[float], radii: Sequence[float], axes: NDArray[np.float64] | None = None) -> Ellipsoid:
+    def _ball(
+        self, centre: Sequence[float], radii: Sequence[float], axes: NDArray[np.float64] | None = None
+    ) -> Ellipsoid:
         c = self._points([centre])[0]
         return Ellipsoid(
             (float(c[0]), float(c[1]), float(c[2])),
@@ -79,7 +82,11 @@ class Anatomy:
         )
 
     def _outline(
-        self, table: Sequence[tuple[float, float, float, float]], grow: Callable[[float], float], top: float, bottom: float
+        self,
+        table: Sequence[tuple[float, float, float, float]],
+        grow: Callable[[float], float],
+        top: float,
+        bottom: float,
     ) -> Column:
         half = self._profile([(z, a) for z, a, _, _ in table], self.sx)
         front = self._profile([(z, f) for z, _, f, _ in table], self.sy)
@@ -96,7 +103,7 @@ class Anatomy:
             p.BODY_EXPONENT,
         )  # fmt: skip
 
-    # --- levels ------------------------------------------------------------------------------------------------------
+    # --- levels ----------------------------------------------------------------------------------------------
     @cached_property
     def vertebrae(self) -> tuple[Vertebra, ...]:
         """C1 to L2, from the head down."""
@@ -118,7 +125,7 @@ class Anatomy:
         """Lowest and highest plane that the scan must reach: all of L2 to all of C1."""
         return self.vertebrae[-1].bottom - 4.0, self.vertebrae[0].top + 2.0
 
-    # --- spine -------------------------------------------------------------------------------------------------------
+    # --- spine -----------------------------------------------------------------------------------------------
     @cached_property
     def spine_y(self) -> Profile:
         """Centre of the vertebral bodies, front to back."""
@@ -167,9 +174,7 @@ class Anatomy:
         def half_depth(z: float) -> float:
             return depth(z) * taper(z)
 
-        return Column(
-            (low, 1e3), self.spine_x, self.canal_y, lambda z: width(z) * taper(z), half_depth, half_depth
-        )
+        return Column((low, 1e3), self.spine_x, self.canal_y, lambda z: width(z) * taper(z), half_depth, half_depth)
 
     def _body(self, top: float, bottom: float, shrink: float = 0.0) -> Column:
         half = 0.5 * (top - bottom)
@@ -182,7 +187,8 @@ class Anatomy:
             return self.vertebra_half_depth(z) - 0.5 * waist(z)
 
         return Column(
-            (bottom, top), self.spine_x, self.spine_y, lambda z: self.vertebra_half_width(z) - waist(z), depth, depth, 2.5
+            (bottom, top), self.spine_x, self.spine_y, lambda z: self.vertebra_half_width(z) - waist(z), depth, depth,
+            2.5,
         )  # fmt: skip
 
     def _posterior_arch(self, vertebra: Vertebra) -> tuple[Shape, ...]:
@@ -205,7 +211,11 @@ class Anatomy:
             back = -4.0 if cervical else 9.0 if not lumbar else 1.0
             tip = (x0 + side * (a * 0.75 + reach), canal_back - 3.0 + back, z)
             parts.append(Tube([joint, tip], [thick, thick * 0.85], (1.0, 1.0, 0.8)))
-        spinous = p.SPINOUS_LENGTH * self.r * (0.25 if vertebra.name == "VB_C1" else 0.75 if cervical and vertebra.name != "VB_C7" else 1.0)
+        spinous = (
+            p.SPINOUS_LENGTH
+            * self.r
+            * (0.25 if vertebra.name == "VB_C1" else 0.75 if cervical and vertebra.name != "VB_C7" else 1.0)
+        )
         start = (x0, canal_back + thick, z - 0.2 * h)
         tip = (x0, canal_back + thick + spinous, z - 0.2 * h - drop * spinous)
         parts.append(Tube([start, tip], [thick * 0.85, thick], (1.25, 1.0, 0.5)))
@@ -247,7 +257,7 @@ class Anatomy:
         )  # fmt: skip
         return Cut(Union((hull, back), 6.0), Grown(self.cavity, 1.5).field)
 
-    # --- body wall -----------------------------------------------------------------------------------------------------
+    # --- body wall -------------------------------------------------------------------------------------------
     def fat(self, z: float) -> float:
         """Thickness of the subcutaneous fat and skin."""
         full = self.build.fat_mm
@@ -314,6 +324,7 @@ class Anatomy:
         ends = (142, 148, 150, 150, 150, 148, 145, 138, 130, 118, 84, 56)
         sternal = (38, 6, -20, -40, -58, -74, -88, -104, -122, -140)
         pairs = []
+        above: dict[int, tuple[Shape, ...]] = {-1: (), 1: ()}
         first = p.VERTEBRA_NAMES.index("VB_T01")
         for n, (drop, end) in enumerate(zip(drops, ends, strict=True)):
             level = self.vertebrae[first + n].top - 2.0
@@ -331,7 +342,8 @@ class Anatomy:
                 neck = (0.55 * head[0] + 0.45 * line[0][0], 0.5 * (head[1] + line[0][1]) + 3, level - 1)
                 bones = tuple(self.vertebra_solids[name] for name in p.VERTEBRA_NAMES[first + n - 1 : first + n + 2])
                 tube = Tube(smooth_line([head, neck, *line]), (4.6 if n else 4.2) * self.r, (1.0, 1.0, 0.68))
-                rib = Minus(tube, bones, 0.6)
+                rib = Minus(tube, (*bones, *above[side]), 0.6)
+                above[side] = (tube,)
                 cartilage = None
                 if n < len(sternal):
                     z = sternal[n] * self.sz
@@ -363,7 +375,9 @@ class Anatomy:
     @cached_property
     def sternum(self) -> Shape:
         """Manubrium with the sternal notch, body and xiphoid."""
-        width = self._profile([(50, 27), (30, 25), (6, 17), (0, 16), (-60, 19), (-98, 13), (-104, 7), (-126, 5)], self.r)
+        width = self._profile(
+            [(50, 27), (30, 25), (6, 17), (0, 16), (-60, 19), (-98, 13), (-104, 7), (-126, 5)], self.r
+        )
         depth = self._profile([(50, 6), (10, 5.4), (-100, 4.6), (-126, 3.0)], self.r)
         column = Column(
             (-126 * self.sz, (p.STERNAL_NOTCH_Z + 5) * self.sz), lambda z: 0.0, self.sternum_y, width, depth, depth, 2.5
@@ -405,7 +419,7 @@ class Anatomy:
             parts.append(self._ball((side * 138, 24, 38), (18, 18, 17)))
         return tuple(parts)
 
-    # --- diaphragm -----------------------------------------------------------------------------------------------------
+    # --- diaphragm -------------------------------------------------------------------------------------------
     def diaphragm_z(self, x: Array, y: Array) -> Array:
         """Height of the diaphragm's upper surface."""
         xn, yn = x / self.sx, y / self.sy
@@ -419,7 +433,9 @@ class Anatomy:
         peak = peak + (p.SADDLE_Z - line) * middle**2
         towards = np.clip(yn / 60.0, -1, 1)
         fall = p.DOME_FALL_SIDE + np.where(
-            towards > 0, (p.DOME_FALL_BACK - p.DOME_FALL_SIDE) * towards, (p.DOME_FALL_SIDE - p.DOME_FALL_FRONT) * towards
+            towards > 0,
+            (p.DOME_FALL_BACK - p.DOME_FALL_SIDE) * towards,
+            (p.DOME_FALL_SIDE - p.DOME_FALL_FRONT) * towards,
         )
         height: Array = (peak - fall * q4) * self.sz + self.build.dome_shift_mm
         return height
@@ -449,8 +465,8 @@ class Anatomy:
             field: Array = np.maximum(height, -p.DIAPHRAGM_MM - height)
             return field
 
-        around = (self.paraspinal, Grown(self.oesophagus, 1.0), self.aorta, self.cava_inferior, self.azygos, *self.ribs)
-        walled = Minus(self.cavity, (*around, *self.vertebra_solids.values()), 0.3)
+        soft = (self.paraspinal, Grown(self.oesophagus, 1.0), self.aorta, self.cava_inferior, self.azygos, self.node)
+        walled = Minus(self.cavity, (*soft, *self.ribs, *self.vertebra_solids.values()), 0.3)
         return Cut(walled, sheet, (self.vertebra("VB_L1").middle, top))
 
     @cached_property
@@ -458,9 +474,9 @@ class Anatomy:
         """Room under the diaphragm."""
         room = Cut(Grown(self.cavity, -0.5), self._below_diaphragm, (-1e3, p.DOME_RIGHT_Z * self.sz + 20))
         lowest = tuple(Grown(self.vertebra_solids[name], 1.0) for name in p.VERTEBRA_NAMES[-5:])
-        return Minus(room, (*lowest, *(Grown(rib, 0.8) for rib in self.ribs)))
+        return Minus(room, (*lowest, Grown(self.node, 1.0), *(Grown(rib, 0.8) for rib in self.ribs)))
 
-    # --- oesophagus and tumour -------------------------------------------------------------------------------------------
+    # --- oesophagus and tumour -------------------------------------------------------------------------------
     @cached_property
     def _oesophagus_radius(self) -> Profile:
         return self._profile(p.OESOPHAGUS_RADIUS, self.r)
@@ -507,6 +523,11 @@ class Anatomy:
         centre = float(np.clip(centre, half + 4, self.oesophagus_length_mm - half - 4))
         return centre - half, centre + half
 
+    @property
+    def tumour_centre_cm(self) -> float:
+        """Distance of the tumour's middle from the incisors."""
+        return self.incisors_cm(0.5 * sum(self.tumour_along_mm))
+
     @cached_property
     def _tumour_line(self) -> NDArray[np.float64]:
         upper, lower = self.tumour_along_mm
@@ -532,7 +553,7 @@ class Anatomy:
         swollen = Tube(line + side, radii, (1.0, p.OESOPHAGUS_FLATNESS, 1.0))
         solid = Minus(swollen, (self._airway_wall, self.aorta, *self._bodies), 0.8)
         top, bottom = float(line[0, 2]), float(line[-1, 2])
-        return Cut(solid, lambda x, y, z: np.full(np.broadcast_shapes(x.shape, y.shape), -1e3), (bottom, top))
+        return Cut(solid, _everywhere, (bottom, top))
 
     @cached_property
     def _bodies(self) -> tuple[Shape, ...]:
@@ -550,7 +571,7 @@ class Anatomy:
         pipe = Tube(line, radii, (1.0, p.OESOPHAGUS_FLATNESS, 1.0))
         high, low = float(line[0, 2]), float(line[-1, 2])
         clear = Minus(pipe, (self._airway_wall, self.aorta, *self._bodies), 0.8)
-        return Union((Cut(clear, lambda x, y, z: np.full(np.broadcast_shapes(x.shape, y.shape), -1e3), (low, high)), self.tumour))
+        return Union((Cut(clear, _everywhere, (low, high)), self.tumour))
 
     @cached_property
     def lumen(self) -> Shape:
@@ -562,7 +583,7 @@ class Anatomy:
         radii = inner + (p.TUMOUR_LUMEN_MM - inner) * (1 - np.abs(share) ** 3)
         return Cut(Tube(line, radii, (1.0, 1.35, 1.0)), Grown(self.oesophagus, -1.2).field)
 
-    # --- airways ---------------------------------------------------------------------------------------------------------
+    # --- airways ---------------------------------------------------------------------------------------------
     def trachea_centre(self, z: float) -> Point:
         """Centre of the trachea in a plane."""
         zn = z / self.sz
@@ -584,30 +605,42 @@ class Anatomy:
         radii[-3:] *= 0.98
         column = Tube(points, radii)
         everywhere = (0.0, (p.CRICOID_Z - 6) * self.sz)
-        return Cut(column, lambda x, y, z: np.full(np.broadcast_shapes(x.shape, y.shape), -1e3), everywhere)
+        return Cut(column, _everywhere, everywhere)
 
     @cached_property
     def bronchi(self) -> Shape:
         """Both main bronchi."""
         x, y, z = self.carina
-        right = [(x, y, z + 4), (x - 17 * self.sx, y + 6 * self.sy, z - 17 * self.sz), (x - 34 * self.sx, y + 12 * self.sy, z - 33 * self.sz)]
-        left = [(x, y, z + 4), (x + 19 * self.sx, y + 4.5 * self.sy, z - 16 * self.sz), (x + 41 * self.sx, y + 10 * self.sy, z - 33 * self.sz)]
+        right = [
+            (x, y, z + 4),
+            (x - 17 * self.sx, y + 6 * self.sy, z - 17 * self.sz),
+            (x - 34 * self.sx, y + 12 * self.sy, z - 33 * self.sz),
+        ]
+        left = [
+            (x, y, z + 4),
+            (x + 19 * self.sx, y + 4.5 * self.sy, z - 16 * self.sz),
+            (x + 41 * self.sx, y + 10 * self.sy, z - 33 * self.sz),
+        ]
         radius = p.BRONCHUS_RADIUS * self.r
-        tubes = (Tube(smooth_line(right), [radius * 1.1, *[radius] * (len(smooth_line(right)) - 1)]), Tube(smooth_line(left), radius * 0.92))
+        tubes = (
+            Tube(smooth_line(right), [radius * 1.1, *[radius] * (len(smooth_line(right)) - 1)]),
+            Tube(smooth_line(left), radius * 0.92),
+        )
         keep = (-400.0, -0.01)
-        return Cut(Union(tubes), lambda x, y, z: np.full(np.broadcast_shapes(x.shape, y.shape), -1e3), keep)
+        return Cut(Union(tubes), _everywhere, keep)
 
     @cached_property
     def airways(self) -> Shape:
         """Trachea and main bronchi."""
         return Union((self.trachea, self.bronchi))
 
-    def _lobar(self, side: int) -> tuple[Point, ...]:
-        """Where the bronchus of a lung ends: hilum, from which its vessels branch."""
+    def _hilum(self, side: int) -> NDArray[np.float64]:
+        """Where the vessels of a lung begin to branch, beside the end of its bronchus."""
         x, y, z = self.carina
-        return ((x + side * (38 if side > 0 else 32) * self.sx, y + 10 * self.sy, z - 31 * self.sz),)
+        out = 38 if side > 0 else 32
+        return np.array([x + side * out * self.sx, y + 10 * self.sy, z - 31 * self.sz])
 
-    # --- neck ------------------------------------------------------------------------------------------------------------
+    # --- neck ------------------------------------------------------------------------------------------------
     @cached_property
     def pharynx(self) -> Column:
         """From the skull's base to the inlet of the oesophagus, with its walls."""
@@ -696,7 +729,7 @@ class Anatomy:
             parts.append(Tube(self._line(mirrored(scalene, side)), 10.5 * self.r, (1.0, 1.0, 1.0)))
             strap = [(10, -45, 50), (12, -41, 85), (15, -42, 110), (15, -45, 140)]
             parts.append(Tube(self._line(mirrored(strap, side)), 6.5 * self.r, (0.7, 1.8, 1.0)))
-            prevertebral = [(9, y - 10.5, z) for z, y in p.SPINE_Y if 60 <= z]
+            prevertebral = [(9, y - 10.5, z) for z, y in p.SPINE_Y if z >= 60]
             parts.append(Tube(self._line(mirrored(prevertebral, side)), 6.5 * self.r, (0.8, 1.5, 1.0)))
         parts.append(Tube(self._line([(0, -44, 160), (0, -44, 178), (0, -40, 200)]), 22 * self.r, (0.9, 1.0, 1.0)))
         return tuple(Cut(part, self.muscle_outline.field) for part in parts)
@@ -706,8 +739,16 @@ class Anatomy:
         """Fat beside the pharynx, in the cheeks and in the armpits."""
         parts: list[Shape] = []
         for side in (-1, 1):
-            parts.append(Tube(self._line(mirrored([(25, -18, 160), (27, -18, 185), (28, -16, 225)], side)), 6.0 * self.r, (1.4, 0.7, 1.0)))
-            parts.append(Tube(self._line(mirrored([(46, -50, 188), (46, -46, 225)], side)), 9.0 * self.r, (1.3, 0.6, 1.0)))
+            parts.append(
+                Tube(
+                    self._line(mirrored([(25, -18, 160), (27, -18, 185), (28, -16, 225)], side)),
+                    6.0 * self.r,
+                    (1.4, 0.7, 1.0),
+                )
+            )
+            parts.append(
+                Tube(self._line(mirrored([(46, -50, 188), (46, -46, 225)], side)), 9.0 * self.r, (1.3, 0.6, 1.0))
+            )
             parts.append(Minus(self._ball((side * 132, -4, 6), (19, 44, 52)), (Grown(self._cage, 9.0),)))
             parts.append(Minus(self._ball((side * 78, -44, 42), (46, 9, 24)), (Grown(self._cage, 8.0),)))
         between = Minus(Grown(self._cage, 8.6), (Grown(self._cage, 7.2),))
@@ -718,7 +759,8 @@ class Anatomy:
     def jaw(self) -> tuple[Shape, ...]:
         """Mandible and hyoid."""
         arch = [
-            (52, -12, 224), (50, -10, 212), (47, -14, 196), (42, -34, 186), (34, -54, 181), (20, -70, 179), (0, -75, 178),
+            (52, -12, 224), (50, -10, 212), (47, -14, 196), (42, -34, 186), (34, -54, 181), (20, -70, 179),
+            (0, -75, 178),
         ]  # fmt: skip
         parts: list[Shape] = []
         for side in (-1, 1):
@@ -742,21 +784,31 @@ class Anatomy:
         """Both lobes of the thyroid gland."""
         x, y, _ = self.trachea_centre(86 * self.sz)
         z = 88 * self.sz
-        return tuple(
-            Minus(Ellipsoid((x + side * 16 * self.sx, y + 1, z), (8 * self.r, 9.5 * self.r, 22 * self.sz)), (self._airway_wall,), 0.3)
-            for side in (-1, 1)
-        )  # fmt: skip
+        radii = (8 * self.r, 9.5 * self.r, 22 * self.sz)
+        lobes = (Ellipsoid((x + side * 16 * self.sx, y + 1, z), radii) for side in (-1, 1))
+        return tuple(Minus(lobe, (self._airway_wall,), 0.3) for lobe in lobes)
 
-    # --- heart and vessels -----------------------------------------------------------------------------------------------
+    # --- heart and vessels -----------------------------------------------------------------------------------
     @cached_property
     def aorta(self) -> Tube:
         """Ascending aorta, arch and descending aorta, beside and then before the spine on the left."""
         n, s = self.build.vessel * self.r, self._points
-        rise = s([(-1, -33, -48), (-8, -33, -34), (-13, -32, -15), (-13, -32, 0), (-6, -31, 11), (6, -26, 16), (18, -12, 17), (25, 4, 14)])
+        rise = s(
+            [
+                (-1, -33, -48),
+                (-8, -33, -34),
+                (-13, -32, -15),
+                (-13, -32, 0),
+                (-6, -31, 11),
+                (6, -26, 16),
+                (18, -12, 17),
+                (25, 4, 14),
+            ]
+        )
         fall = []
         for z, x, behind in (
-            (0, 26.5, -3.2), (-15, 26.5, -3.0), (-40, 25.5, -3.0), (-60, 24.5, -4.0), (-90, 21.5, -7.0), (-120, 16.5, -10.5),
-            (-150, 10.5, -12.0), (-180, 6.5, -12.5), (-220, 4.5, -12.5), (-285, 3.0, -12.5),
+            (0, 26.5, -3.2), (-15, 26.5, -3.0), (-40, 25.5, -3.0), (-60, 24.5, -4.0), (-90, 21.5, -7.0),
+            (-120, 16.5, -10.5), (-150, 10.5, -12.0), (-180, 6.5, -12.5), (-220, 4.5, -12.5), (-285, 3.0, -12.5),
         ):  # fmt: skip
             zs = z * self.sz
             fall.append((x * self.sx + self.spine_x(zs), self.spine_front(zs) + behind * self.sy, zs))
@@ -767,8 +819,10 @@ class Anatomy:
         )
         radii = np.empty(len(line))
         radii[: apex + 1] = np.interp(np.arange(apex + 1), [0, 0.5 * apex, apex], [ascending, ascending, arch])
-        z = line[apex:, 2] / self.sz
-        radii[apex:] = np.interp(-z, [-18, 5, 40, 110, 190], [arch, arch, descending, descending * 0.96, abdominal])
+        height = line[apex:, 2] / self.sz
+        radii[apex:] = np.interp(
+            -height, [-18, 5, 40, 110, 190], [arch, arch, descending, descending * 0.96, abdominal]
+        )
         return Tube(line, radii)
 
     @cached_property
@@ -808,7 +862,15 @@ class Anatomy:
     def great_veins(self) -> tuple[Shape, ...]:
         """Upper caval vein, brachiocephalic and jugular veins."""
         right = [(-36, -12, 165), (-36, -14, 110), (-34, -22, 75), (-32, -27, 58), (-29, -28, 40), (-27, -27, 20)]
-        left = [(37, -12, 165), (37, -14, 110), (34, -24, 75), (30, -34, 56), (14, -42, 44), (-6, -42, 34), (-22, -33, 22)]
+        left = [
+            (37, -12, 165),
+            (37, -14, 110),
+            (34, -24, 75),
+            (30, -34, 56),
+            (14, -42, 44),
+            (-6, -42, 34),
+            (-22, -33, 22),
+        ]
         cava = [(-27, -27, 22), (-29, -24, 0), (-31, -22, -25), (-31, -22, -45)]
         return (
             self._tube(right, 6.3), self._tube(left, 6.3), self._tube(cava, p.CAVA_RADIUS),
@@ -818,7 +880,14 @@ class Anatomy:
     def cava_inferior(self) -> Shape:
         """Lower caval vein, right of the aorta and through the liver into the right atrium."""
         line = []
-        for z, x, behind in ((-285, -20, -11), (-230, -21, -13), (-190, -23, -19), (-150, -25, -32), (-125, -27, -42), (-102, -29, -50)):
+        for z, x, behind in (
+            (-285, -20, -11),
+            (-230, -21, -13),
+            (-190, -23, -19),
+            (-150, -25, -32),
+            (-125, -27, -42),
+            (-102, -29, -50),
+        ):
             zs = z * self.sz
             line.append((x * self.sx + self.spine_x(zs), self.spine_front(zs) + behind * self.sy, zs))
         return Tube(smooth_line(line), 10.5 * self.r, (0.9, 1.05, 1.0))
@@ -843,7 +912,9 @@ class Anatomy:
         """Pulmonary trunk and both arteries."""
         return (
             self._tube([(20, -50, -44), (17, -45, -28), (14, -36, -16)], p.PULMONARY_TRUNK_RADIUS),
-            self._tube([(14, -33, -17), (0, -16, -22), (-18, -12, -24), (-40, -10, -30)], p.PULMONARY_ARTERY_RADIUS * 0.9),
+            self._tube(
+                [(14, -33, -17), (0, -16, -22), (-18, -12, -24), (-40, -10, -30)], p.PULMONARY_ARTERY_RADIUS * 0.9
+            ),
             self._tube([(14, -33, -16), (28, -22, -14), (40, -6, -14), (47, 4, -24)], p.PULMONARY_ARTERY_RADIUS * 0.95),
         )
 
@@ -906,14 +977,15 @@ class Anatomy:
         """The sac around the heart, with what is in it."""
         return self._fit_heart(2.5, 1.0)
 
-    # --- lungs -----------------------------------------------------------------------------------------------------------
+    # --- lungs -----------------------------------------------------------------------------------------------
     @cached_property
     def mediastinum(self) -> Shape:
         """Everything between the lungs, its grooves filled with fat."""
+        width = [(70, 29), (60, 27), (45, 24), (25, 14), (5, 9), (-30, 7), (-70, 8), (-110, 13), (-140, 13)]
         core = Column(
-            (-400.0, 400.0), self.spine_x, lambda z: 0.0,
-            self._profile([(70, 29), (60, 27), (45, 24), (25, 14), (5, 9), (-30, 7), (-70, 8), (-110, 13), (-140, 13)], self.sx),
-            lambda z: 1.15 * self.cavity.front(z) - self.cavity.y(z), lambda z: 1.15 * self.cavity.back(z) + self.cavity.y(z), 2.0,
+            (-400.0, 400.0), self.spine_x, lambda z: 0.0, self._profile(width, self.sx),
+            lambda z: 1.15 * self.cavity.front(z) - self.cavity.y(z),
+            lambda z: 1.15 * self.cavity.back(z) + self.cavity.y(z),
         )  # fmt: skip
         veins = self.great_veins
         parts: tuple[Shape, ...] = (
@@ -946,7 +1018,7 @@ class Anatomy:
     @cached_property
     def _cava_in_chest(self) -> Shape:
         keep = (-200.0 * self.sz, -90.0 * self.sz)
-        return Cut(Grown(self.cava_inferior, 1.0), lambda x, y, z: np.full(np.broadcast_shapes(x.shape, y.shape), -1e3), keep)
+        return Cut(Grown(self.cava_inferior, 1.0), _everywhere, keep)
 
     @cached_property
     def lungs(self) -> Shape:
@@ -975,12 +1047,14 @@ class Anatomy:
         rng = np.random.default_rng(self.build.tree_seed)
         segments: list[Tube] = []
         for side in (-1, 1):
-            hilum = np.array(self._lobar(side)[0])
+            hilum = self._hilum(side)
             for n in range(16):
                 # Directions spread evenly over the half sphere away from the hilum (golden angle), then shaken.
                 outward, turn = (n + 0.5) / 16 * 1.05 - 0.12, 2.39996 * n
                 across = np.sqrt(max(1 - outward**2, 0.0))
-                aim = np.array([side * outward, across * np.cos(turn), across * np.sin(turn)]) + rng.normal(size=3) * 0.12
+                aim = (
+                    np.array([side * outward, across * np.cos(turn), across * np.sin(turn)]) + rng.normal(size=3) * 0.12
+                )
                 self._branch(rng, hilum, aim / np.linalg.norm(aim), 3.6 * self.r, 6, segments)
         return tuple(segments)
 
@@ -1001,16 +1075,16 @@ class Anatomy:
             turn = aim + rng.normal(size=3) * 0.62
             self._branch(rng, end, turn / np.linalg.norm(turn), radius * float(rng.uniform(0.62, 0.82)), left - 1, into)
 
-    # --- node ------------------------------------------------------------------------------------------------------------
+    # --- node ------------------------------------------------------------------------------------------------
     @cached_property
     def node(self) -> Ellipsoid:
         """GTVn: one enlarged node in the fat near the tumour, clear of every other organ."""
         upper, lower = self.tumour_along_mm
         start = 0.5 * (upper + lower)
-        obstacles = (
-            Grown(self.airways, p.TRACHEA_WALL), self.aorta, self.oesophagus, self.brachiocephalic, *self.great_veins[:3],
-            *self.carotids.values(), *self._bodies, self.azygos, *self.pulmonary_arteries, self._heart_mass, *self.subclavian,
-            self.pulmonary_veins,
+        obstacles: tuple[Shape, ...] = (
+            Grown(self.airways, p.TRACHEA_WALL), self.aorta, self.oesophagus, self.brachiocephalic, *self.great_veins,
+            *self.carotids.values(), *self._bodies, self.azygos, *self.pulmonary_arteries, self._heart_mass,
+            *self.subclavian, self.pulmonary_veins,
         )  # fmt: skip
         for radius in (self.build.node_radius_mm, 5.0):
             for shift in (0.0, -8.0, 8.0, -16.0, 16.0, -24.0, 24.0, -34.0, 34.0, -46.0, 46.0):
@@ -1025,10 +1099,10 @@ class Anatomy:
                             return Ellipsoid(centre, (radius, radius, 1.25 * radius))
         raise InputError(
             f"the virtual patient of seed {self.build.seed} has no room for a lymph node near a tumour of "
-            f"{self.build.tumour_length_mm:g} mm length and {self.build.wall_thickness_mm:g} mm wall: make the tumour smaller"
+            f"{self.build.tumour_length_mm:g} mm length and {self.build.wall_thickness_mm:g} mm wall: ask for less"
         )
 
-    # --- abdomen ---------------------------------------------------------------------------------------------------------
+    # --- abdomen ---------------------------------------------------------------------------------------------
     def _in_abdomen(self, shape: Shape, gap: float = 1.0) -> Shape:
         room = self.abdomen
 
@@ -1043,12 +1117,27 @@ class Anatomy:
         fundus = self._ball((62, 8, -146), (37, 40, 34))
         body = self._tube([(60, -8, -160), (58, -28, -185), (46, -48, -208), (22, -58, -222), (-2, -56, -224)], 22.0)
         inlet = self._tube([(27, -10, -142), (46, 0, -148)], 9.0)
-        return Minus(self._in_abdomen(Union((fundus, body, inlet), 14.0)), (self.oesophagus, self.aorta, self.paraspinal, *self.kidneys.values()), 0.8)
+        return Minus(
+            self._in_abdomen(Union((fundus, body, inlet), 14.0)),
+            (self.oesophagus, self.aorta, self.paraspinal, *self.kidneys.values()),
+            0.8,
+        )
 
     @cached_property
     def bowel(self) -> Shape:
         """Transverse colon and loops of small bowel."""
-        course = self._line([(-90, -20, -285), (-84, -40, -250), (-66, -54, -240), (-30, -62, -258), (8, -62, -268), (40, -60, -256), (76, -44, -228), (92, -10, -208)])
+        course = self._line(
+            [
+                (-90, -20, -285),
+                (-84, -40, -250),
+                (-66, -54, -240),
+                (-30, -62, -258),
+                (8, -62, -268),
+                (40, -60, -256),
+                (76, -44, -228),
+                (92, -10, -208),
+            ]
+        )
         haustra = 16.0 + 2.6 * np.sin(np.arange(len(course)) * 4.0 * 2 * np.pi / 26.0)
         colon = Tube(course, haustra * self.r)
         loops = tuple(
@@ -1059,7 +1148,15 @@ class Anatomy:
                 [(30, -8, -268), (62, -2, -278), (90, -30, -285)],
             )
         )
-        around = (self.stomach, self.kidneys["Kidney_L"], self.kidneys["Kidney_R"], self.aorta, self.cava_inferior, self.paraspinal)
+        around = (
+            self.stomach,
+            self.spleen,
+            self.kidneys["Kidney_L"],
+            self.kidneys["Kidney_R"],
+            self.aorta,
+            self.cava_inferior,
+            self.paraspinal,
+        )
         return Minus(self._in_abdomen(Union((colon, *loops))), around, 1.0)
 
     @cached_property
@@ -1085,7 +1182,9 @@ class Anatomy:
     @cached_property
     def spleen(self) -> Shape:
         """The spleen behind the stomach."""
-        return Minus(self._in_abdomen(self._ball((100, 36, -158), (26, 46, 46))), (self.stomach, self.kidneys["Kidney_L"]), 1.5)
+        return Minus(
+            self._in_abdomen(self._ball((100, 34, -160), (32, 50, 54))), (self.stomach, self.kidneys["Kidney_L"]), 1.5
+        )
 
     @cached_property
     def gallbladder(self) -> Shape:
@@ -1098,8 +1197,8 @@ class Anatomy:
         right = self._ball((-72, -2, -166), (66, 92, 84))
         left = self._ball((-6, -38, -146), (74, 46, 44))
         around = (
-            Grown(self.stomach, 1.0), Grown(self.oesophagus, 1.0), self.cava_inferior, self.aorta, self.paraspinal, self.azygos,
-            Grown(self.kidneys["Kidney_R"], 2.0), self.gallbladder, self.bowel,
+            Grown(self.stomach, 1.0), Grown(self.oesophagus, 1.0), self.cava_inferior, self.aorta, self.paraspinal,
+            self.azygos, Grown(self.kidneys["Kidney_R"], 2.0), self.gallbladder, self.bowel,
         )  # fmt: skip
         return Minus(self._in_abdomen(Union((right, left), 16.0), 0.2), around, 0.3)
 
@@ -1112,15 +1211,27 @@ class Anatomy:
             for z in (-195, -220, -250, -285):
                 zs = z * self.sz
                 grow = (-z - 180) / 100
-                psoas.append((self.spine_x(zs) + side * (self.vertebra_half_width(zs) + (6 + 8 * grow) * self.sx), self.spine_y(zs) + 6, zs))
+                psoas.append(
+                    (
+                        self.spine_x(zs) + side * (self.vertebra_half_width(zs) + (6 + 8 * grow) * self.sx),
+                        self.spine_y(zs) + 6,
+                        zs,
+                    )
+                )
             for z in (-135, -160, -190, -215):
                 zs = z * self.sz
-                crus.append((self.spine_x(zs) + (9 + side * (17 - 2 * (-z - 135) / 40)) * self.sx, self.spine_front(zs) - 9 * self.sy, zs))
+                crus.append(
+                    (
+                        self.spine_x(zs) + (9 + side * (17 - 2 * (-z - 135) / 40)) * self.sx,
+                        self.spine_front(zs) - 9 * self.sy,
+                        zs,
+                    )
+                )
             parts.append(Tube(smooth_line(psoas), np.linspace(5, 15, len(smooth_line(psoas))) * self.r))
             parts.append(Tube(smooth_line(crus), 4.2 * self.r, (1.3, 0.5, 1.0)))
         return tuple(parts)
 
-    # --- named -----------------------------------------------------------------------------------------------------------
+    # --- named -----------------------------------------------------------------------------------------------
     @cached_property
     def organs(self) -> dict[str, tuple[str, tuple[Shape, ...]]]:
         """TG-263 name -> (role, solids that do not touch each other) of every structure that is drawn."""
@@ -1170,6 +1281,11 @@ class Anatomy:
     def carina_marker(self) -> Ellipsoid:
         """A small volume around the point where the trachea divides."""
         return Ellipsoid(self.carina, (4.0, 4.0, 4.0))
+
+
+def _everywhere(x: Array, y: Array, z: float) -> Array:
+    """Keep all of a plane: for shapes that are cut by planes alone."""
+    return np.full(np.broadcast_shapes(x.shape, y.shape), -1e3)
 
 
 def _clearance(shape: Shape, point: Sequence[float] | NDArray[np.float64]) -> float:

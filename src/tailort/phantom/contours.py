@@ -35,7 +35,9 @@ def draw(
     return tuple(contours)
 
 
-def lattice(shape: Shape, z: float, lines: int, finest_mm: float) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+def lattice(
+    shape: Shape, z: float, lines: int, finest_mm: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """Columns x (1, n) and rows y (m, 1) over a solid's window in a plane, with a margin; None where it is absent."""
     window = shape.window(z)
     if window is None:

@@ -26,14 +26,16 @@ def render(anatomy: Anatomy, grid: Grid) -> Image:
     pixel = grid.spacing_mm[2]
     rng = np.random.default_rng([anatomy.build.seed, 104729, *grid.shape])
     values = np.empty(grid.shape, dtype=np.int16)
-    layers = _layers(anatomy, rng)
+    layers = _layers(anatomy, rng, pixel)
     low, high = np.array([layer.shape.z_range for layer in layers]).T
     for k, height in enumerate(z):
         plane = _Plane(columns, rows, float(height) - dz, pixel)
         for n in np.flatnonzero((low <= plane.z) & (plane.z <= high)):
             plane.paint(layers[n])
         # Little scatter reaches the detectors past the body, so the air around it is quieter.
-        noisy = plane.hu + _noise(rng, plane.hu.shape) * np.where(plane.hu < p.HU["air"] + 1, 0.5, 1.0).astype(np.float32)
+        noisy = plane.hu + _noise(rng, plane.hu.shape) * np.where(plane.hu < p.HU["air"] + 1, 0.5, 1.0).astype(
+            np.float32
+        )
         values[k] = np.clip(np.rint(noisy), *_HU_LIMITS)
     return Image(grid, values, "HU")
 
@@ -101,7 +103,7 @@ def _bone(cortical: float, marrow: float, shell_mm: float) -> Tissue:
     return tissue
 
 
-def _layers(a: Anatomy, rng: np.random.Generator) -> list[_Layer]:
+def _layers(a: Anatomy, rng: np.random.Generator, pixel_mm: float) -> list[_Layer]:
     """Every tissue in the order of painting: what comes later lies on top."""
     hu = p.HU
     texture = _Texture(rng)
@@ -216,7 +218,8 @@ def _layers(a: Anatomy, rng: np.random.Generator) -> list[_Layer]:
         *((j, _bone(900.0, hu["marrow"], 2.0)) for j in a.jaw),
         *((t, hu["tooth"]) for t in a.teeth),
     ]
-    in_lung = [_Layer(vessel, hu["lung vessel"], over=-500.0) for vessel in a.lung_trees]
+    visible = [vessel for vessel in a.lung_trees if vessel.radii.max() > pixel_mm / 3]
+    in_lung = [_Layer(vessel, hu["lung vessel"], over=-500.0) for vessel in visible]
     return [*(_Layer(*pair) for pair in before), *in_lung, *(_Layer(*pair) for pair in after)]
 
 
@@ -263,6 +266,3 @@ class _Texture:
         index = at / np.float32(self._STEP_MM)
         whole = np.floor(index)
         return whole.astype(np.int64) % self._PERIOD, index - whole
-
-
-__all__ = ["render"]

@@ -10,7 +10,7 @@ References
 ICRP Publication 89 (2002), doi:10.1016/S0146-6453(03)00002-2: reference adults, male 176 cm and 73 kg, female
 163 cm and 60 kg; the spread of stature here is centred between them.
 ICRP Publication 110 (2009), doi:10.1016/j.icrp.2009.09.001: organ positions in the reference voxel phantoms.
-AJCC Cancer Staging Manual, 8th edition (Rice et al. 2017, doi:10.1093/dote/dow005?): see `LEVELS_CM`.
+AJCC Cancer Staging Manual, 8th edition (2017), oesophagus: see `LEVELS_CM`.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ TRANSVERSE_LENGTH = 19.0
 # --- outlines: (z, half width, foremost y, hindmost y) ----------------------------------------------------------
 MUSCLE_OUTLINE = (
     (220, 66, -94, 80), (205, 65, -92, 78), (190, 62, -86, 73), (172, 58, -78, 67), (158, 56, -60, 64),
-    (145, 55, -50, 63), (120, 55, -49, 65), (100, 61, -46, 71), (85, 84, -44, 79), (70, 124, -46, 86), (55, 156, -50, 91),
-    (40, 170, -57, 95), (20, 170, -68, 98), (0, 165, -78, 99), (-30, 157, -88, 100), (-60, 152, -95, 101),
-    (-100, 149, -100, 101), (-140, 146, -101, 99), (-190, 141, -98, 95), (-270, 137, -92, 91),
+    (145, 55, -50, 63), (120, 55, -49, 65), (100, 61, -46, 71), (85, 84, -44, 79), (70, 124, -46, 86),
+    (55, 156, -50, 91), (40, 170, -57, 95), (20, 170, -68, 98), (0, 165, -78, 99), (-30, 157, -88, 100),
+    (-60, 152, -95, 101), (-100, 149, -100, 101), (-140, 146, -101, 99), (-190, 141, -98, 95), (-270, 137, -92, 91),
 )  # fmt: skip
 """Body without its subcutaneous fat."""
 CAVITY_OUTLINE = (
@@ -90,7 +90,7 @@ INCISORS_TO_INLET_CM = 14.5
 """From the incisors to the lower edge of the cricoid (C6), along the way of an endoscope."""
 OESOPHAGUS = (
     # z, x, gap between the front of the vertebrae and the organ's back
-    (106, 0, 3.2), (80, 2, 3.2), (60, 4, 3.2), (40, 4, 3.2), (15, 2, 3.2), (-20, 2, 3.5), (-50, 3, 3.5), (-70, 4, 6.0),
+    (106, 0, 3.2), (80, 2, 3.8), (60, 4, 4.2), (40, 4, 4.2), (15, 2, 4.0), (-20, 2, 3.7), (-50, 3, 3.5), (-70, 4, 6.0),
     (-90, 8, 17), (-108, 12, 24), (-122, 16, 29), (-135, 21, 32), (-141, 25, 33),
 )  # fmt: skip
 """Left of the midline at the thoracic inlet, behind trachea and left atrium, forward and left to the hiatus at T10."""
@@ -102,10 +102,18 @@ OESOPHAGEAL_WALL_MM = 3.5
 HIATUS_Z = -122.0
 LEVELS_CM: dict[Level, tuple[float, float]] = {"upper": (20.0, 25.0), "middle": (25.0, 30.0), "lower": (30.0, 40.0)}
 """From the incisors (AJCC, 8th edition: upper, middle and lower thoracic; the cervical part ends at 20 cm)."""
-TUMOUR_CENTRE_CM: dict[Level, tuple[float, float]] = {"upper": (21.6, 24.4), "middle": (25.6, 29.4), "lower": (31.0, 33.6)}
+TUMOUR_CENTRE_CM: dict[Level, tuple[float, float]] = {
+    "upper": (21.6, 24.4),
+    "middle": (25.6, 29.4),
+    "lower": (31.0, 33.6),
+}
 """Range from which the tumour's centre is drawn, away from the borders of its level."""
-TUMOUR_LENGTH_MM: dict[Level, tuple[float, float]] = {"upper": (35.0, 55.0), "middle": (40.0, 70.0), "lower": (40.0, 65.0)}
-TUMOUR_WALL_MM: dict[Level, tuple[float, float]] = {"upper": (8.0, 11.0), "middle": (9.0, 13.5), "lower": (9.0, 13.5)}
+TUMOUR_LENGTH_MM: dict[Level, tuple[float, float]] = {
+    "upper": (35.0, 55.0),
+    "middle": (40.0, 70.0),
+    "lower": (40.0, 65.0),
+}
+TUMOUR_WALL_MM: dict[Level, tuple[float, float]] = {"upper": (8.0, 10.5), "middle": (9.0, 13.5), "lower": (9.0, 13.5)}
 TUMOUR_LENGTH_LIMITS_MM = (10.0, 100.0)
 TUMOUR_WALL_LIMITS_MM = (5.0, 16.0)
 TUMOUR_LUMEN_MM = 2.0
@@ -179,9 +187,7 @@ class Build:
         return float(np.sqrt(self.scale[0] * self.scale[1]))
 
 
-def draw(
-    seed: int, level: Level | None, tumour_length_mm: float | None, wall_thickness_mm: float | None
-) -> Build:
+def draw(seed: int, level: Level | None, tumour_length_mm: float | None, wall_thickness_mm: float | None) -> Build:
     """Draw one person; what is given is kept, everything else comes from the seed alone."""
     rng = np.random.default_rng([seed, 7919])
     sex: Literal["M", "F"] = "M" if rng.random() < 0.7 else "F"

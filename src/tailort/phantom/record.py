@@ -12,7 +12,7 @@ from tailort.phantom.parameters import Build
 Record = dict[str, dict[str, Any]]
 
 
-def write(build: Build, study_date: dt.date) -> Record:
+def write(build: Build, tumour_centre_cm: float, study_date: dt.date) -> Record:
     """Facts of one virtual patient as plain values: name -> {value, source, date}; dates are ISO strings.
 
     Values are those of a patient fit for chemoradiation; they come from the seed and are nobody's.
@@ -29,7 +29,7 @@ def write(build: Build, study_date: dt.date) -> Record:
         "sex": (build.sex, "hospital record", clinic),
         "kps": (int(rng.choice([80, 90, 100], p=[0.35, 0.5, 0.15])), "consultation", clinic),
         "weight_kg": (weight, "consultation", clinic),
-        "height_cm": (int(round(build.stature_m * 100)), "consultation", clinic),
+        "height_cm": (round(build.stature_m * 100), "consultation", clinic),
         "weight_loss_percent_6_months": (round(float(rng.uniform(0, 9)), 1), "consultation", clinic),
         "dysphagia_grade": (int(rng.integers(1, 4)), "consultation", clinic),
         "histology": ("squamous cell carcinoma", "endoscopic biopsy", endoscopy),
@@ -37,7 +37,7 @@ def write(build: Build, study_date: dt.date) -> Record:
         "n_stage": ("N1", "PET-CT", imaging),
         "m_stage": ("M0", "PET-CT", imaging),
         "tumour_level": (build.level, "endoscopy", endoscopy),
-        "tumour_centre_from_incisors_cm": (round(build.tumour_centre_cm, 1), "endoscopy", endoscopy),
+        "tumour_centre_from_incisors_cm": (round(tumour_centre_cm, 1), "endoscopy", endoscopy),
         "tumour_length_cm": (length_cm, "CT", imaging),
         "tumour_length_endoscopy_cm": (round(length_cm * float(rng.uniform(0.85, 1.0)), 1), "endoscopy", endoscopy),
         "tumour_length_oesophagram_cm": (round(length_cm * float(rng.uniform(0.9, 1.1)), 1), "oesophagram", imaging),
@@ -51,7 +51,7 @@ def write(build: Build, study_date: dt.date) -> Record:
         "neutrophils_e9_per_l": (round(white * float(rng.uniform(0.52, 0.68)), 1), "blood count", bloods),
         "platelets_e9_per_l": (int(np.clip(rng.normal(245, 45), 150, 380)), "blood count", bloods),
         "haemoglobin_g_per_l": (int(np.clip(rng.normal(138 if male else 126, 9), 112, 165)), "blood count", bloods),
-        "creatinine_clearance_ml_min": (int(round(creatinine_clearance)), "laboratory", bloods),
+        "creatinine_clearance_ml_min": (round(creatinine_clearance), "laboratory", bloods),
         "alt_u_per_l": (int(rng.integers(12, 38)), "laboratory", bloods),
         "bilirubin_umol_per_l": (int(rng.integers(5, 17)), "laboratory", bloods),
         "fev1_percent": (int(np.clip(rng.normal(88, 10), 66, 115)), "spirometry", clinic),

@@ -200,7 +200,9 @@ class Tube:
         best = np.full(np.broadcast_shapes(x.shape, y.shape), FAR_MM, dtype=np.result_type(x, y))
         sx, sy, sz = self.stretch
         columns, rows = x[0].astype(np.float64) * sx, y[:, 0].astype(np.float64) * sy
-        _nearest(columns, rows, z * sz, self._start[near], self._run[near], self.radii[near], self.radii[near + 1], best)
+        _nearest(
+            columns, rows, z * sz, self._start[near], self._run[near], self.radii[near], self.radii[near + 1], best
+        )
         return best
 
 
@@ -232,6 +234,19 @@ class Grown:
         return self.shape.field(x, y, z) - self.by_mm
 
 
+class _Stack:
+    """Several shapes ordered by their planes, to find those near one plane quickly."""
+
+    def __init__(self, shapes: Sequence[Shape]) -> None:
+        ranges = np.array([shape.z_range for shape in shapes]).reshape(-1, 2)
+        self._low, self._high = ranges[:, 0], ranges[:, 1]
+
+    def near(self, z: float, reach_mm: float) -> list[int]:
+        """Places of the shapes that come within `reach_mm` of a plane, in their order."""
+        found: list[int] = np.flatnonzero((self._low - reach_mm <= z) & (z <= self._high + reach_mm)).tolist()
+        return found
+
+
 @dataclass(frozen=True, eq=False)
 class Union:
     """Several shapes as one; `blend_mm` above 0 fills the grooves between them.
@@ -250,9 +265,13 @@ class Union:
         ranges = [part.z_range for part in self.parts]
         return min(r[0] for r in ranges), max(r[1] for r in ranges)
 
+    @cached_property
+    def _stack(self) -> _Stack:
+        return _Stack(self.parts)
+
     def window(self, z: float) -> Window | None:
         """See `Shape.window`."""
-        windows = [w for w in (part.window(z) for part in self.parts) if w is not None]
+        windows = [w for w in (self.parts[n].window(z) for n in self._stack.near(z, 0.0)) if w is not None]
         if not windows:
             return None
         edge = self.blend_mm
@@ -266,8 +285,9 @@ class Union:
     def field(self, x: Array, y: Array, z: float) -> Array:
         """See `Shape.field`."""
         best = np.full(np.broadcast_shapes(x.shape, y.shape), FAR_MM, dtype=np.result_type(x, y))
-        for part in self.parts:
-            found = patch(part, x, y, z, reach_mm=2 * self.blend_mm + 12)
+        reach = 2 * self.blend_mm + 12
+        for n in self._stack.near(z, reach):
+            found = patch(self.parts[n], x, y, z, reach)
             if found is None:
                 continue
             rows, columns, field = found
@@ -293,6 +313,10 @@ class Minus:
         """See `Shape.z_range`."""
         return self.shape.z_range
 
+    @cached_property
+    def _stack(self) -> _Stack:
+        return _Stack(self.others)
+
     def window(self, z: float) -> Window | None:
         """See `Shape.window`."""
         return self.shape.window(z)
@@ -300,8 +324,9 @@ class Minus:
     def field(self, x: Array, y: Array, z: float) -> Array:
         """See `Shape.field`."""
         best = self.shape.field(x, y, z)
-        for other in self.others:
-            found = patch(other, x, y, z, reach_mm=self.gap_mm + 6)
+        reach = self.gap_mm + 6
+        for n in self._stack.near(z, reach):
+            found = patch(self.others[n], x, y, z, reach)
             if found is not None:
                 rows, columns, field = found
                 target = best[rows, columns]

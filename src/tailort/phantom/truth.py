@@ -11,9 +11,9 @@ from tailort.phantom.anatomy import Anatomy
 from tailort.phantom.contours import lattice
 from tailort.phantom.shapes import Shape
 
-_PLANES = 72
-_WIDEST_PLANE_STEP_MM = 2.5
-_LINES = 70
+_PLANES = 48
+_WIDEST_PLANE_STEP_MM = 4.0
+_LINES = 64
 
 
 def volume_cm3(shape: Shape, low: float, high: float) -> float:
@@ -61,12 +61,13 @@ def describe(anatomy: Anatomy, planes_mm: tuple[float, float]) -> dict[str, Any]
         return [round(float(v), 3) for v in np.asarray(point, dtype=float) + shift]
 
     upper, lower = a.tumour_along_mm
-    centre = a.on_oesophagus(a.incisors_cm(0.5 * (upper + lower)))
+    centre = a.on_oesophagus(a.tumour_centre_cm)
     head, end = a.oesophagus_line[0], a.oesophagus_line[-1]
     hiatus_z = p.HIATUS_Z * a.sz
     line = a.oesophagus_line
     hiatus = [float(np.interp(-hiatus_z, -line[:, 2], line[:, axis])) for axis in range(3)]
     notch_z = p.STERNAL_NOTCH_Z * a.sz
+    coeliac_z = a.vertebra("VB_T12").bottom
     domes = {}
     for name, side in (("diaphragm_dome_left", 1), ("diaphragm_dome_right", -1)):
         x, y = np.meshgrid(side * np.linspace(25, 110, 60), np.linspace(-60, 60, 60))
@@ -88,7 +89,9 @@ def describe(anatomy: Anatomy, planes_mm: tuple[float, float]) -> dict[str, Any]
             "diaphragm_hiatus": at(hiatus),
             "gastro_oesophageal_junction": at(end),
             "aortic_arch_top": at(a.arch_top),
-            "coeliac_origin": at((a.spine_x(a.vertebra("VB_T12").bottom), a.spine_front(a.vertebra("VB_T12").bottom) - 12.5 * a.sy, a.vertebra("VB_T12").bottom)),
+            "coeliac_origin": at(
+                (a.spine_x(coeliac_z) + 5.5 * a.sx, a.spine_front(coeliac_z) - 12.5 * a.sy, coeliac_z)
+            ),
             "tumour_centre": at(centre),
             "tumour_upper_end": at(a.on_oesophagus(a.incisors_cm(upper))),
             "tumour_lower_end": at(a.on_oesophagus(a.incisors_cm(lower))),
@@ -108,7 +111,7 @@ def describe(anatomy: Anatomy, planes_mm: tuple[float, float]) -> dict[str, Any]
         "tumour": {
             "level": b.level,
             "upper_end_from_incisors_cm": round(a.incisors_cm(upper), 3),
-            "centre_from_incisors_cm": round(a.incisors_cm(0.5 * (upper + lower)), 3),
+            "centre_from_incisors_cm": round(a.tumour_centre_cm, 3),
             "lower_end_from_incisors_cm": round(a.incisors_cm(lower), 3),
             "length_mm": round(lower - upper, 3),
             "wall_thickness_mm": round(b.wall_thickness_mm, 3),

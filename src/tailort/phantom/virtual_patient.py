@@ -159,7 +159,7 @@ def make(
         scan=scan,
         person=_person(build, pseudonym, date),
         structures=_structures(anatomy, grid, scan.series_uid),
-        record=record.write(build, date),
+        record=record.write(build, anatomy.tumour_centre_cm, date),
         anatomy=anatomy,
     )
 
@@ -181,7 +181,7 @@ def _grid(anatomy: Anatomy, size: Size, frame_of_reference: str) -> Grid:
     pixels, spacing = _SIZES[size]
     low, high = anatomy.z_limits
     slices = int(np.ceil((high - low) / spacing[0]))
-    dx, dy, dz = anatomy.build.offset_mm
+    _, dy, dz = anatomy.build.offset_mm
     half = 0.5 * (pixels - 1)
     # The scanner's field of view is centred on its own origin, not on the patient.
     origin = (-half * spacing[2], -half * spacing[1] + round(dy), np.ceil(low + dz))
@@ -190,7 +190,7 @@ def _grid(anatomy: Anatomy, size: Size, frame_of_reference: str) -> Grid:
 
 def _person(build: Build, pseudonym: str, date: dt.date) -> Person:
     rng = np.random.default_rng([build.seed, 32452843])
-    birthday = dt.date(date.year - build.age_years - 1, 12, 31) - dt.timedelta(days=int(rng.integers(0, 330)))
+    birthday = date.replace(year=date.year - build.age_years) - dt.timedelta(days=int(rng.integers(1, 360)))
     return Person(
         patient_id=pseudonym,
         name=f"Virtual^{pseudonym}",

@@ -110,7 +110,7 @@ def _condition(node: Condition, facts: dict[str, FactEntry], place: Place) -> It
             try:
                 read.append(fact.read(value))
             except InputError as error:
-                yield (*at, where), f"the condition can never be met as written: {error}"
+                yield (*at, where), f"{error}"
                 break
             if read[-1] != value:
                 yield (*at, where), f"{value!r} must be written as the fact says it: {read[-1]!r}"
@@ -127,7 +127,8 @@ def _steps(steps: Sequence[StepEntry], earlier: Sequence[StepEntry], place: Plac
         later = set(names[n:])
         for name in (part for group in step.record().inputs() for part in group):
             if name.lower() in later:
-                yield (*place, n), f"'{step.name}' is made of '{name}', which is itself or is made only later"
+                which = "itself" if name.lower() == names[n] else f"'{name}', which is made only later"
+                yield (*place, n), f"'{step.name}' is made of {which}"
 
 
 def _prescriptions(file: ProtocolFile, entries: Sequence[PrescriptionEntry], place: Place) -> Iterator[Mistake]:

@@ -176,7 +176,7 @@ def decide(protocol: Protocol, facts: Mapping[str, Fact]) -> Decision:
         try:
             known[entry.name] = replace(fact, value=entry.read(fact.value))
         except InputError as error:
-            raise InputError(f"protocol '{protocol.id}': {error}") from error
+            raise InputError(f"protocol '{protocol.id}': {error}; correct the clinical record") from error
     defaults = tuple(
         AppliedDefault(rule.id, rule.text, rule.reading.default, rule.reading.other, rule.source)
         for rule in protocol.rules

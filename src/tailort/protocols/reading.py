@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -19,6 +20,16 @@ from tailort.patient import Fact, FactValue
 from tailort.protocols.consistency import mistakes
 from tailort.protocols.protocol import Protocol
 from tailort.protocols.schema import ProtocolFile
+
+_WORDS = {
+    "Input should be": "expected",
+    "a valid string": "text (in quotation marks where it looks like something else)",
+    "a valid tuple": "a list",
+    "a valid dictionary or instance of": "the keys of",
+    "Tuple should have": "the list must have",
+    "String should have": "the text must have",
+    "after validation, not": "and has",
+}
 
 _LIBRARY = resources.files("tailort.protocols") / "library"
 
@@ -176,6 +187,9 @@ def _yaml(text: str, origin: str, kind: type[InputError]) -> Any:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}" if mark is not None else ""
         reason = " ".join((error.problem or error.context or "not readable").split())
+        lines = text.splitlines()
+        if mark is not None and mark.line < len(lines) and re.search(r"[\w%]\[", lines[mark.line]):
+            reason += '; a metric such as "D95%[Gy]" stands in quotation marks'
         raise kind(f"{origin}{line}: this is not valid YAML: {reason}") from error
     except (YAMLError, ValueError) as error:
         raise kind(f"{origin}: this is not valid YAML: {' '.join(str(error).split())}") from error
@@ -196,16 +210,22 @@ def _plain(node: Any) -> Any:
 
 
 def _first_fault(error: ValidationError, tree: CommentedMap, origin: str) -> str:
-    faults = error.errors(include_url=False)
+    # A list whose only entry is faulty is also called too short: the entry's own fault is enough.
+    every = error.errors(include_url=False)
+    faults = [fault for fault in every if fault["type"] != "too_short" or not fault["input"]] or every
     # A key that is not known is mostly a misspelt one: tell it before the one that is missing for it.
     first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
-    message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         message = f"the key '{first['loc'][-1]}' is not known here"
     elif first["type"] == "missing":
-        message = f"the key '{first['loc'][-1]}' is missing"
-    elif first["type"].endswith("_type"):
-        message = f"{message[0].lower()}{message[1:]}, found {first['input']!r}"
+        name = first["loc"][-1]
+        message = f"the key '{name}' is missing" if isinstance(name, str) else "an entry is missing"
+    else:
+        message = first["msg"].removeprefix("Value error, ")
+        for pydantic_word, word in _WORDS.items():
+            message = message.replace(pydantic_word, word)
+        if first["type"] != "value_error" and not isinstance(first["input"], dict | tuple):
+            message += f", found {first['input']!r}"
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return f"{_where(tree, first['loc'], origin)}: {message}{more}"
 
@@ -215,7 +235,8 @@ def _where(tree: Any, place: Iterable[str | int], origin: str) -> str:
     node, line, told = tree, None, ""
     for part in place:
         if isinstance(node, CommentedMap) and part in node:
-            line = node.lc.key(part)[0] + 1
+            if part in (node.lc.data or {}):  # not so for keys that were merged in
+                line = node.lc.key(part)[0] + 1
             told += f".{part}" if told else str(part)
         elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
             line = node.lc.item(part)[0] + 1

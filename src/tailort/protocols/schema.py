@@ -6,6 +6,8 @@ A model checks its own section; what only shows when sections are compared is in
 from __future__ import annotations
 
 import datetime as dt
+import math
+import re
 from fractions import Fraction
 from typing import Annotated, Literal, Self
 
@@ -93,17 +95,10 @@ class FactEntry(Section):
         read = self._typed(value)
         if isinstance(read, int | float) and not isinstance(read, bool):
             if self.range and not self.range[0] <= read <= self.range[1]:
-                raise InputError(
-                    f"fact '{self.name}' is {read:g}{self._unit}, outside {self.range[0]:g} to {self.range[1]:g}"
-                    f"{self._unit}: correct the record"
-                )
+                raise self._refuse(value, f"{self.range[0]:g} to {self.range[1]:g}")
             if self.step and Fraction(str(read)) % Fraction(str(self.step)) != 0:
-                raise InputError(f"fact '{self.name}' is {read:g}, not a multiple of {self.step:g}: correct the record")
+                raise self._refuse(value, f"a multiple of {self.step:g}")
         return read
-
-    @property
-    def _unit(self) -> str:
-        return f" {self.unit}" if self.unit else ""
 
     def _typed(self, value: object) -> bool | int | float | str | dt.date:
         words = {"yes": True, "no": False, "true": True, "false": False}
@@ -116,7 +111,7 @@ class FactEntry(Section):
                 pass
             case "integer", int():
                 return value
-            case "number", int() | float() if value == value and abs(value) != float("inf"):
+            case "number", int() | float() if math.isfinite(value):
                 return value
             case "text", str():
                 return value
@@ -124,7 +119,6 @@ class FactEntry(Section):
                 known = {choice.casefold(): choice for choice in self.choices}
                 if value.strip().casefold() in known:
                     return known[value.strip().casefold()]
-                raise InputError(f"fact '{self.name}' is '{value}'; expected one of {', '.join(self.choices)}")
             case "date", dt.datetime():
                 pass
             case "date", dt.date():
@@ -137,8 +131,12 @@ class FactEntry(Section):
             "choice": f"one of {', '.join(self.choices)}",
             "text": "text",
         }[self.type]
-        unit = f" in {self.unit}" if self.unit else ""
-        raise InputError(f"fact '{self.name}' is {value!r}; expected {expected}{unit}")
+        raise self._refuse(value, expected)
+
+    def _refuse(self, value: object, expected: str) -> InputError:
+        unit = f" ({self.unit})" if self.unit else ""
+        told = f"'{value}'" if isinstance(value, str | dt.date) else str(value)
+        return InputError(f"fact '{self.name}' cannot be {told}: expected {expected}{unit}")
 
 
 class NormalisationEntry(Section):
@@ -336,7 +334,7 @@ class ComparatorEntry(Section):
 class ProtocolFile(Section):
     """A whole protocol file."""
 
-    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    id: Name
     version: Name
     title: Name
     status: str = ""
@@ -354,3 +352,10 @@ class ProtocolFile(Section):
     checks: tuple[Annotated[SameFractions | DosePerFraction, Field(discriminator="check")], ...] = ()
     biology: BiologySection = BiologySection()
     comparator: ComparatorEntry | None = None
+
+    @field_validator("id")
+    @classmethod
+    def _is_one_word(cls, text: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text):
+            raise ValueError(f"an id has only letters, digits, '.', '_' and '-'; found '{text}'")
+        return text

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tailort.errors import GeometryError, InputError, MissingStructureError
 from tailort.geometry import EndCap, Margin, contract, expand, intersect, subtract, unite
+from tailort.geometry.contours import by_plane, in_plane, nesting_depth
 from tailort.patient import ROLES, Structure, StructureSet
 from tailort.targets.parts import connected_parts
 
@@ -64,7 +65,10 @@ class Subtract:
 
 @dataclass(frozen=True)
 class Crop:
-    """Keep `by_mm` from the surface of `inside`. The first and last CT plane cut the body, they are not its skin."""
+    """Keep `by_mm` from the outer surface of `inside`.
+
+    The first and last CT plane cut the body, they are not its skin; nor are holes in it.
+    """
 
     by_mm: float
     inside: str = "External"
@@ -345,11 +349,11 @@ class _Maker:
         """Intersect with the contracted body; where the scan cuts the body off it goes on, the cut is no skin."""
         z = np.array([contour[0, 2] for contour in contours])
         room = crop.by_mm + 3 * self.spacing_mm
-        body = [
+        body = _outlines(
             contour
             for contour in self.structures[crop.inside].contours
             if z.min() - room <= contour[0, 2] <= z.max() + room
-        ]
+        )
         for end, step in ((self.planes[0], -self.spacing_mm), (self.planes[-1], self.spacing_mm)):
             cut = [contour for contour in body if abs(contour[0, 2] - end) < _ON_PLANE_MM]
             for n in range(1, int(np.ceil(crop.by_mm / self.spacing_mm)) + 2):
@@ -369,6 +373,15 @@ class _Maker:
     def _note(self, text: str, rules: tuple[str, ...], left_out: Sequence[str] = ()) -> None:
         absent = f" ({', '.join(left_out)} not drawn)" if left_out else ""
         self.log.append(f"{text}{absent}{_cite(rules)}")
+
+
+def _outlines(contours: Iterable[Float]) -> list[Float]:
+    """Outer contours only: air within the body that was left out of its outline has no skin."""
+    out: list[Float] = []
+    for z, polygons in zip(*by_plane(tuple(contours)), strict=True):
+        depth = nesting_depth(polygons)
+        out.extend(in_plane([ring for ring, d in zip(polygons, depth, strict=True) if d == 0], float(z)))
+    return out
 
 
 def margin_in_words(margin: Margin) -> str:

@@ -95,7 +95,7 @@ def _sample(
     if len(flat) <= budget:
         return flat, weight
     # One draw from each of `budget` equal stretches of the list keeps the sample spread over the organ.
-    edges = np.linspace(0, len(flat), budget + 1)
-    drawn = (edges[:-1] + generator.random(budget) * np.diff(edges)).astype(np.int64)
+    edges = np.ceil(np.linspace(0, len(flat), budget + 1)).astype(np.int64)
+    drawn = edges[:-1] + (generator.random(budget) * np.diff(edges)).astype(np.int64)
     kept = weight[drawn]
     return flat[drawn], kept * (weight.sum() / kept.sum())

@@ -31,10 +31,6 @@ class Objective(Protocol):
         """Return the same wish with its level made stricter, in the shape of `excess_gy`."""
         ...
 
-    def of_voxels(self, chosen: NDArray[np.int64]) -> "Objective":
-        """Return the same wish for some of the voxels, by their place in the structure's set."""
-        ...
-
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "squared-overdose": SquaredOverdose,

@@ -94,10 +94,6 @@ class MaxDoseVolume:
         """Return the same objective with its level made stricter by `by_gy`."""
         return replace(self, level_gy=self.level_gy - float(np.max(by_gy)))
 
-    def of_voxels(self, chosen: NDArray[np.int64]) -> MaxDoseVolume:
-        """Return the same wish for some of the voxels: itself, it names no voxel."""
-        return self
-
 
 @dataclass(frozen=True)
 class MinDoseVolume:
@@ -138,7 +134,3 @@ class MinDoseVolume:
     def tightened(self, by_gy: float | Float) -> MinDoseVolume:
         """Return the same objective with its level made stricter by `by_gy`."""
         return replace(self, level_gy=self.level_gy + float(np.max(by_gy)))
-
-    def of_voxels(self, chosen: NDArray[np.int64]) -> MinDoseVolume:
-        """Return the same wish for some of the voxels: itself, it names no voxel."""
-        return self

@@ -54,10 +54,6 @@ class SquaredEUDOverdose:
         """Return the same objective with its level made stricter by `by_gy`."""
         return replace(self, level_gy=self.level_gy - float(np.max(by_gy)))
 
-    def of_voxels(self, chosen: NDArray[np.int64]) -> SquaredEUDOverdose:
-        """Return the same wish for some of the voxels: itself, it names no voxel."""
-        return self
-
 
 @dataclass(frozen=True)
 class SquaredEUDUnderdose:
@@ -99,7 +95,3 @@ class SquaredEUDUnderdose:
     def tightened(self, by_gy: float | Float) -> SquaredEUDUnderdose:
         """Return the same objective with its level made stricter by `by_gy`."""
         return replace(self, level_gy=self.level_gy + float(np.max(by_gy)))
-
-    def of_voxels(self, chosen: NDArray[np.int64]) -> SquaredEUDUnderdose:
-        """Return the same wish for some of the voxels: itself, it names no voxel."""
-        return self

@@ -30,10 +30,6 @@ class MeanDose:
         """Return itself: there is no level to make stricter."""
         return self
 
-    def of_voxels(self, chosen: NDArray[np.int64]) -> MeanDose:
-        """Return the same wish for some of the voxels: itself, it names no voxel."""
-        return self
-
 
 @dataclass(frozen=True)
 class SquaredMeanOverdose:
@@ -62,7 +58,3 @@ class SquaredMeanOverdose:
     def tightened(self, by_gy: float | Float) -> SquaredMeanOverdose:
         """Return the same objective with its level made stricter by `by_gy`."""
         return replace(self, level_gy=self.level_gy - float(np.max(by_gy)))
-
-    def of_voxels(self, chosen: NDArray[np.int64]) -> SquaredMeanOverdose:
-        """Return the same wish for some of the voxels: itself, it names no voxel."""
-        return self

@@ -10,10 +10,6 @@ from numpy.typing import NDArray
 Float = NDArray[np.float64]
 
 
-def _some(level_gy: float | Float, chosen: NDArray[np.int64]) -> float | Float:
-    return level_gy[chosen] if isinstance(level_gy, np.ndarray) else level_gy
-
-
 @dataclass(frozen=True, eq=False)
 class SquaredOverdose:
     """Mean square of the dose above a level: sum v (D - L)+^2. Convex; never falls with dose.
@@ -46,10 +42,6 @@ class SquaredOverdose:
     def tightened(self, by_gy: float | Float) -> SquaredOverdose:
         """Return the same objective with its level made stricter by `by_gy`."""
         return replace(self, level_gy=self.level_gy - by_gy)
-
-    def of_voxels(self, chosen: NDArray[np.int64]) -> SquaredOverdose:
-        """Return the same wish for some of the voxels."""
-        return SquaredOverdose(_some(self.level_gy, chosen))
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,10 +77,6 @@ class SquaredUnderdose:
         """Return the same objective with its level made stricter by `by_gy`."""
         return replace(self, level_gy=self.level_gy + by_gy)
 
-    def of_voxels(self, chosen: NDArray[np.int64]) -> SquaredUnderdose:
-        """Return the same wish for some of the voxels."""
-        return SquaredUnderdose(_some(self.level_gy, chosen))
-
 
 @dataclass(frozen=True, eq=False)
 class UniformDose:
@@ -122,7 +110,3 @@ class UniformDose:
     def tightened(self, by_gy: float | Float) -> UniformDose:
         """Return itself: a wish for one dose cannot be made stricter."""
         return self
-
-    def of_voxels(self, chosen: NDArray[np.int64]) -> UniformDose:
-        """Return the same wish for some of the voxels."""
-        return UniformDose(_some(self.level_gy, chosen))

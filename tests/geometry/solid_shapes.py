@@ -21,7 +21,7 @@ def box(x: tuple[float, float], y: tuple[float, float], z: float) -> Float:
 
 
 def sphere(radius: float, spacing: float, phase: float, n: int = 180, centre: tuple[float, float] = (0.0, 0.0)):
-    """Contours of a sphere around z = 0 on the planes phase + k x spacing; planes within 1e-3 mm of a pole are left out."""
+    """Contours of a sphere around z = 0 on planes phase + k x spacing, none nearer than 1e-3 mm to a pole."""
     k = np.arange(np.ceil((-radius - phase) / spacing), np.floor((radius - phase) / spacing) + 1)
     planes = [z for z in phase + spacing * k if radius - abs(z) > 1e-3]
     return [ring(np.sqrt(radius**2 - z**2), z, centre, n) for z in planes]

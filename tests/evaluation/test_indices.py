@@ -1,0 +1,94 @@
+"""Conformity, homogeneity and gradient of spheres in a dose that falls with the radius."""
+
+import numpy as np
+import pytest
+
+from tailort.errors import GeometryError, InputError
+from tailort.evaluation import (
+    dvh,
+    gradient_index,
+    homogeneity_index,
+    isodose_volume_cm3,
+    paddick_conformity_index,
+    rtog_conformity_index,
+)
+from tailort.geometry import Grid, Image
+from tailort.patient import Dose, Structure
+
+FRAME = "1.2.3"
+ANGLES = np.linspace(0, 2 * np.pi, 120, endpoint=False)
+
+
+def ball(radius, centre=(0, 0, 0), spacing=1.0) -> Structure:
+    contours = []
+    for z in np.arange(-radius + spacing / 2, radius, spacing):
+        r = np.sqrt(radius**2 - z**2)
+        contours.append(np.stack([r * np.cos(ANGLES), r * np.sin(ANGLES), np.full(120, z)], -1) + centre)
+    return Structure("Ball", "PTV", tuple(contours), FRAME)
+
+
+@pytest.fixture(scope="module")
+def cone_dose() -> Dose:
+    """80 - r Gy at a distance of r mm: the isodose of D Gy is a ball of radius 80 - D."""
+    grid = Grid.axial((61, 61, 61), (2.0,) * 3, (-60.0,) * 3, FRAME)
+    z, y, x = np.meshgrid(*grid.axes_mm(), indexing="ij")
+    values = np.maximum(0.0, 80 - np.sqrt(x**2 + y**2 + z**2)).astype(np.float32)
+    return Dose(Image(grid, values, "Gy"), "physical", "course", 30, None, "formula")
+
+
+def volume(radius) -> float:
+    return 4 / 3 * np.pi * radius**3 / 1000
+
+
+@pytest.mark.parametrize("radius", [8.0, 20.0, 35.0])
+def test_the_volume_of_an_isodose_is_that_of_its_ball(cone_dose, radius):
+    assert isodose_volume_cm3(cone_dose, 80 - radius) == pytest.approx(volume(radius), rel=0.01)
+
+
+def test_an_isodose_that_leaves_the_grid_has_no_known_volume(cone_dose):
+    with pytest.raises(GeometryError, match="edge of the dose grid"):
+        isodose_volume_cm3(cone_dose, 15.0)
+
+
+def test_a_perfect_fit_has_a_paddick_index_of_1(cone_dose):
+    target = dvh(ball(20), cone_dose)
+    assert paddick_conformity_index(target, isodose_volume_cm3(cone_dose, 60), 60) == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize("isodose_radius", [15.0, 25.0])
+def test_paddick_index_of_concentric_balls_is_the_ratio_of_their_volumes(cone_dose, isodose_radius):
+    target = dvh(ball(20), cone_dose)
+    level = 80 - isodose_radius
+    expected = volume(min(20, isodose_radius)) ** 2 / (volume(20) * volume(isodose_radius))
+    found = paddick_conformity_index(target, isodose_volume_cm3(cone_dose, level), level)
+    assert found == pytest.approx(expected, rel=0.02)
+
+
+def test_paddick_sees_an_isodose_beside_the_target_and_rtog_does_not(cone_dose):
+    target = dvh(ball(8, centre=(25, 0, 0)), cone_dose)
+    isodose = isodose_volume_cm3(cone_dose, 72)
+    assert paddick_conformity_index(target, isodose, 72) == 0.0
+    assert rtog_conformity_index(target, isodose) == pytest.approx(1.0, abs=0.02)
+
+
+def test_nothing_prescribed_nothing_conformal(cone_dose):
+    assert paddick_conformity_index(dvh(ball(8), cone_dose), isodose_volume_cm3(cone_dose, 90), 90) == 0.0
+    with pytest.raises(InputError, match="no gradient index"):
+        gradient_index(1.0, 0.0)
+
+
+def test_gradient_index_of_the_cone_is_the_cube_of_its_radii(cone_dose):
+    found = gradient_index(isodose_volume_cm3(cone_dose, 32), isodose_volume_cm3(cone_dose, 64))
+    assert found == pytest.approx((48 / 16) ** 3, rel=0.01)
+
+
+def test_homogeneity_index_of_a_ball_in_the_cone_follows_from_the_radii(cone_dose):
+    # D(v) = 80 - 20 v^(1/3)
+    d = [80 - 20 * v ** (1 / 3) for v in (0.02, 0.98, 0.5)]
+    assert homogeneity_index(dvh(ball(20), cone_dose)) == pytest.approx((d[0] - d[1]) / d[2], rel=0.01)
+
+
+def test_without_dose_there_is_no_homogeneity(cone_dose):
+    empty = Dose(cone_dose.image.with_values(np.zeros((61, 61, 61), np.float32)), "physical", "course", 30, None, "0")
+    with pytest.raises(InputError, match="no homogeneity"):
+        homogeneity_index(dvh(ball(8), empty))
