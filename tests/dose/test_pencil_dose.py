@@ -25,11 +25,10 @@ def dose_gy(treatment: Plan, density: Image, grid: Grid | None = None, machine: 
     return compute(treatment, density, machine, where, body=np.ones(where.shape)).image.values
 
 
-def at_points(points: list[list[float]], treatment: Plan, density: Image, machine: Machine = GENERIC) -> np.ndarray:
-    """Dose at points, each computed as a voxel of its own."""
-    return np.array(
-        [dose_gy(treatment, density, Grid.axial((1, 1, 1), (1, 1, 1), p, FRAME), machine)[0, 0, 0] for p in points]
-    )
+def on_axis(y_mm: list[float], treatment: Plan, density: Image, machine: Machine = GENERIC) -> np.ndarray:
+    """Dose at points (0, y, 0), multiples of 5 mm, each a voxel of its own."""
+    line = Grid.axial((1, 60, 1), (1.0, 5.0, 1.0), (0.0, -150.0, 0.0), FRAME)
+    return dose_gy(treatment, density, line, machine)[0, np.rint((np.array(y_mm) + 150) / 5).astype(int), 0]
 
 
 @pytest.mark.parametrize("spacing_mm", [2.5, 5.0])
@@ -37,7 +36,7 @@ def test_the_reference_conditions_give_one_centigray_a_monitor_unit(spacing_mm: 
     # Isocentre 100 mm deep in a cube whose upper face is at y = -150, so SSD 900 mm; 100 MU.
     treatment = plan(field(isocentre_mm=(0.0, -50.0, 0.0)))
     box = cube(300.0, spacing_mm)
-    assert at_points([[0.0, -50.0, 0.0]], treatment, box)[0] == pytest.approx(1.0, rel=0.003)
+    assert on_axis([-50.0], treatment, box)[0] == pytest.approx(1.0, rel=0.003)
     on_grid = Image(box.grid, dose_gy(treatment, box), "Gy").at([[0.0, -50.0, 0.0]], 0.0)[0]
     assert on_grid == pytest.approx(1.0, rel=0.003)
 
@@ -49,7 +48,7 @@ def test_central_dose_is_kernel_times_inverse_square(side_mm: float, shift_mm: f
     half = side_mm / 2
     treatment = plan(field((-half, half), (-half, half), isocentre_mm=(0.0, shift_mm, 0.0)))
     y = np.array([-120.0, -50.0, 40.0, 130.0])
-    found = at_points([[0.0, float(at), 0.0] for at in y], treatment, cube(), SHARP)
+    found = on_axis(list(y), treatment, cube(), SHARP)
     kernel, depth = pencil_kernel(GENERIC.tpr20_10), (y + 150) / 10
     s = 1000 + y - shift_mm
     expected = kernel.square_field(depth, side_mm / 10 * s / 1000) * (1000 / s) ** 2
@@ -62,7 +61,7 @@ def test_depth_dose_of_a_ten_centimetre_field_is_that_of_two_measured_beams() ->
     # 10 x 10 cm at the surface, which is at the isocentre. 1.5 % of the dose at each depth.
     measured = {30: 95.0, 50: 86.5, 80: 74.4, 100: 67.0, 150: 51.05, 200: 39.0}
     treatment = plan(field(isocentre_mm=(0.0, -150.0, 0.0)))
-    found = at_points([[0.0, depth - 150.0, 0.0] for depth in measured], treatment, cube())
+    found = on_axis([depth - 150.0 for depth in measured], treatment, cube())
     np.testing.assert_allclose(found / found[3] * 67.0, list(measured.values()), rtol=0.015)
 
 
@@ -98,7 +97,7 @@ def test_a_cube_does_not_know_from_which_face_it_is_irradiated(gantry_deg: float
     first = dose_gy(plan(field()), cube(200.0))
     turned = dose_gy(plan(field(gantry_deg=gantry_deg)), cube(200.0))
     # Gantry 90 of a head-first supine patient comes from his left, +x.
-    back = np.rot90(turned, k=round(gantry_deg / 90), axes=(2, 1))
+    back = np.rot90(turned, k=round(gantry_deg / 90), axes=(1, 2))
     np.testing.assert_allclose(back, first, atol=2e-4 * first.max())
 
 
@@ -133,7 +132,7 @@ def test_other_patient_positions_are_turned_head_first_supine_ones(
 def test_behind_lung_the_dose_is_that_at_the_radiological_depth() -> None:
     # 100 mm of 0.3 g/cm3 from 50 to 150 mm deep: the point 200 mm deep has 50 + 29.76 + 50 mm of water above it.
     treatment = plan(field())
-    found = at_points([[0.0, 50.0, 0.0]], treatment, with_lung(cube(), -100.0, 0.0, 0.3), SHARP)[0]
+    found = on_axis([50.0], treatment, with_lung(cube(), -100.0, 0.0, 0.3), SHARP)[0]
     kernel, s = pencil_kernel(GENERIC.tpr20_10), 1.05
     expected = float(kernel.square_field(12.976, 10.0 * s) / kernel.square_field(10.0, 10.0)) / s**2
     assert found == pytest.approx(expected, rel=0.005)
@@ -158,7 +157,7 @@ def test_without_an_outline_lungs_get_a_dose_and_the_air_around_none() -> None:
     density = box.with_values(np.where(body, np.where(lung, 0.2, 1.0), 0.001).astype(np.float32))
     dose = compute(plan(field()), density, GENERIC, box.grid).image.values
     assert (dose[~body] == 0).all()
-    assert dose[lung & (np.abs(z) < 40)].min() > 0.3
+    assert dose[lung & (np.abs(z) < 40) & (x < 40)].min() > 0.3
 
 
 def test_dose_says_what_it_is() -> None:

@@ -299,9 +299,9 @@ def test_the_tumour_asked_for_is_the_tumour_drawn() -> None:
         drawn = contours.draw(anatomy.tumour, planes, (0.0, 0.0, 0.0))
         # The oesophagus runs nearly straight down in the chest, so its length is height to a few per cent.
         assert np.ptp([c[0, 2] for c in drawn]) + 1 == pytest.approx(length, rel=0.06)
-        # Lumen and two walls; a circle of that area, flattened.
+        # Lumen and two walls: the diameter of the circle of that area; aorta, airways and spine dent thick tumours.
         area = 4e3 * max(volume_cm3([c], single_slice_thickness_mm=1.0) for c in drawn) / math.pi
-        assert math.sqrt(area) == pytest.approx(2 * (wall + parameters.TUMOUR_LUMEN_MM), rel=0.06)
+        assert math.sqrt(area) == pytest.approx(2 * (wall + parameters.TUMOUR_LUMEN_MM), rel=0.1)
         volume.append(volume_cm3(drawn))
     assert volume[0] < volume[1]
     assert volume[0] < volume[2]

@@ -28,7 +28,7 @@ def write_patient(patient: VirtualPatient, folder: Path, progress: Callable[[str
     """Write a virtual patient: CT, RTSTRUCT, record.yaml and truth.json."""
     (folder / "CT").mkdir(parents=True)
     progress("write CT", 0.0)
-    dicom.write_ct(patient.scan, patient.person, folder / "CT")
+    dicom.write_ct(patient.scan, patient.person, folder / "CT", body_part="CHEST")
     dicom.write_structures(patient.structures, patient.scan, patient.person, folder / "rtstruct.dcm")
     progress("write CT", 1.0)
     with (folder / "record.yaml").open("w", encoding="utf-8") as stream:

@@ -80,7 +80,7 @@ class DVH:
     @property
     def known_cm3(self) -> float:
         """Volume inside the dose grid."""
-        return self.volume_cm3 - self.outside_cm3
+        return self.volume_cm3 - self.outside_cm3 if len(self.doses_gy) else 0.0
 
     @cached_property
     def _knots(self) -> tuple[Float, NDArray[np.float32]]:
@@ -151,12 +151,12 @@ class DVH:
         if m.kind == "Max":
             return self.highest_gy, np.inf if outside else self.highest_gy
         if m.kind == "Min":
-            return 0.0 if outside else self.lowest_gy, self.lowest_gy
+            return 0.0 if outside else self.lowest_gy, self.lowest_gy if len(self.doses_gy) else np.inf
         at, unit = (50.0, "%") if m.kind == "Median" else (float(m.at or 0.0), m.at_unit)
         volume = at / 100.0 * self.volume_cm3 if unit == "%" else at
         if volume > self.volume_cm3:
             raise InputError(f"{m} of '{self.structure}' asks for more than its volume of {self.volume_cm3:.3g} cm3")
-        if outside and self.known_cm3 <= 0:
+        if not len(self.doses_gy):
             return 0.0, np.inf
         low = self._dose_of(volume) if not outside or volume <= self.known_cm3 else 0.0
         high = self._dose_of(volume - outside) if not outside or volume > outside else np.inf
@@ -165,7 +165,7 @@ class DVH:
     def _volume_bounds(self, dose_gy: float) -> tuple[float, float]:
         if dose_gy <= 0:
             return self.volume_cm3, self.volume_cm3
-        known = self._volume_of(dose_gy)
+        known = self._volume_of(dose_gy) if len(self.doses_gy) else 0.0
         return known, known + self.outside_cm3
 
     def _dose_of(self, volume_cm3: float) -> float:
@@ -316,10 +316,7 @@ def dvh(
         raise GeometryError(f"structure '{structure.name}' has no contours, so it has no DVH")
     sampled = sample(structure, dose, end_cap, single_slice_thickness_mm)
     doses, parts, volume = sampled.doses_gy, sampled.parts, sampled.volume_cm3
-    known = [d if np.isfinite(d.sum()) else d[np.isfinite(d)] for d in (doses, sampled.surface_gy)]
-    known = [d for d in known if len(d)]
-    lowest = min((float(d.min()) for d in known), default=0.0)
-    highest = max((float(d.max()) for d in known), default=0.0)
+    lowest, highest = _extremes(doses, parts, sampled.surface_gy)
     points = int(np.clip(POINTS // len(doses), 1, 8))
     gathered = _gather(doses, sampled.spreads_gy, parts, lowest, highest, LEVELS, points)
     (volumes, sums), (flat_volumes, flat_sums), outside = gathered
@@ -364,6 +361,16 @@ def histograms(
         for s in structures
         if not s.is_empty
     }
+
+
+def _extremes(doses: Samples, parts: Samples, surface_gy: Samples) -> tuple[float, float]:
+    """Lowest and highest dose of the surface and of the cells; a sliver of a cell does not know well where it lies."""
+    for least in (0.5, 0.0):
+        found = (doses[parts >= least], surface_gy)
+        known = [d if np.isfinite(d.sum()) else d[np.isfinite(d)] for d in found]
+        if any(len(d) for d in known):
+            return min(float(d.min()) for d in known if len(d)), max(float(d.max()) for d in known if len(d))
+    return 0.0, 0.0
 
 
 @numba.njit(cache=True, nogil=True)

@@ -22,9 +22,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tailort.errors import GeometryError
+from tailort.geometry.blend import closing_height_mm
 from tailort.geometry.contours import Contours, Float, in_plane, level_set
 from tailort.geometry.raster import lower_to, raise_to, signed_distance, signed_margin_distance
-from tailort.geometry.solid import EndCap, Part, Solid, build_solid, closing_height_mm, sections
+from tailort.geometry.solid import sections
+from tailort.geometry.stack import EndCap, Part, Solid, build_solid, edges_of
 
 _LEVEL_MM = 1e-3  # edges that coincide leave no slivers
 _LEAST_MM = 1e-3  # a margin of 0 to one side, where the others are not
@@ -108,14 +110,10 @@ class _Plane:
         return j0, i0, j1 - j0, i1 - i0
 
 
-def _edges(polygons: list[Float]) -> Float:
-    return np.concatenate([np.hstack([ring, np.roll(ring, -1, axis=0)]) for ring in polygons])
-
-
 def _layer(z: float, polygons: list[Float], margin: Margin, lattice: _Plane) -> _Layer | None:
     if not polygons:
         return None
-    edges = _edges(polygons)
+    edges = edges_of(polygons)
     to = np.array(margin.in_plane_mm)
     reach = float(to.max()) + 3 * lattice.step
     j0, i0, nj, ni = lattice.window(edges[:, :2].min(axis=0), edges[:, :2].max(axis=0), reach)
@@ -345,7 +343,9 @@ def _combined(p: list[Float], q: list[Float], operation: str, step: float) -> li
     points = np.concatenate([*p] if operation != "or" else [*p, *q])
     lattice = _Plane.around(points.min(axis=0), points.max(axis=0), 3 * step, step)
     of_p, of_q = (
-        signed_distance(_edges(rings), lattice.x[0], lattice.y[0], step, step, len(lattice.y), len(lattice.x), 3 * step)
+        signed_distance(
+            edges_of(rings), lattice.x[0], lattice.y[0], step, step, len(lattice.y), len(lattice.x), 3 * step
+        )
         for rings in (p, q)
     )
     if operation == "or":

@@ -26,6 +26,8 @@ from tailort.physics.machine import Machine
 Float = NDArray[np.float64]
 PARK_MM = 5.0
 MOST_LEVELS = 30.0
+FIRST_WEIGHTS = Effort(iterations=40, rounds=1, value_tolerance=5e-3)
+AFTER_STOP = Effort(iterations=20, rounds=6)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +94,11 @@ def sequence(
         Most segments, on average over the beams.
     leaf_steps : int
         Evaluations of the plan while leaves and MU move together; 0 leaves the openings on the lattice.
-    effort, stop, progress
+    effort, progress
         As for `solve`.
+    stop : callable
+        When it says True the leaves stay where they are and the MU get little effort, enough to keep the limits;
+        the solution is then not marked converged by this function alone: look at what `solve` said of the fluence.
 
     References
     ----------
@@ -106,12 +111,14 @@ def sequence(
     bare = replace(problem, smoothness=None)
     fluence_value, split_value = bare.value(fluence_mu), bare.value(split)
     loss = float(np.abs(split - fluence_mu).sum() / fluence_mu.sum())
-    quick = Effort(iterations=40, rounds=1, value_tolerance=5e-3)
-    mu = _weighted(bare, influence, openings, mu, machine, 0.0, quick, stop, None).weights_mu
+    mu = _weighted(bare, influence, openings, mu, machine, 0.0, FIRST_WEIGHTS, never, None).weights_mu
     openings, mu = _without_weak(openings, mu, 0.5 * machine.min_segment_mu)
     if leaf_steps > 0 and not stop():
         openings, mu = _leaves_moved(bare, influence, openings, mu, machine, leaf_steps, stop)
         openings, mu = _without_weak(openings, mu, 0.5 * machine.min_segment_mu)
+    if stop():
+        # Whoever stops still gets a plan that keeps the limits.
+        effort, stop = AFTER_STOP, never
     solution = _weighted(bare, influence, openings, mu, machine, machine.min_segment_mu, effort, stop, progress)
     setups = influence.beamlets.setups
     beams = []

@@ -176,7 +176,7 @@ def solve(
             x,
             lower,
             upper,
-            effort.iterations if round_number == 0 else max(1, effort.iterations // 3),
+            effort.iterations,
             effort.value_tolerance,
             effort.gradient_tolerance,
             stop,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tailort.phantom.shapes import Shape
 
 _FINEST_MM, _COARSEST_MM = 0.5, 2.5
-_LATTICE_LINES = 90
+_LATTICE_LINES = 72
 _SMALLEST_AREA_MM2 = 1.5
 _FLATNESS_MM = 0.004
 

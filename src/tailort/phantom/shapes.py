@@ -22,6 +22,7 @@ Window = tuple[float, float, float, float]
 
 FAR_MM = 1e4
 _TINY = 1e-9
+_BLEND_REACH_MM = 14.0
 
 
 class Shape(Protocol):
@@ -195,8 +196,8 @@ class Tube:
 
     def field(self, x: Array, y: Array, z: float) -> Array:
         """See `Shape.field`: distance to the centre-line less the radius there."""
-        margin = 25.0
-        near = np.flatnonzero((self._low[:, 2] - margin <= z) & (z <= self._high[:, 2] + margin))
+        # Pieces further away than any blend reaches do not matter.
+        near = np.flatnonzero((self._low[:, 2] - _BLEND_REACH_MM <= z) & (z <= self._high[:, 2] + _BLEND_REACH_MM))
         best = np.full(np.broadcast_shapes(x.shape, y.shape), FAR_MM, dtype=np.result_type(x, y))
         sx, sy, sz = self.stretch
         columns, rows = x[0].astype(np.float64) * sx, y[:, 0].astype(np.float64) * sy
@@ -404,9 +405,11 @@ def _nearest(
                 wx = x[i] - start[n, 0]
                 t = min(max((wx * dx + ahead) / square, 0.0), 1.0)
                 ex, ey, ez = wx - t * dx, wy - t * dy, wz - t * dz
-                distance = np.sqrt(ex * ex + ey * ey + ez * ez) - (r0[n] + t * (r1[n] - r0[n]))
-                if distance < best[j, i]:
-                    best[j, i] = distance
+                square_distance = ex * ex + ey * ey + ez * ez
+                radius = r0[n] + t * (r1[n] - r0[n])
+                beyond = best[j, i] + radius
+                if beyond > 0 and square_distance < beyond * beyond:
+                    best[j, i] = np.sqrt(square_distance) - radius
 
 
 def smooth_line(points: ArrayLike, step_mm: float = 4.0) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from tailort.evaluation import Comparison, Scorecard
+from tailort.evaluation import ComparedRow, Comparison, Scorecard
 from tailort.patient import Case, Dose, Prescription, StructureSet
 from tailort.web import figures
 from tailort.workflow import Evaluation, PlanningRun, PlanResult, Stage
@@ -211,8 +211,36 @@ def _summary(run: PlanningRun) -> list[str]:
         "Dose, scorecard and DICOM files are those of the deliverable control points and monitor units."
     ]
     if run.comparison is not None:
-        lines += run.comparison.statements
+        organs = list(dict.fromkeys(row.structure for row in run.comparison.organs))
+        worse = _worse(run.comparison)
+        lines.append(
+            f"Against {run.comparator.title if run.comparator else ''}: {len(worse)} of {len(organs)} organs are worse in "
+            "at least one metric; each is named in the comparison below."
+        )
     return lines
+
+
+def _worse(comparison: Comparison) -> dict[str, list[str]]:
+    """What is worse, organ by organ; per fraction and per course is one thing while the fractions are the same."""
+    named: dict[str, list[str]] = {}
+    for row in comparison.worse_organs:
+        known = named.setdefault(row.structure, [])
+        told = f"{row.metric} {_number(row.plan)} against {_number(row.comparator)}"
+        if not _repeated(row, comparison) and told not in known:
+            known.append(f"{told} per {row.per}" if row.quantity == "physical" else f"{told} {row.quantity}")
+    return {name: told for name, told in named.items() if told}
+
+
+def _repeated(row: ComparedRow, comparison: Comparison) -> bool:
+    """Whether another row says the same of one fraction."""
+    return row.per == "course" and any(
+        other.per == "fraction" and other.structure == row.structure and other.metric == row.metric
+        for other in comparison.organs
+    )
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3g}"
 
 
 def _decision(run: PlanningRun) -> dict[str, Any]:
@@ -295,8 +323,9 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
             "kind": "fail" if row.worse == "yes" else "unknown" if row.worse == "unknown" else "pass",
         }
         for row in comparison.organs
+        if not _repeated(row, comparison)
     ]
-    worse = list(comparison.statements) if comparison.worse_organs else []
+    worse = [f"{name}: {'; '.join(told)}" for name, told in _worse(comparison).items()]
     return {"labels": (comparison.plan, comparison.comparator), "targets": targets, "organs": organs, "worse": worse}
 
 

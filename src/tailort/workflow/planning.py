@@ -338,7 +338,7 @@ def _compare(protocol: Protocol, structures: StructureSet, results: Sequence[Pla
     biology = protocol.file.biology.targets
     if len(results) < 2 or biology is None or biology.geud_a is None:
         return None
-    arms = [Arm(r.title, structures, r.dose, r.prescriptions, {d.structure: d for d in r.dvhs}) for r in results]
+    arms = [Arm(r.plan.label, structures, r.dose, r.prescriptions, {d.structure: d for d in r.dvhs}) for r in results]
     return compare(
         arms[0],
         arms[1],
