@@ -26,13 +26,13 @@ def whole(image: Image) -> np.ndarray:
 def hills(beamlets: Beamlets) -> np.ndarray:
     """Fluence in whole MU with hills and valleys some beamlets wide, as an optimiser leaves it."""
     wave = np.cos(beamlets.x_mm / 12 + beamlets.beam) * np.cos(beamlets.y_mm / 18 + 2 * beamlets.beam)
-    return np.round(6 + 3 * wave)
+    return np.round(4 + 2 * wave)
 
 
 @pytest.mark.parametrize("lung", [False, True], ids=["water", "lung"])
-@pytest.mark.parametrize("angles", [(20.0,), (0.0, 72.0, 144.0, 216.0, 288.0)], ids=["one beam", "five beams"])
+@pytest.mark.parametrize("angles", [(20.0,), (0.0, 120.0, 240.0)], ids=["one beam", "three beams"])
 def test_weights_times_influence_are_the_dose_of_the_plan(lung: bool, angles: tuple[float, ...]) -> None:
-    box = cube(220.0)
+    box = cube(200.0)
     if lung:
         box = with_lung(box, -70.0, -10.0, 0.25, from_x_mm=-40.0)
     beamlets = beamlet_field(COLUMNS, ROWS, angles)

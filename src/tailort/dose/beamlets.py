@@ -20,6 +20,8 @@ Float = NDArray[np.float64]
 # than FAR_MM with those of BLOCKS x BLOCKS blocks.
 NEAR_MM, BLOCK_MM = 25.0, 15.0
 FAR_MM, BLOCKS = 75.0, 2
+# A beamlet's own shape matters up to this distance along x or y, mm; beyond, it is a group of one.
+TABLE_MM = 40.0
 
 
 def fill_rows(
@@ -53,7 +55,7 @@ def fill_rows(
         As in `Influence`, Gy per MU.
     """
     tree = _tree(beamlets, machine)
-    tables = _tables(beamlets, machine, places, near_mm + BLOCK_MM)
+    tables = _tables(beamlets, machine, places, TABLE_MM)
     starts = np.zeros(len(voxels) + 1, dtype=np.int64)
     groups = (
         tree.patch_of_beam,
@@ -76,6 +78,7 @@ def fill_rows(
         *groups,
         tree.patches.spread,
         tree.blocks.spread,
+        _own_variance(beamlets, machine) / 4,
         tree.members,
         np.asarray(beamlets.x_mm, dtype=np.float64),
         np.asarray(beamlets.y_mm, dtype=np.float64),
@@ -148,7 +151,7 @@ def _tree(beamlets: Beamlets, machine: Machine) -> _Tree:
     new = np.diff(keys[:, order], axis=1, prepend=-1) != 0
     patch = np.cumsum(new[:3].any(axis=0)) - 1
     block = np.cumsum(new.any(axis=0)) - 1
-    own = (beamlets.width_x_mm**2 + beamlets.width_y_mm**2) / 12 + 2 * machine.penumbra_sigma_mm**2
+    own = _own_variance(beamlets, machine)
     x, y = (np.asarray(place, dtype=np.float64)[order] for place in (beamlets.x_mm, beamlets.y_mm))
     blocks, patches = _Groups.of(block, x, y, own), _Groups.of(patch, x, y, own)
     return _Tree(
@@ -158,6 +161,11 @@ def _tree(beamlets: Beamlets, machine: Machine) -> _Tree:
         np.searchsorted(blocks.first, patches.first).astype(np.int64),
         np.searchsorted(beam[order][patches.first[:-1]], np.arange(len(beamlets.setups) + 1)).astype(np.int64),
     )
+
+
+def _own_variance(beamlets: Beamlets, machine: Machine) -> float:
+    """Variance of one beamlet's fluence, both axes together, mm2."""
+    return (beamlets.width_x_mm**2 + beamlets.width_y_mm**2) / 12 + 2 * machine.penumbra_sigma_mm**2
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,11 +289,9 @@ def _count(
 
 
 @numba.njit(cache=True, inline="always")
-def _group_dose(
-    u: float, v: float, centre: Float, spread: float, slope: float, exponentials: Float
-) -> Any:  # pragma: no cover - compiled
-    """exp(-k q)/q averaged over a group of beamlets."""
-    inverse = 1.0 / np.sqrt((centre[0] - u) ** 2 + (centre[1] - v) ** 2)
+def _group_dose(squared: float, spread: float, slope: float, exponentials: Float) -> Any:  # pragma: no cover - compiled
+    """exp(-k q)/q averaged over a group of beamlets whose centre is sqrt(squared) away."""
+    inverse = 1.0 / np.sqrt(squared)
     # The Laplacian of 1/q is 1/q^3.
     inverse *= 1.0 + spread * inverse * inverse
     return inverse * _exp_minus(exponentials, slope / inverse)
@@ -306,6 +312,7 @@ def _fill(
     block_centres: Float,
     patch_spread: Float,
     block_spread: Float,
+    own_spread: float,
     members: NDArray[np.uint32],
     x: Float,
     y: Float,
@@ -325,6 +332,7 @@ def _fill(
     share = area / (2 * np.pi)
     per_x, per_y = 1.0 / step[0], 1.0 / step[1]
     one = np.uint64(1)
+    last_y, last_x = np.uint64(primary.shape[1]), np.uint64(primary.shape[2])
     for row in numba.prange(places.shape[1]):
         n = starts[row]
         for beam in range(places.shape[0]):
@@ -337,23 +345,21 @@ def _fill(
             level = round((np.log(at_depth(table, 1, z) * s / sad) - first_log) / log_step)
             of_level = primary[min(max(level, 0), primary.shape[0] - 1)]
             for patch in range(patch_of_beam[beam], patch_of_beam[beam + 1]):
-                centre = patch_centres[patch]
-                if (centre[0] - u) ** 2 + (centre[1] - v) ** 2 > far2:
+                squared = (patch_centres[patch, 0] - u) ** 2 + (patch_centres[patch, 1] - v) ** 2
+                if squared > far2:
                     start = patch_first[patch]
                     count = patch_first[patch + 1] - start
-                    values[n] = (
-                        wide * count * share * _group_dose(u, v, centre, patch_spread[patch], slope, exponentials)
-                    )
+                    values[n] = wide * count * share * _group_dose(squared, patch_spread[patch], slope, exponentials)
                     columns[n] = members[start + _drawn(voxels[row], patch, count)]
                     n += 1
                     continue
                 for block in range(block_of_patch[patch], block_of_patch[patch + 1]):
                     start, end = block_first[block], block_first[block + 1]
-                    centre = block_centres[block]
-                    if (centre[0] - u) ** 2 + (centre[1] - v) ** 2 > near2:
+                    squared = (block_centres[block, 0] - u) ** 2 + (block_centres[block, 1] - v) ** 2
+                    if squared > near2:
                         count = end - start
                         values[n] = (
-                            wide * count * share * _group_dose(u, v, centre, block_spread[block], slope, exponentials)
+                            wide * count * share * _group_dose(squared, block_spread[block], slope, exponentials)
                         )
                         columns[n] = members[start + _drawn(voxels[row], block, count)]
                         n += 1
@@ -362,6 +368,12 @@ def _fill(
                         column = members[member]
                         across, along = abs(x[column] - u) * per_x, abs(y[column] - v) * per_y
                         i, j = np.uint64(across), np.uint64(along)
+                        columns[n] = column
+                        if i + one >= last_x or j + one >= last_y:
+                            squared = (x[column] - u) ** 2 + (y[column] - v) ** 2
+                            values[n] = wide * share * _group_dose(squared, own_spread, slope, exponentials)
+                            n += 1
+                            continue
                         fx, fy = across - i, along - j
                         a, b = (1 - fx) * (1 - fy), fx * (1 - fy)
                         c, d = (1 - fx) * fy, fx * fy
@@ -379,7 +391,6 @@ def _fill(
                         )
                         # exp(-k q) at the mean distance of the beamlet's scatter, which is share / inverse.
                         values[n] = short * near + wide * inverse * _exp_minus(exponentials, slope * share / inverse)
-                        columns[n] = column
                         n += 1
 
 

@@ -34,8 +34,6 @@ Whole = NDArray[np.int64]
 SAMPLES = 60_000
 FINEST_MM = 0.2
 BOX = 8_000_000
-# Above this volume the cells alone give the extremes: a point on the surface changes nothing that is judged.
-SURFACE_BELOW_CM3 = 500.0
 # A structure this large, on this many planes, is cut into the prisms of its planes (each half-way to the next) if that
 # moves its volume by no more than this share: a prism's section is that in its middle, so what it adds below it misses
 # above, and only the ends are left. Smaller ones are interpolated between planes.
@@ -61,7 +59,7 @@ class Sampled:
     parts : (n,) float32
         The part of each cell that is inside, 0 to 1.
     surface_gy : (m,) float32
-        Doses on the surface; empty for large structures.
+        Doses on the surface.
     """
 
     volume_cm3: float
@@ -79,7 +77,7 @@ def sample(structure: Structure, dose: Dose, end_cap: EndCap, single_slice_thick
         volume = prisms.volume_cm3
         lattice = _lattice(prisms.bounds_mm, grid, volume)
         cells = _prism_cells(prisms, lattice)
-        surface = prisms.surface() if volume < SURFACE_BELOW_CM3 else np.empty((0, 3))
+        surface = prisms.surface()
     else:
         try:
             solid = build_solid(structure.contours, end_cap, single_slice_thickness_mm)
@@ -90,11 +88,9 @@ def sample(structure: Structure, dose: Dose, end_cap: EndCap, single_slice_thick
             raise GeometryError(f"structure '{structure.name}' has contours but no volume")
         lattice = _lattice(solid.bounds_mm(), grid, volume)
         cells = solid_partial_volume(solid, lattice)
-        surface = np.empty((0, 3))
-        if volume < SURFACE_BELOW_CM3:
-            radius_mm = 10.0 * (0.75 * volume / np.pi) ** (1 / 3)
-            apart_mm = float(np.clip(radius_mm / 6.0, 0.5, 3.0))
-            surface = surface_points(structure.contours, end_cap, apart_mm, single_slice_thickness_mm)
+        radius_mm = 10.0 * (0.75 * volume / np.pi) ** (1 / 3)
+        apart_mm = float(np.clip(radius_mm / 6.0, 0.5, 3.0))
+        surface = surface_points(structure.contours, end_cap, apart_mm, single_slice_thickness_mm)
     doses, spreads, parts = _doses_of(dose, lattice, cells)
     if not parts.sum() > 0:
         raise GeometryError(f"structure '{structure.name}' is too small to be sampled ({volume:.2g} cm3)")

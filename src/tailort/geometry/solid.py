@@ -281,9 +281,9 @@ def _pieces(low: float, high: float, faces: Float, breaks: Sequence[float], long
     return np.array(middles), np.array(slices, dtype=np.int64), np.array(weights)
 
 
-@numba.njit(cache=True, parallel=True)
+@numba.njit(cache=True, nogil=True)
 def _clip(block: NDArray[np.float32]) -> None:  # pragma: no cover - compiled
-    for k in numba.prange(block.shape[0]):
+    for k in range(block.shape[0]):
         for j in range(block.shape[1]):
             for i in range(block.shape[2]):
                 v = block[k, j, i]
@@ -524,7 +524,7 @@ def surface_points(
         reach = closing_height_mm(solid, end)
         if solid.end_cap == "tapered":
             # A rounded end is flat at its pole: heights closer together there.
-            to_pole = 1 - between(0.0, 1.0, 2 * max(reach, radius_of((end.part,))))[:0:-1] ** 2
+            to_pole = 1 - between(0.0, 1.0, max(reach, radius_of((end.part,))))[:0:-1] ** 2
             heights = z + sign * reach * np.minimum(to_pole, 0.9999)
             for height, polygons in zip(heights, sections(solid, heights, step), strict=True):
                 add_edges(polygons, height)

@@ -196,7 +196,7 @@ def _step(
     if not slope < 0:
         return None
     by_image = function.image(move)
-    low, slope_low, high, slope_high = 0.0, slope, np.inf, 0.0
+    low, value_low, slope_low, high, slope_high = 0.0, value, slope, np.inf, 0.0
     t = 1.0
     for _ in range(15):
         new, along = function.slope(image + t * by_image, x + t * move, by_image, move)
@@ -204,10 +204,10 @@ def _step(
         if low_enough and along <= -0.5 * slope and (along >= 0.9 * slope or t == 1.0):
             return np.clip(x + t * move, lower, upper), image + t * by_image, new
         if low_enough and along < 0:
-            low, slope_low = t, along
+            low, value_low, slope_low = t, new, along
         else:
             high, slope_high = t, along
         # Where the slope changes sign, by the secant; inside the bracket, away from its ends.
         share = slope_low / (slope_low - slope_high) if slope_high > 0 else 0.5
         t = low + min(max(share, 0.1), 0.9) * (min(high, 1.0) - low)
-    return None
+    return (np.clip(x + low * move, lower, upper), image + low * by_image, value_low) if low > 0 else None

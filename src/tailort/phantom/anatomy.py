@@ -252,8 +252,8 @@ class Anatomy:
         reach = 60.0 * self.sy
         hull = Column((-1e3, 1e3), self.spine_x, middle, half, front, lambda z: reach, 3.0)
         back = Column(
-            (-1e3, 1e3), self.spine_x, lambda z: self.canal_y(z) + 28.0 * self.sy, lambda z: 44.0 * self.sx,
-            lambda z: 25.0 * self.sy, lambda z: reach,
+            (-1e3, 1e3), self.spine_x, lambda z: self.canal_y(z) + 28.0 * self.sy, lambda z: 48.0 * self.sx,
+            lambda z: 30.0 * self.sy, lambda z: reach,
         )  # fmt: skip
         return Cut(Union((hull, back), 6.0), Grown(self.cavity, 1.5).field)
 
@@ -993,7 +993,8 @@ class Anatomy:
             Grown(self.brachiocephalic, 2.5), *(Grown(a, 2.5) for a in self.carotids.values()), self.subclavian[1],
             *(Grown(v, 1.5) for v in veins), Grown(self.azygos, 1.0), *(Grown(a, 0.8) for a in self.pulmonary_arteries),
             Grown(self.pericardium, 0.8), Grown(self.pulmonary_veins, 0.5), Grown(self.node, 2.0), self._cava_in_chest,
-            self._ball((-17, -12, 12), (11, 15, 24)), self._ball((20, -10, -9), (13, 17, 13)), self._heart_base,
+            self._ball((-17, -12, 12), (11, 15, 24)), self._ball((20, -10, -9), (13, 17, 13)),
+            self._ball((28, 3, -24), (9, 10, 11)), self._heart_base,
         )  # fmt: skip
         return Union(parts, 7.0)
 
@@ -1090,10 +1091,10 @@ class Anatomy:
             for shift in (0.0, -8.0, 8.0, -16.0, 16.0, -24.0, 24.0, -34.0, 34.0, -46.0, 46.0):
                 along = float(np.clip(start + shift, 6.0, self.oesophagus_length_mm - 6.0))
                 cx, cy, cz = (float(np.interp(along, self._along, self.oesophagus_line[:, axis])) for axis in range(3))
-                for distance in (4.0, 8.0, 12.0):
+                for distance in (1.0, 3.0, 6.0, 10.0, 14.0):
                     for degrees in (190, 210, 170, 230, 150, 250, 350, 330, 10, 270, 30, 300):
                         angle = np.radians(degrees)
-                        reach = self._oesophagus_radius(cz) + radius + distance + (4.0 if distance < 5 else 0.0)
+                        reach = self._oesophagus_radius(cz) + radius + distance
                         centre = (cx + reach * float(np.cos(angle)), cy + reach * float(np.sin(angle)), cz)
                         if all(_clearance(shape, centre) > radius + 0.8 for shape in obstacles):
                             return Ellipsoid(centre, (radius, radius, 1.25 * radius))

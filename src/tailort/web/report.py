@@ -214,8 +214,8 @@ def _summary(run: PlanningRun) -> list[str]:
         organs = list(dict.fromkeys(row.structure for row in run.comparison.organs))
         worse = _worse(run.comparison)
         lines.append(
-            f"Against {run.comparator.title if run.comparator else ''}: {len(worse)} of {len(organs)} organs are worse in "
-            "at least one metric; each is named in the comparison below."
+            f"Against {run.comparison.comparator}, {len(worse)} of {len(organs)} organs are worse in at least one metric; "
+            "each is named in the comparison below."
         )
     return lines
 
