@@ -117,10 +117,11 @@ def influence(
 ) -> Influence:
     """Dose of each beamlet, as an open field of its own, in chosen voxels.
 
-    No scatter is cut off. Within `near_mm` each beamlet has its own entry. Beamlets farther away are taken together
-    in blocks of about 15 mm: the block's whole dose stands in one entry, whose column is one of the block's
-    beamlets, drawn anew by a hash of voxel and block. A row's sum is therefore that of all beamlets, each column's
-    expectation is its own mean dose, and fluence that varies within a block shows as a noise of about a thousandth.
+    No scatter is cut off. Within `near_mm` each beamlet has its own entry. Beamlets farther away are taken together,
+    in blocks of about 15 mm and, beyond 75 mm, of 30 mm: the block's whole dose stands in one entry, whose column is
+    one of its beamlets, drawn by a hash of voxel and block. A row's sum is therefore that of all beamlets and each
+    column's mean over voxels its own dose; fluence that varies within a block shows as noise: 0.1 % of the highest dose
+    (RMS, in the field) for fluence with hills some beamlets wide, 0.2 % for one without any pattern.
 
     Parameters
     ----------

@@ -27,6 +27,8 @@ Scope = Literal["course", "cumulative"]
 LEVELS = 1 << 16
 # Small structures count up to 8 points a cell, as long as there are no more than this in all.
 POINTS = 600_000
+# Share of a structure that may lie beyond the dose grid by rounding.
+SLIVER = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -330,6 +332,9 @@ def dvh(
         order = np.argsort(-means, kind="stable")
     else:
         volumes, order = volumes[filled], np.arange(len(filled))[::-1]
+    # A sliver beyond the face of the dose grid is rounding, not an unknown dose.
+    if outside < SLIVER * float(volumes.sum()):
+        outside = 0.0
     scale = volume / float(volumes.sum() + outside)
     return DVH(
         structure=structure.name,

@@ -34,6 +34,8 @@ Whole = NDArray[np.int64]
 SAMPLES = 60_000
 FINEST_MM = 0.2
 BOX = 8_000_000
+# Of the points on the surface every second, third ... is left out where there would be more than this.
+SURFACE_POINTS = 20_000
 # A structure this large, on this many planes, is cut into the prisms of its planes (each half-way to the next) if that
 # moves its volume by no more than this share: a prism's section is that in its middle, so what it adds below it misses
 # above, and only the ends are left. Smaller ones are interpolated between planes.
@@ -94,6 +96,7 @@ def sample(structure: Structure, dose: Dose, end_cap: EndCap, single_slice_thick
     doses, spreads, parts = _doses_of(dose, lattice, cells)
     if not parts.sum() > 0:
         raise GeometryError(f"structure '{structure.name}' is too small to be sampled ({volume:.2g} cm3)")
+    surface = surface[:: 1 + len(surface) // SURFACE_POINTS]
     return Sampled(volume, doses, spreads, parts, _dose_at(dose, surface))
 
 

@@ -1,0 +1,5 @@
+"""`python -m tailort.cli` is the command `tailort`."""
+
+from tailort.cli import main
+
+main()
