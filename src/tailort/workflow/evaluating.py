@@ -57,12 +57,21 @@ def evaluate(
             "the dose is that of one fraction and the number of fractions is unknown; add the RTPLAN or --fractions"
         )
     course = dose.per_course()
-    card = assess(structures, course, (*constraints, *asked), prescriptions, metrics=report)
+    # A structure in a single plane is as thick as the CT's slices are apart.
+    thickness_mm = case.ct.image.grid.spacing_mm[0]
+    card = assess(
+        structures,
+        course,
+        (*constraints, *asked),
+        prescriptions,
+        metrics=report,
+        single_slice_thickness_mm=thickness_mm,
+    )
     rows = tuple(
         replace(row, operator=None, limit=None) if row.source == "--metric" and row.priority == "report" else row
         for row in card.rows
     )
-    made = {**histograms(structures, course), **card.histograms}
+    made = {**histograms(structures, course, single_slice_thickness_mm=thickness_mm), **card.histograms}
     return Evaluation(
         case=replace(case, structures=structures),
         dose=course,

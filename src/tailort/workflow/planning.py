@@ -74,6 +74,11 @@ class _Bench:
     influence: Influence
     options: PlanningOptions
 
+    @property
+    def slice_mm(self) -> float:
+        """Distance of the CT's slices: what a structure in a single plane is thick."""
+        return self.case.ct.image.grid.spacing_mm[0]
+
 
 @dataclass(frozen=True)
 class _Request:
@@ -185,12 +190,15 @@ def _set_up(
     with clock.stage("dose grid and beams"):
         outline = _outline(structures)
         grid = _dose_grid(case, outline, options.dose_grid_mm)
+        slice_mm = case.ct.image.grid.spacing_mm[0]
         body = partial_volume(outline.contours, grid)
         mass = average(density(case.ct.image, options.density_table), grid, outside=0.0)
         targets = list(dict.fromkeys(p.target for request in requests for p in request.prescriptions))
         limits = [c for request in requests for c in _steering(request.constraints, structures)]
         judged = list(dict.fromkeys([*targets, *(c.structure for c in limits)]))
-        volumes = {name: partial_volume(structures[name].contours, grid) for name in judged}
+        volumes = {
+            name: partial_volume(structures[name].contours, grid, single_slice_thickness_mm=slice_mm) for name in judged
+        }
         for name in targets:
             if not volumes[name].fractions.any():
                 raise GeometryError(f"target '{name}' lies outside the body's dose grid; check its contours")
@@ -247,9 +255,20 @@ def _make(
         report: dict[str, tuple[str, ...]] = {}
         for metric in request.report:
             report[metric.structure] = (*report.get(metric.structure, ()), metric.metric)
-        card = assess(bench.structures, course, request.constraints, request.prescriptions, metrics=report)
+        card = assess(
+            bench.structures,
+            course,
+            request.constraints,
+            request.prescriptions,
+            metrics=report,
+            single_slice_thickness_mm=bench.slice_mm,
+        )
         curves = {
-            **histograms([s for s in bench.structures if s.name not in card.histograms], course),
+            **histograms(
+                [s for s in bench.structures if s.name not in card.histograms],
+                course,
+                single_slice_thickness_mm=bench.slice_mm,
+            ),
             **card.histograms,
         }
     last = delivery.solution
@@ -296,7 +315,7 @@ def _normalised(bench: _Bench, request: _Request, made: Plan, tell: Callable[[fl
     asked = {p.target: p.normalisation.metric for p in request.prescriptions if p.normalisation.metric}
     limited = [c for c in _steering(request.constraints, bench.structures) if _is_hard_dose(c)]
     names = dict.fromkeys([*asked, *(c.structure for c in limited)])
-    found = histograms([bench.structures[name] for name in names], course)
+    found = histograms([bench.structures[name] for name in names], course, single_slice_thickness_mm=bench.slice_mm)
     needed = max(
         (p.dose_gy / found[p.target].value(asked[p.target]) for p in request.prescriptions if p.target in asked),
         default=1.0,
