@@ -96,7 +96,8 @@ def dose(along: str, spacing_mm: float, offset_mm: float = 0.0) -> Dose:
     origin = -n * spacing_mm + offset_mm
     grid = Grid.axial((2 * n + 1,) * 3, (spacing_mm,) * 3, (origin,) * 3, FRAME)
     z, y, _ = np.meshgrid(*grid.axes_mm(), indexing="ij")
-    return Dose(Image(grid, level(along, y, z).astype(np.float32), "Gy"), "physical", "course", 25, None, "formula")
+    values = np.maximum(level(along, y, z), 0.0).astype(np.float32)
+    return Dose(Image(grid, values, "Gy"), "physical", "course", 25, None, "formula")
 
 
 class Truth:

@@ -250,8 +250,8 @@ def _tell_plan(result: Any, out: Path, as_json: bool) -> None:
     else:
         _show_scorecard(card.as_dict()["metrics"])
         if result.comparison is not None:
-            for statement in result.comparison.statements:
-                print(statement)
+            worse = ", ".join(result.comparison.worse_by_organ) or "no organ"
+            print(f"worse than with the {result.comparator.title.lower()}: {worse} (see comparison.json)")
         for row in card.hard_failures:
             print(
                 f"hard limit violated: {row.structure} {row.metric} {row.value:.2f}, limit {row.operator} {row.limit:g}"

@@ -163,13 +163,27 @@ class Comparison:
         return tuple(row for row in self.organs if row.worse == "yes")
 
     @property
+    def worse_by_organ(self) -> dict[str, tuple[str, ...]]:
+        """Every organ that is worse, with the two values of each metric.
+
+        Mean and maximum of the course are left out where those of one fraction, which say the same, are told.
+        """
+        told: dict[str, list[str]] = {}
+        of_fraction = {(row.structure, row.metric) for row in self.worse_organs if row.per == "fraction"}
+        for row in self.worse_organs:
+            if row.per == "course" and row.quantity == "physical" and (row.structure, row.metric) in of_fraction:
+                continue
+            digits = 3 if row.per == "fraction" else 2
+            quantity = "" if row.quantity == "physical" else f" {row.quantity}"
+            told.setdefault(row.structure, []).append(
+                f"{row.metric}{quantity} {row.plan:.{digits}f} against {row.comparator:.{digits}f} per {row.per}"
+            )
+        return {name: tuple(metrics) for name, metrics in told.items()}
+
+    @property
     def statements(self) -> tuple[str, ...]:
-        """One sentence for each organ and metric in which the plan is worse; one if there is none."""
-        worse = tuple(
-            f"{row.structure}: {row.metric} ({row.quantity}, per {row.per}) is {row.plan:.2f} with {self.plan} and "
-            f"{row.comparator:.2f} with {self.comparator}"
-            for row in self.worse_organs
-        )
+        """One sentence for each organ in which the plan is worse; one if there is none."""
+        worse = tuple(f"{name}: {'; '.join(metrics)}" for name, metrics in self.worse_by_organ.items())
         unknown = sorted({row.structure for row in self.organs if row.worse == "unknown"})
         if unknown:
             worse += (f"not known for {', '.join(unknown)}",)

@@ -138,7 +138,7 @@ def assess(
     constraints : sequence of Constraint
         One row each, in this order. A limit in BED or EQD2 is judged on samples that are converted first.
     prescriptions : sequence of Prescription
-        Each coverage becomes a row; what 100 % of a dose is comes from here.
+        Each coverage becomes a row unless a constraint asks the same; what 100 % of a dose is comes from here.
     metrics : dict of sequences of str, optional
         Metrics by structure that are only reported, such as `DEFAULT_METRICS` for every name.
     coverage_priority : {"hard", "goal", "report"}
@@ -166,7 +166,12 @@ def assess(
     judge = _Judge(
         structures, dose.per_course(), tuple(prescriptions), first_treatment, end_cap, single_slice_thickness_mm
     )
-    rows = [judge.row(c) for c in _coverage(prescriptions, coverage_priority)]
+    told = {(c.structure.lower(), c.metric, c.operator, c.limit) for c in constraints}
+    rows = [
+        judge.row(c)
+        for c in _coverage(prescriptions, coverage_priority)
+        if (c.structure.lower(), c.metric, c.operator, c.limit) not in told
+    ]
     rows += [judge.row(c) for c in constraints]
     for name, asked in (metrics or {}).items():
         rows += [judge.report(name, metric) for metric in asked]

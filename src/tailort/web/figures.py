@@ -69,19 +69,20 @@ def planes(
     shown: Sequence[str],
     centre_mm: Float,
     reference_gy: float,
+    title: str,
 ) -> Picture:
     """Transverse, coronal and sagittal plane through a point, with contours, dose colour wash and a scale bar."""
-    fig = _figure(13.2, 5.6)
+    fig = _figure(13.2, 6.2)
     axes = fig.subplots(1, 3, width_ratios=(1.25, 1.1, 0.9))
     for ax, plane in zip(axes, ("transverse", "coronal", "sagittal"), strict=True):
         wash = _draw_plane(ax, plane, scan, structures, dose, palette, shown, centre_mm, reference_gy)
     bar = fig.colorbar(wash, ax=axes, fraction=0.018, pad=0.01)
     bar.set_label("physical dose, Gy per course")
     handles = [mpl.lines.Line2D([], [], color=palette[name], lw=2, label=name) for name in shown if name in structures]
-    fig.legend(handles=handles, loc="lower center", ncols=min(8, len(handles)), frameon=False, fontsize=8)
+    fig.legend(handles=handles, loc="outside lower center", ncols=8, frameon=False, fontsize=8)
     x, y, z = centre_mm
     caption = (
-        f"Transverse (z {z:.1f} mm), coronal (y {y:.1f} mm) and sagittal (x {x:.1f} mm) planes, LPS. "
+        f"{title}. Transverse (z {z:.1f} mm), coronal (y {y:.1f} mm) and sagittal (x {x:.1f} mm) planes, LPS. "
         f"Colour wash from 10 % of {reference_gy:g} Gy. R, L, A, P, H, F: directions of the patient."
     )
     return Picture(_png(fig), caption, "CT in three planes with dose")

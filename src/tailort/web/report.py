@@ -40,6 +40,7 @@ def planning_report(run: PlanningRun, described: Mapping[str, Any], stages: Sequ
     prescriptions = [p for plan in plans for p in plan.prescriptions]
     palette = figures.colours(run.structures, prescriptions)
     shown = _shown(run.structures, [c.structure for plan in plans for c in plan.constraints], main.prescriptions)
+    drawn = _drawn(shown)
     centre = np.asarray(main.plan.beams[0].isocentre_mm, dtype=np.float64)
     reference_gy = max(p.dose_gy for p in main.prescriptions)
     contents = {
@@ -51,15 +52,16 @@ def planning_report(run: PlanningRun, described: Mapping[str, Any], stages: Sequ
         "summary": _summary(run),
         "decision": _decision(run),
         "planes": [
-            figures.planes(run.ct, run.structures, plan.dose, palette, shown, centre, reference_gy) for plan in plans
+            figures.planes(run.ct, run.structures, plan.dose, palette, drawn, centre, reference_gy, plan.title)
+            for plan in plans
         ],
-        **_leaves(run.case, run.structures, main.dose, palette, shown, reference_gy),
+        **_leaves(run.case, run.structures, main.dose, palette, drawn, reference_gy),
         "dvh": figures.dvh_plot(
             main.dvhs,
             other.dvhs if other else (),
             palette,
             [d for d in palette if d not in _NOT_IN_DVH and d in shown],
-            (main.title, other.title if other else ""),
+            (main.plan.label, other.plan.label if other else ""),
         ),
         "scorecards": [_scorecard(f"Scorecard: {plan.title}", plan.scorecard) for plan in plans],
         "comparison": None if run.comparison is None else _comparison(run.comparison),
@@ -85,6 +87,7 @@ def evaluation_report(result: Evaluation, described: Mapping[str, Any], stages: 
     prescriptions = result.prescriptions
     palette = figures.colours(case.structures, prescriptions)
     shown = _shown(case.structures, [row.structure for row in result.scorecard.rows], prescriptions)
+    drawn = _drawn(shown)
     hottest = np.unravel_index(int(np.argmax(result.dose.image.values)), result.dose.image.grid.shape)
     centre = result.dose.image.grid.to_world(np.array(hottest, dtype=float))
     reference_gy = max((p.dose_gy for p in prescriptions), default=float(result.dose.image.values.max()))
@@ -95,8 +98,19 @@ def evaluation_report(result: Evaluation, described: Mapping[str, Any], stages: 
         "cards": _evaluation_cards(result),
         "summary": [],
         "decision": None,
-        "planes": [figures.planes(case.ct, case.structures, result.dose, palette, shown, centre, reference_gy)],
-        **_leaves(case, case.structures, result.dose, palette, shown, reference_gy),
+        "planes": [
+            figures.planes(
+                case.ct,
+                case.structures,
+                result.dose,
+                palette,
+                drawn,
+                centre,
+                reference_gy,
+                "The plane of the hottest voxel",
+            )
+        ],
+        **_leaves(case, case.structures, result.dose, palette, drawn, reference_gy),
         "dvh": figures.dvh_plot(
             result.dvhs, (), palette, [d for d in palette if d not in _NOT_IN_DVH and d in shown], ("", "")
         ),
@@ -128,6 +142,12 @@ def _shown(structures: StructureSet, judged: Sequence[str], prescriptions: Seque
     ]
 
 
+def _drawn(shown: Sequence[str]) -> list[str]:
+    """Structures in the pictures: both lungs are drawn as left and right, not once more together."""
+    sides = {"Lung_L", "Lung_R"} <= set(shown)
+    return [name for name in shown if not (sides and name.startswith("Lungs"))]
+
+
 def _seen(plan: PlanResult, shown: Sequence[str]) -> list[str]:
     """Structures in a beam's eye view: this plan's targets and the organs at risk."""
     targets = [p.target for p in plan.prescriptions]
@@ -155,8 +175,9 @@ def _warnings(run: PlanningRun) -> list[str]:
 
 def _cards(plan: PlanResult) -> list[dict[str, str]]:
     cards = []
+    coverage = {(p.target, p.normalisation.metric) for p in plan.prescriptions}
     for row in plan.scorecard.rows:
-        if row.priority == "hard" or row.source.startswith("prescription of"):
+        if row.priority == "hard" or (row.structure, row.metric) in coverage:
             kind = {"pass": "good", "fail": "bad"}.get(row.verdict, "")
             limit = "" if row.limit is None else f"asked {row.operator} {row.limit:g}"
             value = "unknown" if row.value is None else f"{row.value:.2f} {_unit(row.metric)}"
@@ -212,23 +233,12 @@ def _summary(run: PlanningRun) -> list[str]:
     ]
     if run.comparison is not None:
         organs = list(dict.fromkeys(row.structure for row in run.comparison.organs))
-        worse = _worse(run.comparison)
+        worse = run.comparison.worse_by_organ
         lines.append(
-            f"Against {run.comparison.comparator}, {len(worse)} of {len(organs)} organs are worse in at least one metric; "
+            f"Against the {run.comparison.comparator}, {len(worse)} of {len(organs)} organs are worse in some metric; "
             "each is named in the comparison below."
         )
     return lines
-
-
-def _worse(comparison: Comparison) -> dict[str, list[str]]:
-    """What is worse, organ by organ; per fraction and per course is one thing while the fractions are the same."""
-    named: dict[str, list[str]] = {}
-    for row in comparison.worse_organs:
-        known = named.setdefault(row.structure, [])
-        told = f"{row.metric} {_number(row.plan)} against {_number(row.comparator)}"
-        if not _repeated(row, comparison) and told not in known:
-            known.append(f"{told} per {row.per}" if row.quantity == "physical" else f"{told} {row.quantity}")
-    return {name: told for name, told in named.items() if told}
 
 
 def _repeated(row: ComparedRow, comparison: Comparison) -> bool:
@@ -237,10 +247,6 @@ def _repeated(row: ComparedRow, comparison: Comparison) -> bool:
         other.per == "fraction" and other.structure == row.structure and other.metric == row.metric
         for other in comparison.organs
     )
-
-
-def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.3g}"
 
 
 def _decision(run: PlanningRun) -> dict[str, Any]:
@@ -325,7 +331,7 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
         for row in comparison.organs
         if not _repeated(row, comparison)
     ]
-    worse = [f"{name}: {'; '.join(told)}" for name, told in _worse(comparison).items()]
+    worse = list(comparison.statements) if comparison.worse_organs else []
     return {"labels": (comparison.plan, comparison.comparator), "targets": targets, "organs": organs, "worse": worse}
 
 
