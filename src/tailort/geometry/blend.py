@@ -171,20 +171,12 @@ def _band(
 
 
 @numba.njit(cache=True, nogil=True)
-def levelled(
-    values: Float, t: float, radii: Float, h: float, step: float, cell: float, area_curvature: float, out: Float
-) -> None:  # pragma: no cover - compiled
-    """Distance-like values between two planes at `t`, shifted to the level that gives the section its area."""
-    nb = values.shape[1]
-    target = -0.5 * area_curvature * t * (1.0 - t) * h * h / cell
-    for n in range(nb):
-        a, b = values[0, n], values[1, n]
-        out[n] = _blend(a, b, values[2, n], t, radii, h)
-        target += (1.0 - t) * min(max(0.5 + a / step, 0.0), 1.0) + t * min(max(0.5 + b / step, 0.0), 1.0)
+def _level(out: Float, target: float, step: float, h: float) -> None:  # pragma: no cover - compiled
+    """Shift values so that they cover `target` cells."""
     shift, low, high = 0.0, -h, h
     for _ in range(12):
         area, slope = 0.0, 0.0
-        for n in range(nb):
+        for n in range(len(out)):
             covered = 0.5 + (out[n] + shift) / step
             if covered >= 1.0:
                 area += 1.0
@@ -199,8 +191,71 @@ def levelled(
             low = shift
         new = shift + (target - area) / slope if slope > 0.0 else low
         shift = new if low < new < high else 0.5 * (low + high)
-    for n in range(nb):
+    for n in range(len(out)):
         out[n] += shift
+
+
+@numba.njit(cache=True, nogil=True)
+def _tilt(out: Float, places: Float, target: Float, step: float, h: float) -> None:  # pragma: no cover - compiled
+    """Add a plane over the section to the values so that area and moments of what they cover become `target`."""
+    level, a, b = 0.0, 0.0, 0.0
+    for _ in range(8):
+        area, mx, my = 0.0, 0.0, 0.0
+        s, sx, sy, sxx, sxy, syy = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        for n in range(len(out)):
+            x, y = places[0, n], places[1, n]
+            covered = 0.5 + (out[n] + level + a * x + b * y) / step
+            if covered <= 0.0:
+                continue
+            if covered < 1.0:
+                s += 1.0
+                sx += x
+                sy += y
+                sxx += x * x
+                sxy += x * y
+                syy += y * y
+            covered = min(covered, 1.0)
+            area += covered
+            mx += covered * x
+            my += covered * y
+        e, ex, ey = (target[0] - area) * step, (target[1] - mx) * step, (target[2] - my) * step
+        if max(abs(e), abs(ex), abs(ey)) < 1e-4 * step * (target[0] + 1.0) or s < 6.0:
+            break
+        # Newton's step: the level taken out of the normal equations leaves two unknowns.
+        sxx, sxy, syy = sxx - sx * sx / s, sxy - sx * sy / s, syy - sy * sy / s
+        ex, ey = ex - sx * e / s, ey - sy * e / s
+        det = sxx * syy - sxy * sxy
+        if det < 1e-6 * s * s:
+            break
+        da, db = (syy * ex - sxy * ey) / det, (sxx * ey - sxy * ex) / det
+        dl = (e - sx * da - sy * db) / s
+        a, b = min(max(a + da, -0.5 * h), 0.5 * h), min(max(b + db, -0.5 * h), 0.5 * h)
+        level = min(max(level + dl, -h), h)
+    for n in range(len(out)):
+        out[n] += level + a * places[0, n] + b * places[1, n]
+
+
+@numba.njit(cache=True, nogil=True)
+def levelled(
+    values: Float, places: Float, t: float, radii: Float, h: float, step: float, curvature: Float, out: Float
+) -> None:  # pragma: no cover - compiled
+    """Distance-like values between two planes at `t`, shifted and tilted to give the section its area and centroid.
+
+    `places` are the x and y of the values and `curvature` the second derivatives of area and moments as
+    `JointFields` keeps them.
+    """
+    nb = values.shape[1]
+    target = -0.5 * t * (1.0 - t) * h * h * curvature
+    for n in range(nb):
+        a, b = values[0, n], values[1, n]
+        out[n] = _blend(a, b, values[2, n], t, radii, h)
+        covered = (1.0 - t) * min(max(0.5 + a / step, 0.0), 1.0) + t * min(max(0.5 + b / step, 0.0), 1.0)
+        target[0] += covered
+        target[1] += covered * places[0, n]
+        target[2] += covered * places[1, n]
+    _level(out, target[0], step, h)
+    _tilt(out, places, target, step, h)
+    _level(out, target[0], step, h)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -222,14 +277,15 @@ class JointFields:
     below: Any  # signed distances of the lower section in the window
     where: NDArray[np.int32]
     values: Float
+    places: Float  # x and y of `values` from the joint's centre, in `extent`
     radii: Float
     h: float
-    area_curvature: float
+    curvature: Float  # second derivatives of area and moments, counted in cells and in `places`
 
     def dense(self, t: float, step: float) -> Float:
         """Distance-like values in the whole window at `t`, 0 to 1, between the planes."""
         line = np.empty(self.values.shape[1])
-        levelled(self.values, t, self.radii, self.h, step, step * step, self.area_curvature, line)
+        levelled(self.values, self.places, t, self.radii, self.h, step, self.curvature, line)
         out: Float = self.below.astype(np.float64)
         out[self.where[0], self.where[1]] = line
         return out
@@ -265,7 +321,11 @@ def joint_fields(solid: Solid, joint: Joint, distances: Distances) -> JointField
         distances.on(joint.before, window, reach), a, b, distances.on(joint.after, window, reach),
         radii, h, joint.before is not None, joint.after is not None, reach,
     )  # fmt: skip
-    return JointFields(window, a, where, values, radii, float(h[1]), joint.area_curvature)
+    extent = 0.5 * float(np.linalg.norm(high - low))
+    first = np.array([lattice.x0 + window[1] * lattice.dx, lattice.y0 + window[0] * lattice.dy]) - joint.centre
+    places = (first[:, None] + where[::-1] * np.array([[lattice.dx], [lattice.dy]])) / extent
+    curvature = joint.curvature / (lattice.dx * lattice.dy * np.array([1.0, extent, extent]))
+    return JointFields(window, a, where, values, places, radii, float(h[1]), curvature)
 
 
 @dataclass(frozen=True, eq=False)

@@ -243,16 +243,16 @@ def _lift(whole: Float, values: Float, window: tuple[int, int, int, int]) -> Non
 
 @numba.njit(cache=True, nogil=True)
 def _add_joint(
-    block: NDArray[np.float32], where: NDArray[np.int32], values: Float, radii: Float, h: float,
-    area_curvature: float, ts: Float, slices: NDArray[np.int64], weights: Float,
-    j_first: int, i_first: int, fine_j: int, fine_i: int, step: float, cell: float,
+    block: NDArray[np.float32], where: NDArray[np.int32], values: Float, places: Float, radii: Float, h: float,
+    curvature: Float, ts: Float, slices: NDArray[np.int64], weights: Float,
+    j_first: int, i_first: int, fine_j: int, fine_i: int, step: float,
 ) -> None:  # pragma: no cover - compiled  # fmt: skip
     """Add (interpolated section - section of the nearer plane) to the voxels."""
     share = 1.0 / (fine_j * fine_i)
     line = np.empty(values.shape[1])
     _, nj, ni = block.shape
     for m in range(len(ts)):
-        levelled(values, ts[m], radii, h, step, cell, area_curvature, line)
+        levelled(values, places, ts[m], radii, h, step, curvature, line)
         near = 0 if ts[m] < 0.5 else 1
         for n in range(values.shape[1]):
             covered = min(max(0.5 + line[n] / step, 0.0), 1.0)
@@ -384,8 +384,8 @@ def _add_interpolation(
         f = joint_fields(solid, joint, distances) if len(middles) else None
         if f is not None:
             _add_joint(
-                block, f.where, f.values, f.radii, f.h, f.area_curvature, (middles - low) / (high - low), slices,
-                weights, f.window[0], f.window[1], fine_j, fine_i, step, lattice.dx * lattice.dy,
+                block, f.where, f.values, f.places, f.radii, f.h, f.curvature, (middles - low) / (high - low), slices,
+                weights, f.window[0], f.window[1], fine_j, fine_i, step,
             )  # fmt: skip
     if solid.end_cap == "tapered":
         for end in solid.ends:
@@ -456,7 +456,7 @@ def solid_volume_cm3(solid: Solid) -> float:
             volume += part.area * (high - low)
     for joint in solid.joints:
         h = solid.planes_mm[joint.lower + 1] - solid.planes_mm[joint.lower]
-        volume -= joint.area_curvature * h**3 / 12
+        volume -= joint.curvature[0] * h**3 / 12
     if solid.end_cap == "tapered":
         for end in solid.ends:
             volume += _cap_change_mm3(solid, end)

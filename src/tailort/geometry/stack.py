@@ -38,6 +38,7 @@ class Part:
 
     rings: tuple[Float, ...]
     area: float
+    moment: Float  # integrals of x and of y over the piece, mm3
     low: Float
     high: Float
     edges: Float
@@ -54,7 +55,8 @@ class Joint:
     after: tuple[Part, ...] | None
     holes_below: tuple[Float, ...]
     holes_above: tuple[Float, ...]
-    area_curvature: float  # second derivative of the section's area in z
+    centre: Float  # midway between the centroids of both sections
+    curvature: Float  # second derivatives in z of the section's area and of its two moments about `centre`
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,8 +166,11 @@ def edges_of(rings: Sequence[Float]) -> Float:
 def make_part(rings: Sequence[Float]) -> Part:
     """Make a part of an outer polygon and its holes, oriented."""
     area = sum(area_mm2(ring) for ring in rings)
-    outer = rings[0]
-    return Part(tuple(rings), area, outer.min(axis=0), outer.max(axis=0), edges_of(rings))
+    outer, edges = rings[0], edges_of(rings)
+    ends = edges.reshape(-1, 2, 2) - outer[0]
+    cross = ends[:, 0, 0] * ends[:, 1, 1] - ends[:, 1, 0] * ends[:, 0, 1]
+    moment = np.asarray(cross @ ends.sum(axis=1) / 6 + area * outer[0])
+    return Part(tuple(rings), area, moment, outer.min(axis=0), outer.max(axis=0), edges)
 
 
 def _parts(polygons: Sequence[Float]) -> tuple[Part, ...]:
@@ -242,39 +247,59 @@ def _linked(links: list[list[tuple[int, int]]], k: int, parts: Iterable[int], up
     return sorted({a for a, b in links[k - 1] if b in parts}) if k > 0 else None
 
 
-def _area(parts: Sequence[Part]) -> float:
-    return float(sum(part.area for part in parts))
+def _content(parts: Sequence[Part]) -> Float:
+    """Area and the two moments of some parts."""
+    return np.array([sum(part.area for part in parts), *np.sum([part.moment for part in parts], axis=0)])
 
 
-def _area_curvature(
+def _centre_and_curvature(
     planes: Float, sections: Sequence[tuple[Part, ...]], links: list[list[tuple[int, int]]],
     k: int, low: list[int], high: list[int],
-) -> float:  # fmt: skip
-    """Second derivative of the area that the planes on both sides agree on; at an end, the next two inwards."""
+) -> tuple[Float, Float]:  # fmt: skip
+    """Midpoint of the centroids of two sections, and the second derivatives of area and moments about it."""
 
-    def chain(group: list[int], at: int, upwards: bool) -> list[tuple[float, float]]:
-        out = [(float(planes[at]), _area([sections[at][n] for n in group]))]
-        while len(out) < 4:
+    def chain(group: list[int], at: int, upwards: bool) -> list[tuple[float, Float]]:
+        out = [(float(planes[at]), _content([sections[at][n] for n in group]))]
+        while len(out) < 3:
             following = _linked(links, at, group, upwards)
             if not following:
                 break
             group, at = following, at + (1 if upwards else -1)
-            out.append((float(planes[at]), _area([sections[at][n] for n in group])))
+            out.append((float(planes[at]), _content([sections[at][n] for n in group])))
         return out
-
-    def second(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> float:
-        return 2 * ((c[1] - b[1]) / (c[0] - b[0]) - (b[1] - a[1]) / (b[0] - a[0])) / (c[0] - a[0])
 
     down, up = chain(low, k, False), chain(high, k + 1, True)
     line = [*down[::-1], *up]
-    at = len(down) - 1
-    found = [second(*line[m - 1 : m + 2]) for m in (at, at + 1) if 0 < m < len(line) - 1]
-    if len(found) == 1 and len(line) > 3:
-        m = at - 1 if at > 0 and at + 1 == len(line) - 1 else at + 2
-        found.append(second(*line[m - 1 : m + 2]))
-    if not found or min(found) * max(found) <= 0:
-        return 0.0
-    return min(found, key=abs)
+    below = len(down) - 1
+    (z0, content0), (z1, content1) = line[below], line[below + 1]
+    centre: Float = 0.5 * (content0[1:] / content0[0] + content1[1:] / content1[0])
+    z = np.array([height for height, _ in line])
+    content = np.array([values for _, values in line])
+    content[:, 1:] -= content[:, :1] * centre
+    # The two triples of planes around the interval; at the end of a stack, the two next to it.
+    triples = [m for m in range(len(line) - 2) if m in (below - 1, below)]
+    if len(triples) == 1:
+        triples += [m for m in (triples[0] - 1, triples[0] + 1) if 0 <= m < len(line) - 2]
+    slopes = np.diff(content, axis=0) / np.diff(z)[:, None]
+    found = [2 * (slopes[m + 1] - slopes[m]) / (z[m + 2] - z[m]) for m in triples]
+    if not found:
+        return centre, np.zeros(3)
+    if len(found) == 1:
+        found, heights = [found[0], found[0]], [0.0, 1.0]
+    else:
+        heights = [float(z[m : m + 3].mean()) for m in triples]
+    share = (0.5 * (z0 + z1) - heights[0]) / (heights[1] - heights[0])
+    area, h = 0.5 * (content0[0] + content1[0]), z1 - z0
+    radius = float(np.sqrt(area / np.pi))
+    change = content[below + 1] - content[below]
+    out = np.zeros(3)
+    for which, content_of_edge in ((slice(0, 1), np.pi * radius), (slice(1, 3), 0.5 * area)):
+        u, v = found[0][which], found[1][which]
+        agreed = np.zeros_like(u) if u @ v <= 0 else min(u, v, key=np.linalg.norm)
+        more = u + share * (v - u) - agreed
+        most = (content_of_edge * min(radius, h) + float(np.linalg.norm(change[which]))) / h**2
+        out[which] = agreed + more * min(1.0, most / max(float(np.linalg.norm(more)), 1e-12))
+    return centre, out
 
 
 def _joints(
@@ -296,7 +321,7 @@ def _joints(
                     tuple(sections[k + 2][n] for n in after) if after else None,
                     holes_below,
                     holes_above,
-                    _area_curvature(planes, sections, links, k, low, high),
+                    *_centre_and_curvature(planes, sections, links, k, low, high),
                 )
             )
     return tuple(joints)

@@ -140,15 +140,17 @@ class Openings:
         """Share of the open fluence that each beamlet gets: (segments, n), in the order of `field.beamlets`.
 
         1 in the opening, the covered part where a leaf end lies within a beamlet, the leaves' transmission behind
-        leaves, the jaws' behind the jaws. These are drawn up to the opening unless other `jaws` are given.
+        leaves, the leaves' times the jaws' behind both. Jaws are drawn up to the opening unless other `jaws` are given.
         """
         column, pair = self.field.column, self.field.pair
         opened = _covered(self.left[:, pair], self.right[:, pair], column)
         low, high, first, last = self.jaws() if jaws is None else jaws
         within = _covered(low[:, None], high[:, None], column)
         within *= (pair >= first[:, None]) & (pair < last[:, None])
-        leaf, jaw = machine.leaf_transmission, machine.jaw_transmission
-        return jaw + (leaf - jaw) * within + (1.0 - leaf) * opened
+        leaf = machine.leaf_transmission
+        # Behind a jaw the leaves are closed too, so that both weaken the beam.
+        hidden = leaf * machine.jaw_transmission
+        return hidden + (leaf - hidden) * within + (1.0 - leaf) * opened
 
 
 def _covered(low: Float, high: Float, column: Int) -> Float:

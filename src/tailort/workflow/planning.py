@@ -14,7 +14,7 @@ from tailort.errors import GeometryError, InputError, MissingStructureError
 from tailort.evaluation import Arm, Comparison, assess, compare, histograms
 from tailort.geometry import Grid, Image, PartialVolume, partial_volume
 from tailort.geometry.average import average
-from tailort.optimisation import Problem, VoxelSet
+from tailort.optimisation import Delivery, Problem, VoxelSet
 from tailort.patient import Case, Constraint, Dose, Influence, Metric, Plan, Prescription, Structure, StructureSet
 from tailort.physics import Machine, density, density_table, machine
 from tailort.protocols import Protocol, decide
@@ -29,7 +29,10 @@ Float = NDArray[np.float64]
 # Beyond the PTV's shadow by the width of the penumbra, mm at the isocentre.
 BEAMLET_MARGIN_MM = 7.0
 # Weight of the smoothness of the fluence, in the unit of the wishes.
-SMOOTHNESS = 1.0
+SMOOTHNESS = 100.0
+# A segment a beam for so many beamlets, between these numbers.
+BEAMLETS_A_SEGMENT = 60
+SEGMENTS_A_BEAM = (8, 14)
 # How close to a hard limit a plan may be scaled up.
 HARD_LIMIT_SHARE = 0.999
 
@@ -232,25 +235,13 @@ def _make(
         fluence = optimisation.solve(problem, start, stop=stop, progress=lambda p: tell(_share(p.iteration)))
         if fluence.feasible:
             keep()
-    with clock.stage(f"segments {request.label}") as tell:
-        delivery = optimisation.sequence(
-            problem,
-            bench.influence,
-            fluence.weights_mu,
-            bench.machine,
-            stop=stop,
-            progress=lambda p: tell(_share(p.iteration)),
+    delivery, made, course, lack = _deliver(bench, request, problem, fluence.weights_mu, clock, stop)
+    if lack and not stop():
+        # The dose between voxel centres came closer to a hard limit than the optimiser saw: once more, farther inside.
+        tightened = replace(
+            problem, limits=tuple(replace(t, gap_gy=t.gap_gy + lack.get(t.structure, 0.0)) for t in problem.limits)
         )
-    made = Plan(
-        label=request.label[:16],
-        beams=delivery.beams,
-        prescriptions=request.prescriptions,
-        fractions=request.prescriptions[0].fractions,
-        patient_position=bench.case.ct.patient_position,
-        frame_of_reference=bench.grid.frame_of_reference,
-    )
-    with clock.stage(f"dose of {request.label}") as tell:
-        made, course = _normalised(bench, request, made, tell)
+        delivery, made, course, _ = _deliver(bench, request, tightened, fluence.weights_mu, clock, stop)
     with clock.stage(f"judge {request.label}"):
         report: dict[str, tuple[str, ...]] = {}
         for metric in request.report:
@@ -303,15 +294,53 @@ def _share(iteration: int) -> float:
     return 1.0 - float(0.5 ** (iteration / 60.0))
 
 
-def _normalised(bench: _Bench, request: _Request, made: Plan, tell: Callable[[float], None]) -> tuple[Plan, Dose]:
-    """Compute the dose of the control points and scale the MU so that every prescription is met.
+def _deliver(
+    bench: _Bench,
+    request: _Request,
+    problem: Problem,
+    fluence_mu: Float,
+    clock: StageClock,
+    stop: Callable[[], bool],
+) -> tuple[Delivery, Plan, Dose, dict[str, float]]:
+    """Segments of a fluence, the plan scaled to its prescriptions, its dose, and how many Gy limits lack for the scale.
 
-    The scale stops short of the first hard limit; then the coverage that is left is what the scorecard shows.
+    The scale meets every prescription unless a hard limit stops it short; then the coverage that is left is what the
+    scorecard shows.
     """
-    fraction = engines.engine(bench.options.engine).compute(
-        made, bench.density, bench.machine, bench.grid, body=bench.body.full() > 0, progress=tell
+    beams, beamlets = len(bench.influence.beamlets.setups), len(bench.influence.beamlets)
+    with clock.stage(f"segments {request.label}") as tell:
+        delivery = optimisation.sequence(
+            problem,
+            bench.influence,
+            fluence_mu,
+            bench.machine,
+            segments_per_beam=int(np.clip(round(beamlets / beams / BEAMLETS_A_SEGMENT), *SEGMENTS_A_BEAM)),
+            stop=stop,
+            progress=lambda p: tell(_share(p.iteration)),
+        )
+    made = Plan(
+        label=request.label[:16],
+        beams=delivery.beams,
+        prescriptions=request.prescriptions,
+        fractions=request.prescriptions[0].fractions,
+        patient_position=bench.case.ct.patient_position,
+        frame_of_reference=bench.grid.frame_of_reference,
     )
-    course = fraction.per_course()
+    with clock.stage(f"dose of {request.label}") as tell:
+        engine = engines.engine(bench.options.engine)
+        fraction = engine.compute(
+            made, bench.density, bench.machine, bench.grid, body=bench.body.full() > 0, progress=tell
+        )
+        course = fraction.per_course()
+        needed, limits = _scales(bench, request, course)
+    scale = min([needed, *(allowed for _, allowed in limits)])
+    lack = {c.structure: c.limit * (needed / allowed - 1.0) for c, allowed in limits if allowed < needed}
+    values = (course.image.values * np.float32(scale)).astype(np.float32)
+    return delivery, _scaled(made, scale), replace(course, image=course.image.with_values(values)), lack
+
+
+def _scales(bench: _Bench, request: _Request, course: Dose) -> tuple[float, list[tuple[Constraint, float]]]:
+    """The factor that meets every prescription, and the largest one that each hard limit allows."""
     asked = {p.target: p.normalisation.metric for p in request.prescriptions if p.normalisation.metric}
     limited = [c for c in _steering(request.constraints, bench.structures) if _is_hard_dose(c)]
     names = dict.fromkeys([*asked, *(c.structure for c in limited)])
@@ -320,14 +349,8 @@ def _normalised(bench: _Bench, request: _Request, made: Plan, tell: Callable[[fl
         (p.dose_gy / found[p.target].value(asked[p.target]) for p in request.prescriptions if p.target in asked),
         default=1.0,
     )
-    allowed = min(
-        (HARD_LIMIT_SHARE * c.limit / found[c.structure].value(c.metric) for c in limited),
-        default=np.inf,
-    )
-    scale = min(needed, allowed)
-    return _scaled(made, scale), replace(
-        course, image=course.image.with_values((course.image.values * np.float32(scale)).astype(np.float32))
-    )
+    limits = [(c, HARD_LIMIT_SHARE * c.limit / max(found[c.structure].value(c.metric), 1e-6)) for c in limited]
+    return needed, limits
 
 
 def _scaled(made: Plan, factor: float) -> Plan:
