@@ -25,7 +25,9 @@ def output_of(*command: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("command", [("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("lint-imports",)])
+@pytest.mark.parametrize(
+    "command", [("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("lint-imports",)]
+)
 def test_the_code_passes(command: tuple[str, ...]) -> None:
     status, text = output_of(tool(command[0]), *command[1:])
     assert status == 0, text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +15,7 @@ from tailort.errors import TailortError, UndecidedError
 
 INTERRUPTED = 130
 LIMIT_VIOLATED = 3
+UNDECIDED = 4
 # Usage errors have no public name of their own in typer; a bad parameter is one of them.
 _UsageError: Any = typer.BadParameter.__bases__[0]
 
@@ -170,11 +172,11 @@ def evaluate(
         _print_json({"out": str(out), "notes": list(result.notes), **result.scorecard.as_dict()})
     else:
         _show_scorecard(result.scorecard.as_dict()["metrics"])
-        for note in result.notes:
-            print(f"note: {note}")
+        _show_hard_limits(result.scorecard)
+        _show_notes(result.notes)
         print(f"report: {out / 'report.html'}")
-    if result.scorecard.hard_failures:
-        raise typer.Exit(LIMIT_VIOLATED)
+    if status := _judgement(result.scorecard):
+        raise typer.Exit(status)
 
 
 @app.command()
@@ -236,7 +238,7 @@ def _print_json(value: object) -> None:
 def _tell_plan(result: Any, out: Path, as_json: bool) -> None:
     card = result.main.scorecard
     interrupted = result.main.convergence.interrupted
-    status = INTERRUPTED if interrupted else LIMIT_VIOLATED if card.hard_failures else 0
+    status = INTERRUPTED if interrupted else _judgement(card)
     if as_json:
         _print_json(
             {
@@ -252,15 +254,31 @@ def _tell_plan(result: Any, out: Path, as_json: bool) -> None:
         if result.comparison is not None:
             worse = ", ".join(result.comparison.worse_by_organ) or "no organ"
             print(f"worse than with the {result.comparator.title.lower()}: {worse} (see comparison.json)")
-        for row in card.hard_failures:
-            print(
-                f"hard limit violated: {row.structure} {row.metric} {row.value:.2f}, limit {row.operator} {row.limit:g}"
-            )
+        _show_hard_limits(card)
+        _show_notes(result.case.notes)
         if interrupted:
             print("interrupted: the plan is marked not converged")
         print(f"report: {out / 'report.html'}")
     if status:
         raise typer.Exit(status)
+
+
+def _judgement(card: Any) -> int:
+    """Exit status by the hard limits: violated, could not be judged, or hold."""
+    return LIMIT_VIOLATED if card.hard_failures else UNDECIDED if card.hard_unknowns else 0
+
+
+def _show_hard_limits(card: Any) -> None:
+    for row in card.hard_failures:
+        value = row.reason if row.value is None else f"{row.value:.2f}"
+        print(f"hard limit violated: {row.structure} {row.metric} {value}, limit {row.operator} {row.limit:g}")
+    for row in card.hard_unknowns:
+        print(f"hard limit not judged: {row.structure} {row.metric}: {row.reason}")
+
+
+def _show_notes(notes: Iterable[str]) -> None:
+    for note in notes:
+        print(f"note: {note}")
 
 
 def _show_scorecard(rows: list[dict[str, Any]]) -> None:

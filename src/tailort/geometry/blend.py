@@ -114,21 +114,26 @@ def _second(p: float, a: float, b: float, hp: float, h: float) -> Any:
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def _curvature(
-    dp: float, da: float, db: float, dn: float, radii: Float, h: Float, has_p: bool, has_n: bool, reach: float
+    dp: float, da: float, db: float, dn: float, radii: Float, h: Float, has_p: bool, has_n: bool, span: float
 ) -> Any:
-    """Second derivative of psi in z that both sides agree on (the smaller one; 0 when they disagree)."""
-    if (has_p and abs(dp) >= reach) or (has_n and abs(dn) >= reach) or not (has_p or has_n):
+    """Second derivative of psi in z that both sides agree on (the smaller one; 0 when they disagree).
+
+    It fades out where the planes beyond have their edges further away than half of `span`, to 0 at `span`.
+    """
+    furthest = max(abs(dp) if has_p else 0.0, abs(dn) if has_n else 0.0)
+    if furthest >= span or not (has_p or has_n):
         return 0.0
+    fade = min(1.0, 2.0 - 2.0 * furthest / span)
     a, b = _psi(da, radii[1]), _psi(db, radii[2])
     lower = _second(_psi(dp, radii[0]), a, b, h[0], h[1]) if has_p else 0.0
     upper = _second(_psi(dn, radii[3]), b, a, h[2], h[1]) if has_n else 0.0
     if not has_p:
-        return upper
+        return fade * upper
     if not has_n:
-        return lower
+        return fade * lower
     if lower * upper <= 0.0:
         return 0.0
-    return lower if abs(lower) < abs(upper) else upper
+    return fade * (lower if abs(lower) < abs(upper) else upper)
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
@@ -144,7 +149,7 @@ def _blend(da: float, db: float, curvature: float, t: float, radii: Float, h: fl
 
 @numba.njit(cache=True, nogil=True)
 def _band(
-    dp: Any, da: Any, db: Any, dn: Any, radii: Float, h: Float, has_p: bool, has_n: bool, reach: float
+    dp: Any, da: Any, db: Any, dn: Any, radii: Float, h: Float, has_p: bool, has_n: bool, reach: float, span: float
 ) -> Any:  # pragma: no cover - compiled
     """Rows and columns of the nodes where the section may change, and rows a, b, curvature of their values."""
     nj, ni = da.shape
@@ -165,7 +170,7 @@ def _band(
                 q = dn[j, i] if has_n else 0.0
                 where[0, n], where[1, n] = j, i
                 values[0, n], values[1, n] = a, b
-                values[2, n] = _curvature(p, a, b, q, radii, h, has_p, has_n, reach)
+                values[2, n] = _curvature(p, a, b, q, radii, h, has_p, has_n, span)
                 n += 1
     return where, values
 
@@ -306,7 +311,9 @@ def joint_fields(solid: Solid, joint: Joint, distances: Distances) -> JointField
     # Sections that move sideways are further from the edges of the planes beyond.
     sideways = 0.5 * float(np.linalg.norm(np.sum(box_of(joint.below), axis=0) - np.sum(box_of(joint.above), axis=0)))
     oblique = sideways > 0.25 * min(radius_of(joint.below), radius_of(joint.above))
-    reach = max(1.5 * h[1], 1.0) + (2 * sideways if oblique else 0.0) + 2 * step
+    # What the section becomes must not depend on the lattice: only the margin of two steps does.
+    span = FAC * max(1.5 * h[1], 1.0) + (2 * sideways if oblique else 0.0)
+    reach = span + 2 * step
     low, high = box_of([*joint.below, *joint.above])
     window = lattice.window(low, high, 0.3 * h[1] + 2 * step)
     if not lattice.meets(window):
@@ -319,7 +326,7 @@ def joint_fields(solid: Solid, joint: Joint, distances: Distances) -> JointField
     radii = np.array([radius_of(joint.before), radius_of(joint.below), radius_of(joint.above), radius_of(joint.after)])
     where, values = _band(
         distances.on(joint.before, window, reach), a, b, distances.on(joint.after, window, reach),
-        radii, h, joint.before is not None, joint.after is not None, reach,
+        radii, h, joint.before is not None, joint.after is not None, reach, span,
     )  # fmt: skip
     extent = 0.5 * float(np.linalg.norm(high - low))
     first = np.array([lattice.x0 + window[1] * lattice.dx, lattice.y0 + window[0] * lattice.dy]) - joint.centre

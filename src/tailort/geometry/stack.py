@@ -291,14 +291,16 @@ def _centre_and_curvature(
     share = (0.5 * (z0 + z1) - heights[0]) / (heights[1] - heights[0])
     area, h = 0.5 * (content0[0] + content1[0]), z1 - z0
     radius = float(np.sqrt(area / np.pi))
-    change = content[below + 1] - content[below]
+    moved = float(np.linalg.norm(content[below + 1, 1:] - content[below, 1:])) / area
+    # How far from the agreed second derivative that of the cubic may lie: as much as moves the edge halfway between
+    # the planes by h/64, and the centroid by h/16 and an eighth of its way from plane to plane. More is a jump.
+    limits = 0.25 * np.pi * radius * min(radius, h) / h**2, area * (0.5 * min(radius, h) + moved) / h**2
     out = np.zeros(3)
-    for which, content_of_edge in ((slice(0, 1), np.pi * radius), (slice(1, 3), 0.5 * area)):
+    for which, limit in zip((slice(0, 1), slice(1, 3)), limits, strict=True):
         u, v = found[0][which], found[1][which]
         agreed = np.zeros_like(u) if u @ v <= 0 else min(u, v, key=np.linalg.norm)
         more = u + share * (v - u) - agreed
-        most = (content_of_edge * min(radius, h) + float(np.linalg.norm(change[which]))) / h**2
-        out[which] = agreed + more * min(1.0, most / max(float(np.linalg.norm(more)), 1e-12))
+        out[which] = agreed + more * min(1.0, limit / max(float(np.linalg.norm(more)), 1e-12))
     return centre, out
 
 
