@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tailort.dose import ENGINES, engine
 from tailort.dose.pencil import compute
 from tailort.errors import GeometryError, InputError
-from tailort.geometry import Grid, Image, PatientPosition
+from tailort.geometry import Grid, Image, PatientPosition, interpolate
 from tailort.patient.plan import Beam, Plan
 from tailort.physics import Machine, pencil_kernel
 
@@ -37,7 +37,7 @@ def test_the_reference_conditions_give_one_centigray_a_monitor_unit(spacing_mm: 
     treatment = plan(field(isocentre_mm=(0.0, -50.0, 0.0)))
     box = cube(300.0, spacing_mm)
     assert on_axis([-50.0], treatment, box)[0] == pytest.approx(1.0, rel=0.003)
-    on_grid = Image(box.grid, dose_gy(treatment, box), "Gy").at([[0.0, -50.0, 0.0]], 0.0)[0]
+    on_grid = interpolate(Image(box.grid, dose_gy(treatment, box), "Gy"), [[0.0, -50.0, 0.0]], 0.0)[0]
     assert on_grid == pytest.approx(1.0, rel=0.003)
 
 

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tailort.errors import GeometryError
-from tailort.geometry import Grid, Image
-from tailort.geometry.average import average
+from tailort.geometry import Grid, Image, average
 
 FINE = Grid.axial((6, 9, 12), (2.0, 1.0, 1.5), (5, -7, 11), "1.2.3")
 

@@ -1,5 +1,6 @@
 """Grids, images, transforms, contours: where things are."""
 
+from tailort.geometry.average import average
 from tailort.geometry.contours import check_contours
 from tailort.geometry.grid import Grid
 from tailort.geometry.iec import PatientPosition, beam_axes
@@ -17,6 +18,7 @@ __all__ = [
     "PartialVolume",
     "PatientPosition",
     "Transform",
+    "average",
     "beam_axes",
     "check_contours",
     "contract",

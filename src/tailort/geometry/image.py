@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from tailort.errors import GeometryError
 from tailort.geometry.grid import Grid
@@ -44,12 +43,3 @@ class Image:
     def with_values(self, values: NDArray[Any], unit: str | None = None) -> Image:
         """Return the same voxels with other values."""
         return replace(self, values=values, unit=unit or self.unit)
-
-    def at(self, points_mm: ArrayLike, outside: float) -> NDArray[np.float64]:
-        """Trilinear value at points (..., 3) x, y, z, LPS mm; `outside` beyond the outer faces.
-
-        Between the outermost voxel centres and the outer faces the nearest centre's value holds.
-        """
-        from tailort.geometry.resample import interpolate
-
-        return interpolate(self, points_mm, outside)

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from tailort.evaluation import DVH
-from tailort.geometry import Image, beam_axes
+from tailort.geometry import Image, beam_axes, interpolate
 from tailort.patient import Beam, Dose, Plan, Prescription, Scan, Structure, StructureSet
 
 Float = NDArray[np.float64]
@@ -273,7 +273,7 @@ def _draw_plane(
     ax.imshow(
         hu, cmap="gray", vmin=-210, vmax=240, extent=extent, origin=origin, interpolation="bilinear", aspect="equal"
     )
-    gy = dose.image.at(points, outside=0.0)
+    gy = interpolate(dose.image, points, outside=0.0)
     wash = ax.imshow(
         np.ma.masked_less(gy, 0.1 * reference_gy), cmap="turbo", alpha=0.38, vmin=0, vmax=1.1 * reference_gy,
         extent=extent, origin=origin, interpolation="bilinear", aspect="equal",

@@ -12,8 +12,7 @@ from tailort import dose as engines
 from tailort import optimisation
 from tailort.errors import GeometryError, InputError, MissingStructureError
 from tailort.evaluation import Arm, Comparison, assess, compare, histograms
-from tailort.geometry import Grid, Image, PartialVolume, partial_volume
-from tailort.geometry.average import average
+from tailort.geometry import Grid, Image, PartialVolume, average, partial_volume
 from tailort.optimisation import Delivery, Problem, VoxelSet
 from tailort.patient import Case, Constraint, Dose, Influence, Metric, Plan, Prescription, Structure, StructureSet
 from tailort.physics import Machine, density, density_table, machine
