@@ -5,6 +5,10 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the command line; the exit status tells how it ended (docs/commands.md)."""
-    from tailort.cli.app import run
+    try:
+        from tailort.cli.app import run
 
-    raise SystemExit(run())
+        status = run()
+    except KeyboardInterrupt:
+        status = 130
+    raise SystemExit(status)

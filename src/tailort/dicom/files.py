@@ -162,7 +162,7 @@ def read_folder(folder: Path, progress: Progress | None = None) -> tuple[tuple[D
         raise DicomError(f"folder '{folder}' does not exist: name the folder that holds the DICOM files")
     if not folder.is_dir():
         raise DicomError(f"'{folder}' is a file: name the folder that holds the DICOM files")
-    paths = sorted(Path(root) / name for root, _, names in os.walk(folder) for name in names)
+    paths, links = _files_below(folder)
     found: list[DicomFile] = []
     skipped = 0
     with ThreadPoolExecutor(_READERS) as pool:
@@ -173,8 +173,24 @@ def read_folder(folder: Path, progress: Progress | None = None) -> tuple[tuple[D
                 skipped += 1
             elif file.sop_class_uid != MediaStorageDirectoryStorage:
                 found.append(file)
-    notes = (f"{skipped} file(s) that are not DICOM were skipped",) if skipped else ()
-    return tuple(found), notes
+    notes = [f"{skipped} file(s) that are not DICOM were skipped"] if skipped else []
+    if links:
+        notes.append(f"{links} link(s) to other folders were not followed")
+    return tuple(found), tuple(notes)
+
+
+def _files_below(folder: Path) -> tuple[list[Path], int]:
+    """Every file below a folder in a fixed order, and how many links to folders were not followed."""
+
+    def refuse(error: OSError) -> None:
+        raise DicomError(f"folder '{error.filename}' cannot be read: {error.strerror}") from error
+
+    paths: list[Path] = []
+    links = 0
+    for root, folders, names in os.walk(folder, onerror=refuse):
+        paths.extend(Path(root) / name for name in names)
+        links += sum((Path(root) / name).is_symlink() for name in folders)
+    return sorted(paths), links
 
 
 def _looks_like_dicom(start: bytes) -> bool:
@@ -187,17 +203,25 @@ def _looks_like_dicom(start: bytes) -> bool:
 
 def _read_header(path: Path) -> DicomFile | None:
     try:
+        # A link that leads nowhere, a pipe or a socket is no DICOM file, and opening a pipe would wait for ever.
+        if not path.is_file():
+            return _not_dicom(path)
         with path.open("rb") as raw:
             size = os.fstat(raw.fileno()).st_size
             start = raw.read(132)
             if len(start) < 132 or not _looks_like_dicom(start):
-                if path.suffix.lower() == ".dcm":
-                    raise DicomError(f"file '{path}' is called .dcm and is not DICOM: it is truncated or damaged")
-                return None
+                return _not_dicom(path)
             raw.seek(0)
             return _parse(path, raw, size)
     except OSError as error:
         raise DicomError(f"file '{path}' cannot be read: {error.strerror or error}") from error
+
+
+def _not_dicom(path: Path) -> None:
+    if path.suffix.lower() == ".dcm":
+        raise DicomError(
+            f"file '{path}' is called .dcm and is not DICOM: it is truncated or damaged; copy or export it again"
+        )
 
 
 def _parse(path: Path, raw: BinaryIO, size: int) -> DicomFile:

@@ -60,7 +60,8 @@ def load_names(path: Path) -> dict[str, str]:
     try:
         loaded = YAML(typ="rt", pure=True).load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"names file '{path}' cannot be read: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(f"names file '{path}' cannot be read: {reason}") from error
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
         raise InputError(f"names file '{path}', line {line}: {error.problem or 'not valid YAML'}") from error

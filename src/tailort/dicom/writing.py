@@ -155,4 +155,8 @@ def save(ds: Dataset, path: Path) -> None:
     try:
         ds.save_as(path, enforce_file_format=True)
     except OSError as error:
-        raise OutputError(f"file '{path}' cannot be written: {error.strerror or error}") from error
+        reason: OSError = error
+        # pydicom tells a full disk as a text with a traceback in it; the first cause is what happened.
+        while isinstance(reason.__cause__, OSError):
+            reason = reason.__cause__
+        raise OutputError(f"file '{path}' cannot be written: {reason.strerror or reason}") from reason

@@ -177,8 +177,9 @@ def _require_technique(protocol: Protocol, options: PlanningOptions) -> None:
 
 
 def _steering(constraints: Sequence[Constraint], structures: StructureSet) -> tuple[Constraint, ...]:
-    """Limits of structures that are there; those of the others are judged unknown."""
-    return tuple(replace(c, structure=structures[c.structure].name) for c in constraints if c.structure in structures)
+    """Limits of structures that are drawn; those of the others are judged unknown."""
+    drawn = {s.name.lower(): s.name for s in structures if not s.is_empty}
+    return tuple(replace(c, structure=drawn[c.structure.lower()]) for c in constraints if c.structure.lower() in drawn)
 
 
 def _set_up(
@@ -225,7 +226,8 @@ def _make(
     bench: _Bench, request: _Request, clock: StageClock, stop: Callable[[], bool], keep: Callable[[], None]
 ) -> PlanResult:
     """Optimise, sequence, compute and judge one plan."""
-    steering = _steering(request.constraints, bench.structures)
+    # A structure outside the body has no dose to steer.
+    steering = tuple(c for c in _steering(request.constraints, bench.structures) if c.structure in bench.rows.sets)
     named = [p.target for p in request.prescriptions] + [c.structure for c in steering]
     sets = {name: bench.rows.sets[name] for name in dict.fromkeys(named)}
     with clock.stage(f"optimise {request.label}") as tell:
