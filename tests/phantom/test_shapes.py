@@ -10,7 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tailort.phantom import contours
-from tailort.phantom.shapes import Column, Cut, Ellipsoid, Grown, Minus, Profile, Shape, Tube, Union, constant
+from tailort.phantom.shapes import (
+    Column,
+    Cut,
+    Ellipsoid,
+    Grown,
+    Lattice,
+    Minus,
+    Profile,
+    Shape,
+    Tube,
+    Union,
+    constant,
+    field_at,
+)
 from tailort.phantom.truth import volume_cm3
 
 ALL = (-1e3, 1e3)
@@ -44,7 +57,7 @@ CASES: dict[str, tuple[Shape, float]] = {
         Column((0, 30), constant(0), constant(0), *[Profile([(0, 12), (30, 0.0)])] * 3), math.pi * 144 * 30 / 3
     ),
     "half a ball": (
-        Cut(Ellipsoid((0, 0, 0), (9, 9, 9)), lambda x, y, z: x + 0 * y), 2 / 3 * math.pi * 9**3
+        Cut(Ellipsoid((0, 0, 0), (9, 9, 9)), lambda at: at.x + 0 * at.y), 2 / 3 * math.pi * 9**3
     ),
     "shell": (
         Minus(Ellipsoid((0, 0, 0), (15, 15, 15)), (Ellipsoid((0, 0, 0), (10, 10, 10)),)),
@@ -69,7 +82,7 @@ def test_the_drawn_contours_enclose_the_volume_of_the_formula(name: str) -> None
     low, high = shape.z_range
     step = (high - low) / 60
     planes = low + step * (np.arange(60) + 0.5)
-    drawn = contours.draw(shape, planes, (0.0, 0.0, 0.0))
+    (drawn,) = contours.draw([shape], planes, (0.0, 0.0, 0.0), 72)
     area = [0.0] * 60
     for line in drawn:
         x, y = line[:, 0], line[:, 1]
@@ -92,19 +105,36 @@ def test_a_profile_goes_through_its_points_and_never_beyond_them(values: list[fl
 @given(st.floats(0.0, 8.0), st.floats(-25, 25), st.floats(-25, 25), st.floats(-20, 20))
 def test_a_grown_shape_contains_the_shape(grow: float, x: float, y: float, z: float) -> None:
     shape = Union((Ellipsoid((0, 0, 0), (10, 6, 8)), Tube([(0, 0, 0), (12, 3, 9)], 3.0)), 4.0)
-    point = np.array([[x]]), np.array([[y]]), z
-    assert Grown(shape, grow).field(*point)[0, 0] <= shape.field(*point)[0, 0]
+    assert field_at(Grown(shape, grow), (x, y, z)) <= field_at(shape, (x, y, z))
 
 
 @given(st.floats(-30, 30), st.floats(-30, 30), st.floats(-15, 15))
 def test_the_field_of_a_tube_is_the_distance_from_its_surface(x: float, y: float, z: float) -> None:
     tube = Tube([(0, 0, -10), (0, 0, 10)], 4.0)
     away = math.hypot(x, y, max(abs(z) - 10, 0.0)) - 4.0
-    assert tube.field(np.array([[x]]), np.array([[y]]), z)[0, 0] == pytest.approx(away, abs=1e-9)
+    assert field_at(tube, (x, y, z)) == pytest.approx(away, abs=1e-9)
 
 
 def test_a_hole_stays_a_hole() -> None:
     shape = Minus(Ellipsoid((0, 0, 0), (20, 20, 20)), (Ellipsoid((3, 0, 0), (8, 8, 8)),))
-    rings = contours.draw(shape, np.array([0.0]), (0.0, 0.0, 0.0))
+    (rings,) = contours.draw([shape], np.array([0.0]), (0.0, 0.0, 0.0), 72)
     radii = sorted(float(np.hypot(*(ring[:, :2] - ring[:, :2].mean(axis=0)).T).mean()) for ring in rings)
     assert radii == pytest.approx([8.0, 20.0], rel=5e-3)
+
+
+@given(st.tuples(*[st.integers(0, 30)] * 4), st.tuples(*[st.integers(0, 30)] * 4))
+def test_what_a_lattice_remembers_is_what_it_would_sample(first: tuple[int, ...], second: tuple[int, ...]) -> None:
+    ball, tube = Ellipsoid((2, 1, 0), (11, 7, 9)), Tube([(-9, 4, -8), (12, -3, 9)], 3.0)
+    shape = Minus(Union((ball, Grown(tube, 1.0)), 5.0), (Cut(tube, lambda at: at.x - at.y),), 0.5)
+    axis = np.linspace(-16, 16, 31)
+    whole = Lattice(axis[None, :], axis[:, None], 1.5)
+    for a, b, c, d in (first, second, first):
+        rows, columns = slice(min(a, b), max(a, b) + 1), slice(min(c, d), max(c, d) + 1)
+        fresh = Lattice(axis[None, columns], axis[rows, None], 1.5)
+        assert np.array_equal(whole.part(rows, columns).field(shape), shape.field(fresh))
+
+
+def test_what_a_lattice_remembers_cannot_be_written_to() -> None:
+    at = Lattice(np.zeros((1, 3)), np.zeros((3, 1)), 0.0)
+    with pytest.raises(ValueError, match="read-only"):
+        at.field(Ellipsoid((0, 0, 0), (1, 1, 1)))[0, 0] = 0.0

@@ -20,7 +20,7 @@ from tailort.geometry import check_contours, volume_cm3
 from tailort.patient import Structure
 from tailort.phantom import VirtualPatient, contours, parameters
 from tailort.phantom.anatomy import Anatomy
-from tailort.phantom.shapes import patch
+from tailort.phantom.shapes import Lattice
 
 SEEDS = (0, 1, 2)
 AGREED_FACTS = (
@@ -115,6 +115,16 @@ def test_contours_are_valid_smooth_and_on_the_planes_of_the_ct(seed: int) -> Non
         assert np.degrees(turn).max() < 60
 
 
+@pytest.mark.parametrize("seed", [3, 4, 5, 22])
+def test_contours_of_no_structure_cross_at_either_detail(seed: int) -> None:
+    anatomy = Anatomy(parameters.draw(seed, None, None, None))
+    low, high = anatomy.z_limits
+    for lines, step in ((72, 11.0), (36, 6.0)):
+        for name, (_, parts) in anatomy.organs.items():
+            drawn = contours.draw(parts, np.arange(low + 1, high, step), (0.0, 0.0, 0.0), lines)
+            check_contours([line for rings in drawn for line in rings], name)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_volume_inside_the_contours_is_the_true_one(seed: int) -> None:
     """1.5 %, and half the distance of the planes over the height of the structure for its ends.
@@ -135,7 +145,7 @@ def test_the_volume_inside_the_contours_is_the_true_one(seed: int) -> None:
 def test_the_true_volume_of_the_node_is_that_of_an_ellipsoid() -> None:
     for seed in SEEDS:
         patient = coarse(seed)
-        a, b, c = patient.anatomy.node.radii
+        a, b, c = patient.anatomy.node.solid.radii
         assert patient.truth["volumes_cm3"]["GTVn"] == pytest.approx(4e-3 / 3 * math.pi * a * b * c, rel=5e-3)
         assert patient.truth["tumour"]["node_short_axis_mm"] == pytest.approx(2 * min(a, b, c), abs=1e-3)
 
@@ -177,7 +187,7 @@ def test_tissues_have_believable_hounsfield_units(name: str) -> None:
     samples = []
     for k, height in enumerate(z):
         for shape in patient.anatomy.organs[name][1]:
-            found = patch(shape, (x - dx)[None, :], (y - dy)[:, None], float(height) - dz, reach_mm=0.0)
+            found = Lattice((x - dx)[None, :], (y - dy)[:, None], float(height) - dz).near(shape, 0.0)
             if found is not None:
                 rows, columns, field = found
                 samples.append(hu[k, rows, columns][field < -2.0])
@@ -205,11 +215,12 @@ def test_organs_do_not_lie_in_one_another(seed: int) -> None:
     x, y = np.arange(-190, 191, 2.0)[None, :], np.arange(-140, 141, 2.0)[:, None]
     for z in np.arange(anatomy.z_limits[0] + 1, anatomy.z_limits[1], 11.0):
         deep: dict[str, np.ndarray] = {}
+        at = Lattice(x, y, float(z))
         for name, (_, shapes) in anatomy.organs.items():
             if name in ("External", "Skin", "Lungs"):
                 continue
             for shape in shapes:
-                found = patch(shape, x, y, float(z), reach_mm=0.0)
+                found = at.near(shape, 0.0)
                 if found is not None:
                     rows, columns, field = found
                     deep.setdefault(name, np.zeros((y.size, x.size), dtype=bool))[rows, columns] |= field < -0.5
@@ -276,16 +287,16 @@ def test_sizes_are_those_of_adults() -> None:
 
 @pytest.mark.parametrize("level", ["upper", "middle", "lower"])
 def test_the_tumour_keeps_20_mm_from_the_cord_and_lies_in_its_level_of_the_oesophagus(level: parameters.Level) -> None:
-    for seed in range(12):
+    for seed in range(25):
         anatomy = Anatomy(parameters.draw(seed, level, None, None))
         low, high = parameters.LEVELS_CM[level]
-        assert low < anatomy.tumour_centre_cm < high
-        planes = np.arange(np.ceil(anatomy.z_limits[0]), anatomy.z_limits[1], 4.0)
-        tumour = np.concatenate(contours.draw(anatomy.tumour, planes, (0, 0, 0)))
-        cord = np.concatenate(contours.draw(anatomy.cord, planes, (0, 0, 0)))
-        assert cKDTree(cord).query(tumour)[0].min() > 20.0
-        upper, lower = anatomy.tumour_along_mm
-        assert 0 < upper < lower < anatomy.oesophagus_length_mm
+        assert low < anatomy.course.tumour_centre_cm < high
+        gtv, cord = anatomy.oesophagus.tumour, anatomy.spine.cord
+        planes = np.arange(gtv.z_range[0] - 21.0, gtv.z_range[1] + 21.0, 2.0)
+        drawn = [np.concatenate(lines) for lines in contours.draw([gtv, cord], planes, (0, 0, 0), 36)]
+        assert cKDTree(drawn[1]).query(drawn[0])[0].min() > 20.0, seed
+        upper, lower = anatomy.course.tumour_along_mm
+        assert 0 < upper < lower < anatomy.course.length_mm
 
 
 def test_the_tumour_asked_for_is_the_tumour_drawn() -> None:
@@ -293,10 +304,10 @@ def test_the_tumour_asked_for_is_the_tumour_drawn() -> None:
     for length, wall in ((40, 8), (80, 8), (40, 14)):
         anatomy = Anatomy(parameters.draw(2, "middle", length, wall))
         assert anatomy.build.scale == coarse(2).anatomy.build.scale
-        upper, lower = anatomy.tumour_along_mm
+        upper, lower = anatomy.course.tumour_along_mm
         assert lower - upper == pytest.approx(length)
         planes = np.arange(np.ceil(anatomy.z_limits[0]), anatomy.z_limits[1], 1.0)
-        drawn = contours.draw(anatomy.tumour, planes, (0.0, 0.0, 0.0))
+        (drawn,) = contours.draw([anatomy.oesophagus.tumour], planes, (0.0, 0.0, 0.0), 72)
         # The oesophagus runs nearly straight down in the chest, so its length is height to a few per cent.
         assert np.ptp([c[0, 2] for c in drawn]) + 1 == pytest.approx(length, rel=0.06)
         # Lumen and two walls: the diameter of the circle of that area; aorta, airways and spine dent thick tumours.

@@ -2,89 +2,98 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import contourpy
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from tailort.phantom.shapes import Shape
+from tailort.phantom.shapes import Array, Lattice, Shape
 
-_FINEST_MM, _COARSEST_MM = 0.5, 2.5
-_LATTICE_LINES = 72
+Lines = tuple[NDArray[np.float64], ...]
+
+_STEPS_MM = (0.5, 0.75, 1.0, 1.5, 2.0)
+_HALF_FIELD_MM = 320.0
 _SMALLEST_AREA_MM2 = 1.5
 _FLATNESS_MM = 0.004
 
 
 def draw(
-    shape: Shape, planes_mm: NDArray[np.float64], offset_mm: tuple[float, float, float]
-) -> tuple[NDArray[np.float64], ...]:
-    """Closed polygons (n, 3), LPS mm, where a solid meets transverse planes; holes are inner polygons.
+    shapes: Sequence[Shape],
+    planes_mm: NDArray[np.float64],
+    offset_mm: tuple[float, float, float],
+    lines: int,
+) -> list[Lines]:
+    """For each solid the closed polygons (n, 3), LPS mm, where it meets transverse planes; holes are inner polygons.
 
-    The solid is sampled on a lattice of 0.5 to 2.5 mm, finer for smaller solids, and the zero line of its field is
-    drawn with linear interpolation; `planes_mm` and the polygons are shifted by `offset_mm` from body coordinates.
+    The solids of a plane are sampled on common lattices of 0.5 to 2 mm, with at least `lines` lines across a solid's
+    window as far as the finest allows, and the zero line of each field is drawn with linear interpolation.
+    `planes_mm` and the polygons are shifted by `offset_mm` from body coordinates.
     """
-    contours: list[NDArray[np.float64]] = []
-    low, high = shape.z_range
+    drawn: list[list[NDArray[np.float64]]] = [[] for _ in shapes]
+    low, high = np.array([shape.z_range for shape in shapes]).T
+    axes = {step: np.arange(-_HALF_FIELD_MM, _HALF_FIELD_MM + step, step) for step in _STEPS_MM}
     for plane in planes_mm:
         z = float(plane) - offset_mm[2]
-        if low <= z <= high:
-            for line in outline(shape, z):
+        lattices = {step: Lattice(axis[None, :], axis[:, None], z) for step, axis in axes.items()}
+        for n in np.flatnonzero((low <= z) & (z <= high)).tolist():
+            for line in _outline(shapes[n], z, lattices, lines):
                 points = np.empty((len(line), 3))
                 points[:, :2] = line + np.array(offset_mm[:2])
                 points[:, 2] = plane
-                contours.append(points)
-    return tuple(contours)
+                drawn[n].append(points)
+    return [tuple(rings) for rings in drawn]
 
 
-def lattice(
-    shape: Shape, z: float, lines: int, finest_mm: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Columns x (1, n) and rows y (m, 1) over a solid's window in a plane, with a margin; None where it is absent."""
+def _outline(shape: Shape, z: float, lattices: dict[float, Lattice], lines: int) -> list[NDArray[np.float64]]:
+    """Closed lines (n, 2) of a solid in one plane, body coordinates, mm; the first point is not repeated."""
     window = shape.window(z)
     if window is None:
-        return None
-    x0, x1, y0, y1 = window
-    step = float(np.clip(min(x1 - x0, y1 - y0) / lines, finest_mm, _COARSEST_MM))
-    x = np.arange(x0 - 2 * step, x1 + 3 * step, step)
-    y = np.arange(y0 - 2 * step, y1 + 3 * step, step)
-    return x[None, :], y[:, None]
-
-
-def outline(shape: Shape, z: float) -> list[NDArray[np.float64]]:
-    """Closed lines (n, 2) of a solid in one plane, body coordinates, mm; the first point is not repeated."""
-    found = lattice(shape, z, _LATTICE_LINES, _FINEST_MM)
-    if found is None:
         return []
-    x, y = found
-    field = np.asarray(shape.field(x, y, z), dtype=np.float64)
+    wanted = min(window[1] - window[0], window[3] - window[2]) / lines
+    step = max((s for s in lattices if s <= wanted), default=min(lattices))
+    found = lattices[step].near(shape, 2 * step)
+    if found is None or found[2].min() > 0:
+        return []
+    rows, columns, known = found
     # A field of exactly 0 on a lattice point would let two lines touch there.
-    field[np.abs(field) < 1e-9] = 1e-9
-    if field.min() > 0:
-        return []
-    lines = contourpy.contour_generator(x[0], y[:, 0], field, name="serial").lines(0.0)
+    field = np.where(np.abs(known) < 1e-9, 1e-9, known)
+    x, y = np.broadcast_arrays(lattices[step].x[:, columns], lattices[step].y[rows])
     kept = []
-    for line in lines:
-        points = _thinned(np.asarray(line, dtype=np.float64)[:-1])
+    for line in _zero_lines(x, y, field):
+        points = _thinned(line[:-1])
         if len(points) >= 3 and abs(_area(points)) >= _SMALLEST_AREA_MM2:
             kept.append(points)
     return kept
 
 
+def _zero_lines(x: Array, y: Array, field: Array) -> list[NDArray[np.float64]]:
+    # The class itself: contourpy's function first searches each field for values that are not finite.
+    generator = contourpy.SerialContourGenerator(
+        x, y, field, np.zeros(field.shape, dtype=bool), corner_mask=True, line_type=contourpy.LineType.Separate,
+        fill_type=contourpy.FillType.OuterOffset, quad_as_tri=False, z_interp=contourpy.ZInterp.Linear,
+    )  # fmt: skip
+    return [np.asarray(line) for line in generator.lines(0.0)]
+
+
 def _area(points: NDArray[np.float64]) -> float:
     x, y = points[:, 0], points[:, 1]
-    return 0.5 * float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
+    return 0.5 * float(np.dot(x[:-1], y[1:]) - np.dot(y[:-1], x[1:]) + x[-1] * y[0] - y[-1] * x[0])
 
 
-def _thinned(points: NDArray[np.float64]) -> NDArray[np.float64]:
+@numba.njit(cache=True)
+def _thinned(points: NDArray[np.float64]) -> NDArray[np.float64]:  # pragma: no cover - compiled
     """Drop points that lie on the line of their neighbours, every other one at a time."""
     for start in (0, 1, 0, 1):
-        if len(points) < 24:
+        n = len(points)
+        if n < 24:
             break
-        before, after = np.roll(points, 1, axis=0), np.roll(points, -1, axis=0)
-        chord = after - before
-        length = np.maximum(np.hypot(chord[:, 0], chord[:, 1]), 1e-12)
-        off = np.abs(chord[:, 0] * (points[:, 1] - before[:, 1]) - chord[:, 1] * (points[:, 0] - before[:, 0])) / length
-        drop = off < _FLATNESS_MM
-        drop[np.arange(len(points)) % 2 != start] = False
-        drop[-1] = False
-        points = points[~drop]
+        keep = np.ones(n, dtype=np.bool_)
+        for i in range(start, n - 1, 2):
+            before, after = points[i - 1], points[i + 1]
+            dx, dy = after[0] - before[0], after[1] - before[1]
+            off = abs(dx * (points[i, 1] - before[1]) - dy * (points[i, 0] - before[0]))
+            keep[i] = off >= _FLATNESS_MM * max(np.hypot(dx, dy), 1e-12)
+        points = points[keep]
     return points

@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from tailort.geometry import Grid, Image
 from tailort.phantom import parameters as p
 from tailort.phantom.anatomy import Anatomy
-from tailort.phantom.shapes import Array, Column, Grown, Shape, Tube, constant, patch
+from tailort.phantom.shapes import Array, Column, Grown, Lattice, Shape, Tube, constant
 
 _HU_LIMITS = (-1024, 3071)
 
@@ -30,7 +30,7 @@ def render(anatomy: Anatomy, grid: Grid) -> Image:
     low, high = np.array([layer.shape.z_range for layer in layers]).T
     for k, height in enumerate(z):
         plane = _Plane(columns, rows, float(height) - dz, pixel)
-        for n in np.flatnonzero((low <= plane.z) & (plane.z <= high)):
+        for n in np.flatnonzero((low <= plane.at.z) & (plane.at.z <= high)):
             plane.paint(layers[n])
         # Little scatter reaches the detectors past the body, so the air around it is quieter.
         noisy = plane.hu + _noise(rng, plane.hu.shape) * np.where(plane.hu < p.HU["air"] + 1, 0.5, 1.0).astype(
@@ -56,15 +56,13 @@ class _Plane:
     """One transverse plane under the brush."""
 
     def __init__(self, x: Array, y: Array, z: float, pixel_mm: float) -> None:
-        self.x, self.y, self.z, self.pixel = x, y, z, pixel_mm
+        self.at, self.pixel = Lattice(x, y, z), pixel_mm
         self.hu = np.full((len(y), x.shape[1]), p.HU["air"], dtype=np.float32)
 
     def paint(self, layer: _Layer) -> None:
         """Lay a tissue over what is there; a voxel that is partly covered keeps the rest of its old value."""
         shape, tissue = layer.shape, layer.tissue
-        if shape.window(self.z) is None:
-            return
-        found = patch(shape, self.x, self.y, self.z, reach_mm=self.pixel)
+        found = self.at.near(shape, self.pixel) if self.at.window(shape) is not None else None
         if found is None:
             return
         rows, columns, field = found
@@ -74,7 +72,9 @@ class _Plane:
         target = self.hu[rows, columns]
         if np.isfinite(layer.over):
             share *= target < layer.over
-        value = tissue if isinstance(tissue, float) else tissue(self.x[:, columns], self.y[rows], self.z, field)
+        value = (
+            tissue if isinstance(tissue, float) else tissue(self.at.x[:, columns], self.at.y[rows], self.at.z, field)
+        )
         target += share * (value - target)
 
 
@@ -152,80 +152,79 @@ def _layers(a: Anatomy, rng: np.random.Generator, pixel_mm: float) -> list[_Laye
         wall: Array = hu["heart"] - 5.0 * np.clip((-field - 11.0) / 3.0, 0, 1)
         return wall
 
-    airway_wall = Grown(a.airways, p.TRACHEA_WALL)
     thin = _bone(hu["cortical"], hu["marrow"], 1.3)
     rib = _bone(hu["rib cortical"], hu["rib marrow"], 1.1)
     brim = (a.z_limits[0] - 1, a.z_limits[1] + 1)
 
     before: list[tuple[Shape, Tissue]] = [
         *_couch(a, brim),
-        (a.external, skin_and_fat),
-        *((g, 25.0) for g in a.breast_glands),
-        (a.muscle_outline, muscle),
-        (a.neck_fat, fat),
-        *((f, fat) for f in a.fat_pads),
-        *((m, hu["muscle"]) for m in a.neck_muscles),
-        (a.cavity, hu["mediastinal fat"]),
-        (a.abdomen, peritoneum),
-        (a.diaphragm, hu["muscle"]),
-        (a.paraspinal, _around_spine(a)),
-        (a.lungs, lung),
+        (a.surface.external, skin_and_fat),
+        *((g, 25.0) for g in a.surface.breast_glands),
+        (a.surface.muscle_outline, muscle),
+        (a.neck.neck_fat, fat),
+        *((f, fat) for f in a.neck.fat_pads),
+        *((m, hu["muscle"]) for m in a.neck.neck_muscles),
+        (a.surface.cavity, hu["mediastinal fat"]),
+        (a.abdomen.room, peritoneum),
+        (a.abdomen.diaphragm, hu["muscle"]),
+        (a.spine.paraspinal, _around_spine(a)),
+        (a.lungs.both, lung),
     ]
     after: list[tuple[Shape, Tissue]] = [
-        *((m, hu["muscle"]) for m in a.crura),
-        *((v, hu["blood"]) for v in a.great_veins),
-        (a.cava_inferior, hu["blood"]),
-        (Grown(a.pericardium, -0.6), hu["soft tissue"]),
-        (Grown(a.pericardium, -1.6), hu["mediastinal fat"]),
-        (a.heart, heart),
-        *((v, hu["blood"]) for v in a.pulmonary_arteries),
-        (a.pulmonary_veins, hu["blood"]),
-        (a.aorta, hu["blood"]),
-        (a.brachiocephalic, hu["blood"]),
-        *((v, hu["blood"]) for v in a.carotids.values()),
-        *((v, hu["blood"]) for v in a.subclavian),
-        (a.azygos, hu["blood"]),
-        (a.celiac, hu["blood"]),
-        *((t, hu["thyroid"]) for t in a.thyroid),
-        (a.liver, hu["liver"]),
-        (a.gallbladder, hu["bile"]),
-        (a.spleen, hu["spleen"]),
-        *((k, hu["kidney"]) for k in a.kidneys.values()),
-        *((s, hu["renal sinus"]) for s in a.renal_sinuses),
-        (a.bowel, bowel),
-        (a.stomach, stomach),
-        (a.pharynx, hu["muscle"]),
-        (a.pharynx_air, hu["air"]),
-        (a.larynx, hu["soft tissue"]),
-        (a.laryngeal_cartilage, hu["thyroid cartilage"]),
-        (a.larynx_air, hu["air"]),
-        (airway_wall, hu["airway wall"]),
-        (a.oesophagus, hu["oesophagus"]),
-        (a.tumour, hu["tumour"]),
-        (a.lumen, lumen),
-        (a.airways, hu["air"] + 5.0),
-        (a.node, hu["node"]),
-        *((c, hu["cartilage"]) for c in a.cartilages),
-        *((r, rib) for r in a.ribs),
-        *((s, rib) for s in a.scapulae),
-        (a.sternum, _bone(hu["rib cortical"], hu["marrow"], 1.4)),
-        *((c, thin) for c in a.clavicles.values()),
-        *((d, hu["disc"]) for d in a.discs),
-        *((v, thin) for v in a.vertebra_solids.values()),
-        (a.canal, hu["mediastinal fat"]),
-        (Grown(a.canal, -2.0), hu["csf"]),
-        (a.cord, hu["cord"]),
-        *((j, _bone(900.0, hu["marrow"], 2.0)) for j in a.jaw),
-        *((t, hu["tooth"]) for t in a.teeth),
+        *((m, hu["muscle"]) for m in a.abdomen.crura_and_psoas),
+        *((v, hu["blood"]) for v in a.veins.great_veins),
+        (a.veins.cava_inferior, hu["blood"]),
+        (Grown(a.heart.pericardium, -0.6), hu["soft tissue"]),
+        (Grown(a.heart.pericardium, -1.6), hu["mediastinal fat"]),
+        (a.heart.organ, heart),
+        *((v, hu["blood"]) for v in a.arteries.pulmonary),
+        (a.heart.pulmonary_veins, hu["blood"]),
+        (a.arteries.aorta, hu["blood"]),
+        (a.arteries.brachiocephalic, hu["blood"]),
+        *((v, hu["blood"]) for v in a.arteries.carotids.values()),
+        *((v, hu["blood"]) for v in a.arteries.subclavian),
+        (a.veins.azygos, hu["blood"]),
+        (a.arteries.celiac, hu["blood"]),
+        *((t, hu["thyroid"]) for t in a.neck.thyroid),
+        (a.abdomen.liver, hu["liver"]),
+        (a.abdomen.gallbladder, hu["bile"]),
+        (a.abdomen.spleen, hu["spleen"]),
+        *((k, hu["kidney"]) for k in a.abdomen.kidneys.values()),
+        *((s, hu["renal sinus"]) for s in a.abdomen.renal_sinuses),
+        (a.abdomen.bowel, bowel),
+        (a.abdomen.stomach, stomach),
+        (a.neck.pharynx, hu["muscle"]),
+        (a.neck.pharynx_air, hu["air"]),
+        (a.neck.larynx, hu["soft tissue"]),
+        (a.neck.laryngeal_cartilage, hu["thyroid cartilage"]),
+        (a.neck.larynx_air, hu["air"]),
+        (a.airways.wall, hu["airway wall"]),
+        (a.oesophagus.organ, hu["oesophagus"]),
+        (a.oesophagus.tumour, hu["tumour"]),
+        (a.oesophagus.lumen, lumen),
+        (a.airways.lumen, hu["air"] + 5.0),
+        (a.node.solid, hu["node"]),
+        *((c, hu["cartilage"]) for c in a.chest_wall.cartilages),
+        *((r, rib) for r in a.chest_wall.ribs),
+        *((s, rib) for s in a.chest_wall.scapulae),
+        (a.chest_wall.sternum, _bone(hu["rib cortical"], hu["marrow"], 1.4)),
+        *((c, thin) for c in a.chest_wall.clavicles.values()),
+        *((d, hu["disc"]) for d in a.spine.discs),
+        *((v, thin) for v in a.spine.bones.values()),
+        (a.spine.canal, hu["mediastinal fat"]),
+        (Grown(a.spine.canal, -2.0), hu["csf"]),
+        (a.spine.cord, hu["cord"]),
+        *((j, _bone(900.0, hu["marrow"], 2.0)) for j in a.neck.jaw),
+        *((t, hu["tooth"]) for t in a.neck.teeth),
     ]
-    visible = [vessel for vessel in a.lung_trees if vessel.radii.max() > pixel_mm / 3]
+    visible = [vessel for vessel in a.lungs.trees if vessel.radii.max() > pixel_mm / 3]
     in_lung = [_Layer(vessel, hu["lung vessel"], over=-500.0) for vessel in visible]
     return [*(_Layer(*pair) for pair in before), *in_lung, *(_Layer(*pair) for pair in after)]
 
 
 def _around_spine(a: Anatomy) -> Tissue:
     def tissue(x: Array, y: Array, z: float, field: Array) -> Array:
-        behind = np.clip((y - a.spine_front(z) - 3.0) / 6.0, 0, 1)
+        behind = np.clip((y - a.spine.front_y(z) - 3.0) / 6.0, 0, 1)
         hu: Array = p.HU["mediastinal fat"] + (p.HU["muscle"] - p.HU["mediastinal fat"]) * (behind + 0 * x)
         return hu
 
@@ -234,8 +233,8 @@ def _around_spine(a: Anatomy) -> Tissue:
 
 def _couch(a: Anatomy, z_range: tuple[float, float]) -> list[tuple[Shape, Tissue]]:
     """A carbon-fibre table top under the patient, outside of the body."""
-    trunk = a.muscle_outline
-    lowest = max(trunk.y(z) + trunk.back(z) + a.fat(z) for z in np.linspace(*z_range, 120))
+    trunk = a.surface.muscle_outline
+    lowest = max(trunk.y(z) + trunk.back(z) + a.surface.fat(z) for z in np.linspace(*z_range, 120))
     half_width, half_depth = 235.0, 17.0
     centre = constant(lowest + 3.0 + half_depth)
     top = Column(z_range, constant(0.0), centre, constant(half_width), constant(half_depth), constant(half_depth), 8.0)

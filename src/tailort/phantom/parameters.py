@@ -113,7 +113,7 @@ TUMOUR_LENGTH_MM: dict[Level, tuple[float, float]] = {
     "middle": (40.0, 70.0),
     "lower": (40.0, 65.0),
 }
-TUMOUR_WALL_MM: dict[Level, tuple[float, float]] = {"upper": (8.0, 10.5), "middle": (9.0, 13.5), "lower": (9.0, 13.5)}
+TUMOUR_WALL_MM: dict[Level, tuple[float, float]] = {"upper": (8.0, 9.0), "middle": (9.0, 13.5), "lower": (9.0, 13.5)}
 TUMOUR_LENGTH_LIMITS_MM = (10.0, 100.0)
 TUMOUR_WALL_LIMITS_MM = (5.0, 16.0)
 TUMOUR_LUMEN_MM = 2.0

@@ -1,12 +1,14 @@
 """Solids given by implicit functions, looked at one transverse plane at a time.
 
 Every shape answers two questions for a plane z: in which window of x and y can it be found, and what is its
-field there: below 0 inside, above 0 outside, close to the distance from the surface in mm. Coordinates are the
-body's own (x to the left, y to the back, z to the head, mm).
+field on a lattice there: below 0 inside, above 0 outside, close to the distance from the surface in mm. Organs are
+fitted to each other, so the same solids are asked for again and again: a lattice remembers what it has sampled.
+Coordinates are the body's own (x to the left, y to the back, z to the head, mm).
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +23,7 @@ Array = NDArray[Any]
 Window = tuple[float, float, float, float]
 
 FAR_MM = 1e4
+EVERYWHERE = (-1e3, 1e3)
 _TINY = 1e-9
 _BLEND_REACH_MM = 14.0
 
@@ -35,8 +38,81 @@ class Shape(Protocol):
     def window(self, z: float) -> Window | None:
         """Lowest and highest x, then y, of the solid in plane z, mm; None where it is absent."""
 
-    def field(self, x: Array, y: Array, z: float) -> Array:
-        """Implicit function at columns x (1, n) and rows y (m, 1) of plane z, mm, as (m, n)."""
+    def field(self, at: Lattice) -> Array:
+        """Implicit function on a lattice (m, n), mm."""
+
+
+class Lattice:
+    """Points of a transverse plane on a rectangular lattice, and what is known of shapes there.
+
+    Parameters
+    ----------
+    x : (1, n) float
+        Columns, ascending, mm.
+    y : (m, 1) float
+        Rows, ascending, mm, of the same type; so are all fields.
+    z : float
+        Plane, mm.
+    """
+
+    def __init__(self, x: Array, y: Array, z: float) -> None:
+        self.x, self.y, self.z = x, y, z
+        self._row, self._column = 0, 0
+        self._fields: dict[Shape, tuple[int, int, Array]] = {}
+        self._windows: dict[Shape, Window | None] = {}
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.y.shape[0], self.x.shape[1]
+
+    def part(self, rows: slice, columns: slice) -> Lattice:
+        """Some rows and columns; what is learned there is remembered in the whole."""
+        part = Lattice(self.x[:, columns], self.y[rows], self.z)
+        part._row, part._column = self._row + rows.start, self._column + columns.start
+        part._fields, part._windows = self._fields, self._windows
+        return part
+
+    def field(self, shape: Shape) -> Array:
+        """Field of a shape, not to be written to."""
+        rows, columns = self.shape
+        known = self._fields.get(shape)
+        if known is not None:
+            row, column = self._row - known[0], self._column - known[1]
+            if row >= 0 and column >= 0 and row + rows <= known[2].shape[0] and column + columns <= known[2].shape[1]:
+                return known[2][row : row + rows, column : column + columns]
+        field = shape.field(self)
+        field.flags.writeable = False
+        if known is None or field.size > known[2].size:
+            self._fields[shape] = (self._row, self._column, field)
+        return field
+
+    def window(self, shape: Shape) -> Window | None:
+        """Window of a shape in this plane."""
+        if shape not in self._windows:
+            self._windows[shape] = shape.window(self.z)
+        return self._windows[shape]
+
+    def near(self, shape: Shape, reach_mm: float) -> tuple[slice, slice, Array] | None:
+        """Sample a shape within `reach_mm` of its window: rows, columns, field there; None where it is far."""
+        low, high = shape.z_range
+        # Flat ends: nothing of these is above or below their last plane.
+        beyond = 0.0 if isinstance(shape, (Column, Cut)) else reach_mm
+        if not low - beyond <= self.z <= high + beyond:
+            return None
+        window = self.window(shape)
+        if window is None and beyond > 0:
+            window = shape.window(min(max(self.z, low + 1e-6), high - 1e-6))
+        if window is None:
+            return None
+        x0, x1, y0, y1 = window[0] - reach_mm, window[1] + reach_mm, window[2] - reach_mm, window[3] + reach_mm
+        x, y = self.x[0], self.y[:, 0]
+        if x0 > x[-1] or x1 < x[0] or y0 > y[-1] or y1 < y[0]:
+            return None
+        columns, rows = slice(*x.searchsorted((x0, x1)).tolist()), slice(*y.searchsorted((y0, y1)).tolist())
+        if columns.start >= columns.stop or rows.start >= rows.stop:
+            return None
+        return rows, columns, self.part(rows, columns).field(shape)
 
 
 class Profile:
@@ -52,12 +128,20 @@ class Profile:
     def __init__(self, pairs: ArrayLike) -> None:
         knots = np.asarray(pairs, dtype=float)
         knots = knots[np.argsort(knots[:, 0])]
-        self._z = np.arange(knots[0, 0], knots[-1, 0] + self._STEP_MM, self._STEP_MM)
-        self._value = PchipInterpolator(knots[:, 0], knots[:, 1])(np.minimum(self._z, knots[-1, 0]))
+        z = np.arange(knots[0, 0], knots[-1, 0] + self._STEP_MM, self._STEP_MM)
+        self._z: list[float] = z.tolist()
+        self._value: list[float] = PchipInterpolator(knots[:, 0], knots[:, 1])(np.minimum(z, knots[-1, 0])).tolist()
 
     def __call__(self, z: float) -> float:
         """Value at z."""
-        return float(np.interp(z, self._z, self._value))
+        # One value at a time is asked for, and of that np.interp takes long.
+        n = bisect_right(self._z, z) - 1
+        if n < 0:
+            return self._value[0]
+        if n == len(self._z) - 1:
+            return self._value[-1]
+        low, start = self._z[n], self._value[n]
+        return (self._value[n + 1] - start) / (self._z[n + 1] - low) * (z - low) + start
 
 
 def constant(value: float) -> Profile:
@@ -96,14 +180,14 @@ class Column:
         x, y, a = self.x(z), self.y(z), self.half_width(z)
         return x - a, x + a, y - self.front(z), y + self.back(z)
 
-    def field(self, x: Array, y: Array, z: float) -> Array:
+    def field(self, at: Lattice) -> Array:
         """See `Shape.field`: first-order distance to the cross-section's edge."""
         n = self.exponent
-        a = max(self.half_width(z), 0.1)
-        cy = self.y(z)
-        b = np.where(y < cy, max(self.front(z), 0.1), max(self.back(z), 0.1)).astype(y.dtype)
-        u = np.abs(x - self.x(z)) / a + _TINY
-        v = np.abs(y - cy) / b + _TINY
+        a = max(self.half_width(at.z), 0.1)
+        cy = self.y(at.z)
+        b = np.where(at.y < cy, max(self.front(at.z), 0.1), max(self.back(at.z), 0.1)).astype(at.x.dtype)
+        u = np.abs(at.x - self.x(at.z)) / a + _TINY
+        v = np.abs(at.y - cy) / b + _TINY
         total = u**n + v**n
         q = total ** (1 / n)
         slope = np.sqrt((u ** (n - 1) / a) ** 2 + (v ** (n - 1) / b) ** 2)
@@ -142,10 +226,10 @@ class Ellipsoid:
         cx, cy, cz = self.centre
         return None if abs(z - cz) >= hz else (cx - hx, cx + hx, cy - hy, cy + hy)
 
-    def field(self, x: Array, y: Array, z: float) -> Array:
+    def field(self, at: Lattice) -> Array:
         """See `Shape.field`: first-order distance to the surface."""
         m = self._shape_matrix
-        dx, dy, dz = x - self.centre[0], y - self.centre[1], z - self.centre[2]
+        dx, dy, dz = at.x - self.centre[0], at.y - self.centre[1], at.z - self.centre[2]
         parts = [dx * float(row[0]) + (dy * float(row[1]) + dz * float(row[2])) for row in m]
         gradient = [sum(parts[r] * float(m[r, c]) for r in range(3)) for c in range(3)]
         q = np.sqrt(parts[0] ** 2 + parts[1] ** 2 + parts[2] ** 2) + _TINY
@@ -188,22 +272,17 @@ class Tube:
         """See `Shape.window`."""
         if not self.z_range[0] <= z <= self.z_range[1]:
             return None
-        here = np.flatnonzero((self._low[:, 2] <= z) & (z <= self._high[:, 2]))
-        if not len(here):
-            return None
-        low, high = self._low[here, :2].min(axis=0), self._high[here, :2].max(axis=0)
-        return float(low[0]), float(high[0]), float(low[1]), float(high[1])
+        window: Window = _extent(self._low, self._high, z)
+        return window if window[0] <= window[1] else None
 
-    def field(self, x: Array, y: Array, z: float) -> Array:
+    def field(self, at: Lattice) -> Array:
         """See `Shape.field`: distance to the centre-line less the radius there."""
         # Pieces further away than any blend reaches do not matter.
-        near = np.flatnonzero((self._low[:, 2] - _BLEND_REACH_MM <= z) & (z <= self._high[:, 2] + _BLEND_REACH_MM))
-        best = np.full(np.broadcast_shapes(x.shape, y.shape), FAR_MM, dtype=np.result_type(x, y))
+        near = (self._low[:, 2] - _BLEND_REACH_MM <= at.z) & (at.z <= self._high[:, 2] + _BLEND_REACH_MM)
+        best = np.full(at.shape, FAR_MM, dtype=at.x.dtype)
         sx, sy, sz = self.stretch
-        columns, rows = x[0].astype(np.float64) * sx, y[:, 0].astype(np.float64) * sy
-        _nearest(
-            columns, rows, z * sz, self._start[near], self._run[near], self.radii[near], self.radii[near + 1], best
-        )
+        columns, rows = at.x[0].astype(np.float64) * sx, at.y[:, 0].astype(np.float64) * sy
+        _nearest(columns, rows, at.z * sz, near, self._start, self._run, self.radii, best)
         return best
 
 
@@ -230,22 +309,21 @@ class Grown:
         grow = max(self.by_mm, 0.0)
         return inner[0] - grow, inner[1] + grow, inner[2] - grow, inner[3] + grow
 
-    def field(self, x: Array, y: Array, z: float) -> Array:
+    def field(self, at: Lattice) -> Array:
         """See `Shape.field`."""
-        return self.shape.field(x, y, z) - self.by_mm
+        field: Array = at.field(self.shape) - self.by_mm
+        return field
 
 
 class _Stack:
-    """Several shapes ordered by their planes, to find those near one plane quickly."""
+    """Several shapes with their planes, to find those near one plane quickly."""
 
     def __init__(self, shapes: Sequence[Shape]) -> None:
-        ranges = np.array([shape.z_range for shape in shapes]).reshape(-1, 2)
-        self._low, self._high = ranges[:, 0], ranges[:, 1]
+        self._shapes = [(*shape.z_range, shape) for shape in shapes]
 
-    def near(self, z: float, reach_mm: float) -> list[int]:
-        """Places of the shapes that come within `reach_mm` of a plane, in their order."""
-        found: list[int] = np.flatnonzero((self._low - reach_mm <= z) & (z <= self._high + reach_mm)).tolist()
-        return found
+    def near(self, z: float, reach_mm: float) -> list[Shape]:
+        """Shapes that come within `reach_mm` of a plane, in their order."""
+        return [shape for low, high, shape in self._shapes if low - reach_mm <= z <= high + reach_mm]
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,7 +350,7 @@ class Union:
 
     def window(self, z: float) -> Window | None:
         """See `Shape.window`."""
-        windows = [w for w in (self.parts[n].window(z) for n in self._stack.near(z, 0.0)) if w is not None]
+        windows = [w for w in (part.window(z) for part in self._stack.near(z, 0.0)) if w is not None]
         if not windows:
             return None
         edge = self.blend_mm
@@ -283,12 +361,12 @@ class Union:
             max(w[3] for w in windows) + edge,
         )
 
-    def field(self, x: Array, y: Array, z: float) -> Array:
+    def field(self, at: Lattice) -> Array:
         """See `Shape.field`."""
-        best = np.full(np.broadcast_shapes(x.shape, y.shape), FAR_MM, dtype=np.result_type(x, y))
+        best = np.full(at.shape, FAR_MM, dtype=at.x.dtype)
         reach = 2 * self.blend_mm + 12
-        for n in self._stack.near(z, reach):
-            found = patch(self.parts[n], x, y, z, reach)
+        for part in self._stack.near(at.z, reach):
+            found = at.near(part, reach)
             if found is None:
                 continue
             rows, columns, field = found
@@ -322,12 +400,12 @@ class Minus:
         """See `Shape.window`."""
         return self.shape.window(z)
 
-    def field(self, x: Array, y: Array, z: float) -> Array:
+    def field(self, at: Lattice) -> Array:
         """See `Shape.field`."""
-        best = self.shape.field(x, y, z)
+        best = at.field(self.shape).copy()
         reach = self.gap_mm + 6
-        for n in self._stack.near(z, reach):
-            found = patch(self.others[n], x, y, z, reach)
+        for other in self._stack.near(at.z, reach):
+            found = at.near(other, reach)
             if found is not None:
                 rows, columns, field = found
                 target = best[rows, columns]
@@ -337,13 +415,13 @@ class Minus:
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """A shape where a second field is below 0 (a half-space, the room under a surface).
+    """A shape between two planes, and where a second field is below 0 (a half-space, the room under a surface).
 
     `limits` are its lowest and highest plane; `x_limits` say where it can be at all, which saves work.
     """
 
     shape: Shape
-    keep: Callable[[Array, Array, float], Array]
+    keep: Callable[[Lattice], Array] | None = None
     limits: tuple[float, float] = (-FAR_MM, FAR_MM)
     x_limits: tuple[float, float] = (-FAR_MM, FAR_MM)
 
@@ -360,41 +438,50 @@ class Cut:
             return None
         return max(whole[0], self.x_limits[0]), min(whole[1], self.x_limits[1]), whole[2], whole[3]
 
-    def field(self, x: Array, y: Array, z: float) -> Array:
+    def field(self, at: Lattice) -> Array:
         """See `Shape.field`."""
-        field: Array = np.maximum(self.shape.field(x, y, z), self.keep(x, y, z).astype(np.result_type(x, y)))
+        whole = at.field(self.shape)
+        if self.keep is None:
+            return whole
+        field: Array = np.maximum(whole, self.keep(at).astype(at.x.dtype))
         return field
 
 
-def patch(shape: Shape, x: Array, y: Array, z: float, reach_mm: float) -> tuple[slice, slice, Array] | None:
-    """Sample a shape on the part of a lattice within `reach_mm` of its window: rows, columns, field there."""
-    low, high = shape.z_range
-    # Flat ends: nothing of these is above or below their last plane.
-    beyond = 0.0 if isinstance(shape, (Column, Cut)) else reach_mm
-    if not low - beyond <= z <= high + beyond:
-        return None
-    window = shape.window(z)
-    if window is None and beyond > 0:
-        window = shape.window(min(max(z, low + 1e-6), high - 1e-6))
-    if window is None:
-        return None
-    if window[0] - reach_mm > x[0, -1] or window[1] + reach_mm < x[0, 0]:
-        return None
-    if window[2] - reach_mm > y[-1, 0] or window[3] + reach_mm < y[0, 0]:
-        return None
-    columns = slice(*np.searchsorted(x[0], (window[0] - reach_mm, window[1] + reach_mm)).tolist())
-    rows = slice(*np.searchsorted(y[:, 0], (window[2] - reach_mm, window[3] + reach_mm)).tolist())
-    if columns.start >= columns.stop or rows.start >= rows.stop:
-        return None
-    return rows, columns, shape.field(x[:, columns], y[rows], z)
+def inside(shape: Shape, gap_mm: float = 0.0) -> Callable[[Lattice], Array]:
+    """Make the field that cuts off what lies outside a shape or nearer to its surface than a gap."""
+    return lambda at: at.field(shape) + gap_mm
+
+
+def outside(shape: Shape, gap_mm: float = 0.0) -> Callable[[Lattice], Array]:
+    """Make the field that cuts off what lies inside a shape or nearer to its surface than a gap."""
+    return lambda at: gap_mm - at.field(shape)
+
+
+def field_at(shape: Shape, point: Sequence[float] | NDArray[np.float64]) -> float:
+    """Field of a shape at one point, mm."""
+    x, y, z = (float(v) for v in point)
+    return float(shape.field(Lattice(np.array([[x]]), np.array([[y]]), z))[0, 0])
+
+
+@numba.njit(cache=True)
+def _extent(low: Array, high: Array, z: float) -> Window:  # pragma: no cover - compiled
+    """Lowest and highest x, then y, of the boxes (n, 3) that a plane meets; nothing where the lowest is above."""
+    x0, x1, y0, y1 = np.inf, -np.inf, np.inf, -np.inf
+    for n in range(low.shape[0]):
+        if low[n, 2] <= z <= high[n, 2]:
+            x0, x1 = min(x0, low[n, 0]), max(x1, high[n, 0])
+            y0, y1 = min(y0, low[n, 1]), max(y1, high[n, 1])
+    return x0, x1, y0, y1
 
 
 @numba.njit(cache=True)
 def _nearest(
-    x: Array, y: Array, z: float, start: Array, run: Array, r0: Array, r1: Array, best: Array
+    x: Array, y: Array, z: float, near: Array, start: Array, run: Array, radii: Array, best: Array
 ) -> None:  # pragma: no cover - compiled
     """Lower `best` (rows y, columns x) to the distance from each piece of a centre-line less the radius there."""
     for n in range(start.shape[0]):
+        if not near[n]:
+            continue
         dx, dy, dz = run[n, 0], run[n, 1], run[n, 2]
         square = max(dx * dx + dy * dy + dz * dz, 1e-12)
         wz = z - start[n, 2]
@@ -406,7 +493,7 @@ def _nearest(
                 t = min(max((wx * dx + ahead) / square, 0.0), 1.0)
                 ex, ey, ez = wx - t * dx, wy - t * dy, wz - t * dz
                 square_distance = ex * ex + ey * ey + ez * ez
-                radius = r0[n] + t * (r1[n] - r0[n])
+                radius = radii[n] + t * (radii[n + 1] - radii[n])
                 beyond = best[j, i] + radius
                 if beyond > 0 and square_distance < beyond * beyond:
                     best[j, i] = np.sqrt(square_distance) - radius

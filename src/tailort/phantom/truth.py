@@ -8,12 +8,12 @@ import numpy as np
 
 from tailort.phantom import parameters as p
 from tailort.phantom.anatomy import Anatomy
-from tailort.phantom.contours import lattice
-from tailort.phantom.shapes import Shape
+from tailort.phantom.shapes import Lattice, Shape
 
 _PLANES = 48
 _WIDEST_PLANE_STEP_MM = 4.0
 _LINES = 64
+_CELLS_MM = (0.2, 2.5)
 
 
 def volume_cm3(shape: Shape, low: float, high: float) -> float:
@@ -29,12 +29,13 @@ def volume_cm3(shape: Shape, low: float, high: float) -> float:
     step = (top - bottom) / planes
     total = 0.0
     for z in bottom + step * (np.arange(planes) + 0.5):
-        found = lattice(shape, float(z), _LINES, 0.2)
-        if found is None:
+        window = shape.window(float(z))
+        if window is None:
             continue
-        x, y = found
-        cell = float(x[0, 1] - x[0, 0])
-        field = shape.field(x, y, float(z))
+        x0, x1, y0, y1 = window
+        cell = float(np.clip(min(x1 - x0, y1 - y0) / _LINES, *_CELLS_MM))
+        x, y = np.arange(x0 - 2 * cell, x1 + 3 * cell, cell), np.arange(y0 - 2 * cell, y1 + 3 * cell, cell)
+        field = shape.field(Lattice(x[None, :], y[:, None], float(z)))
         total += float(np.clip(0.5 - field / cell, 0.0, 1.0).sum()) * cell * cell * step
     return total / 1000.0
 
@@ -60,18 +61,15 @@ def describe(anatomy: Anatomy, planes_mm: tuple[float, float]) -> dict[str, Any]
     def at(point: Any) -> list[float]:
         return [round(float(v), 3) for v in np.asarray(point, dtype=float) + shift]
 
-    upper, lower = a.tumour_along_mm
-    centre = a.on_oesophagus(a.tumour_centre_cm)
-    head, end = a.oesophagus_line[0], a.oesophagus_line[-1]
+    upper, lower = a.course.tumour_along_mm
+    course, line = a.course, a.course.line
     hiatus_z = p.HIATUS_Z * a.sz
-    line = a.oesophagus_line
     hiatus = [float(np.interp(-hiatus_z, -line[:, 2], line[:, axis])) for axis in range(3)]
     notch_z = p.STERNAL_NOTCH_Z * a.sz
-    coeliac_z = a.vertebra("VB_T12").bottom
     domes = {}
     for name, side in (("diaphragm_dome_left", 1), ("diaphragm_dome_right", -1)):
         x, y = np.meshgrid(side * np.linspace(25, 110, 60), np.linspace(-60, 60, 60))
-        height = a.diaphragm_z(x, y)
+        height = a.dome.height(x, y)
         n = int(np.argmax(height))
         domes[name] = at((x.flat[n], y.flat[n], height.flat[n]))
     return {
@@ -80,42 +78,40 @@ def describe(anatomy: Anatomy, planes_mm: tuple[float, float]) -> dict[str, Any]
         "volumes_cm3": volumes_cm3(a, low, high),
         "volume_limits_mm": [round(planes_mm[0], 3), round(planes_mm[1], 3)],
         "landmarks_mm": {
-            "carina": at(a.carina),
-            "tracheal_bifurcation": at(a.carina),
-            "sternal_notch": at((0.0, a.sternum_y(notch_z), notch_z)),
+            "carina": at(a.airways.carina),
+            "tracheal_bifurcation": at(a.airways.carina),
+            "sternal_notch": at((0.0, a.chest_wall.sternum_y(notch_z), notch_z)),
             "incisors": at((0.0, -80 * a.sy, 191 * a.sz)),
-            "cricoid_lower_edge": at(a.trachea_centre((p.CRICOID_Z - 6) * a.sz)),
-            "oesophagus_inlet": at(head),
+            "cricoid_lower_edge": at(a.airways.trachea_centre((p.CRICOID_Z - 6) * a.sz)),
+            "oesophagus_inlet": at(line[0]),
             "diaphragm_hiatus": at(hiatus),
-            "gastro_oesophageal_junction": at(end),
-            "aortic_arch_top": at(a.arch_top),
-            "coeliac_origin": at(
-                (a.spine_x(coeliac_z) + 5.5 * a.sx, a.spine_front(coeliac_z) - 12.5 * a.sy, coeliac_z)
-            ),
-            "tumour_centre": at(centre),
-            "tumour_upper_end": at(a.on_oesophagus(a.incisors_cm(upper))),
-            "tumour_lower_end": at(a.on_oesophagus(a.incisors_cm(lower))),
-            "node_centre": at(a.node.centre),
+            "gastro_oesophageal_junction": at(line[-1]),
+            "aortic_arch_top": at(a.arteries.arch_top),
+            "coeliac_origin": at(a.arteries.celiac_origin),
+            "tumour_centre": at(course.at_incisors_cm(course.tumour_centre_cm)),
+            "tumour_upper_end": at(course.at_incisors_cm(course.incisors_cm(upper))),
+            "tumour_lower_end": at(course.at_incisors_cm(course.incisors_cm(lower))),
+            "node_centre": at(a.node.solid.centre),
             **domes,
         },
         "vertebral_bodies_mm": {
             v.name: {"top": round(v.top + shift[2], 3), "bottom": round(v.bottom + shift[2], 3),
-                     "centre": at((a.spine_x(v.middle), a.spine_y(v.middle), v.middle))}
-            for v in a.vertebrae
+                     "centre": at((a.spine.x(v.middle), a.spine.y(v.middle), v.middle))}
+            for v in a.spine.vertebrae
         },
         "oesophagus": {
-            "length_mm": round(a.oesophagus_length_mm, 3),
-            "incisors_to_inlet_cm": round(a.incisors_cm(0.0), 3),
-            "incisors_to_junction_cm": round(a.incisors_cm(a.oesophagus_length_mm), 3),
+            "length_mm": round(course.length_mm, 3),
+            "incisors_to_inlet_cm": round(course.incisors_cm(0.0), 3),
+            "incisors_to_junction_cm": round(course.incisors_cm(course.length_mm), 3),
         },
         "tumour": {
             "level": b.level,
-            "upper_end_from_incisors_cm": round(a.incisors_cm(upper), 3),
-            "centre_from_incisors_cm": round(a.tumour_centre_cm, 3),
-            "lower_end_from_incisors_cm": round(a.incisors_cm(lower), 3),
+            "upper_end_from_incisors_cm": round(course.incisors_cm(upper), 3),
+            "centre_from_incisors_cm": round(course.tumour_centre_cm, 3),
+            "lower_end_from_incisors_cm": round(course.incisors_cm(lower), 3),
             "length_mm": round(lower - upper, 3),
             "wall_thickness_mm": round(b.wall_thickness_mm, 3),
-            "node_short_axis_mm": round(2 * a.node.radii[0], 3),
+            "node_short_axis_mm": round(2 * a.node.solid.radii[0], 3),
         },
         "body": {
             "sex": b.sex, "stature_m": b.stature_m, "subcutaneous_fat_mm": round(b.fat_mm, 2),

@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tailort.errors import InputError
 from tailort.geometry import Grid
@@ -28,6 +27,8 @@ _SIZES: dict[Size, tuple[int, tuple[float, float, float]]] = {
     "full": (512, (3.0, 1.0, 1.0)),
     "coarse": (128, (4.0, 4.0, 4.0)),
 }
+# Lines of the lattice across a solid whose contours are drawn: on 4 mm pixels half the detail is enough.
+_LINES: dict[Size, int] = {"full": 72, "coarse": 36}
 
 _COLOURS: dict[str, tuple[int, int, int]] = {
     "External": (190, 190, 190), "Skin": (205, 170, 140), "Lung_L": (120, 190, 235), "Lung_R": (120, 190, 235),
@@ -158,8 +159,8 @@ def make(
         size=size,
         scan=scan,
         person=_person(build, pseudonym, date),
-        structures=_structures(anatomy, grid, scan.series_uid),
-        record=record.write(build, anatomy.tumour_centre_cm, date),
+        structures=_structures(anatomy, grid, size, scan.series_uid),
+        record=record.write(build, anatomy.course.tumour_centre_cm, date),
         anatomy=anatomy,
     )
 
@@ -202,16 +203,15 @@ def _person(build: Build, pseudonym: str, date: dt.date) -> Person:
     )
 
 
-def _structures(anatomy: Anatomy, grid: Grid, series_uid: str) -> StructureSet:
+def _structures(anatomy: Anatomy, grid: Grid, size: Size, series_uid: str) -> StructureSet:
     planes, _, _ = grid.axes_mm()
     frame = grid.frame_of_reference
-    lines: dict[int, tuple[NDArray[np.float64], ...]] = {}
+    solids = list(dict.fromkeys(part for _, parts in anatomy.organs.values() for part in parts))
+    drawn_lines = contours.draw(solids, planes, anatomy.build.offset_mm, _LINES[size])
+    lines = dict(zip(solids, drawn_lines, strict=True))
     drawn = []
     for name, (role, parts) in anatomy.organs.items():
-        for part in parts:
-            if id(part) not in lines:
-                lines[id(part)] = contours.draw(part, planes, anatomy.build.offset_mm)
-        polygons = tuple(line for part in parts for line in lines[id(part)])
+        polygons = tuple(line for part in parts for line in lines[part])
         colour = _COLOURS.get(name, _BONE_COLOUR)
         drawn.append(Structure(name, role, polygons, frame, made_by=("analytic body",), colour=colour))
     return StructureSet(tuple(drawn), frame, label="Virtual patient", series_uid=series_uid)

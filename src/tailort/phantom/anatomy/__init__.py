@@ -1,0 +1,5 @@
+"""The analytic body of one person, region by region; every organ is an implicit solid."""
+
+from tailort.phantom.anatomy.person import Anatomy
+
+__all__ = ["Anatomy"]
