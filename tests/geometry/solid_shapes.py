@@ -27,6 +27,30 @@ def sphere(radius: float, spacing: float, phase: float, n: int = 180, centre: tu
     return [ring(np.sqrt(radius**2 - z**2), z, centre, n) for z in planes]
 
 
+def lying_cone(spacing: float, n: int = 160) -> list[Float]:
+    """Sections across a cone along y: radius 12 mm at y = -12, tip at y = 12. Each is a branch of a hyperbola."""
+    out = []
+    for z in spacing * np.arange(-np.ceil(12 / spacing) + 1, np.ceil(12 / spacing)):
+        tip = 12 - 2 * abs(z)
+        y = 0.5 * (tip - 12) - 0.5 * (tip + 12) * np.cos(np.linspace(0, np.pi, n))
+        x = np.sqrt(np.maximum((6 - y / 2) ** 2 - z**2, 0))
+        edge = np.column_stack([np.r_[x, -x[-2::-1]], np.r_[y, y[-2::-1]], np.full(2 * n - 1, z)])
+        out.append(edge)
+    return out
+
+
+def lying_cone_centre_mm(spacing: float) -> float:
+    """Centre in y of the cone between its first and last plane with half a distance of the end sections beyond."""
+    last = spacing * (np.ceil(12 / spacing) - 1)
+    y = (np.arange(1200) + 0.5) / 50 - 12
+    inner = last * ((np.arange(800) + 0.5) / 400 - 1)
+    z = np.concatenate([inner, [-last, last]])
+    weight = np.concatenate([np.full(800, last / 400), [spacing / 2] * 2])[:, None] * np.sqrt(
+        np.maximum((6 - y / 2)[None, :] ** 2 - z[:, None] ** 2, 0)
+    )
+    return float((weight @ y).sum() / weight.sum())
+
+
 def sphere_volume_cm3(radius: float) -> float:
     return 4 / 3 * np.pi * radius**3 / 1000
 
@@ -59,6 +83,24 @@ def blobs(draw: st.DrawFn, hole: bool | None = None) -> list[Float]:
         out.append(np.column_stack([x0 + edge * np.cos(turn), edge * np.sin(turn), np.full(90, z)]))
         if has_hole:
             out.append(ring(0.4 * r, z, (x0, 0.0), 60))
+    return out
+
+
+def many_holed(rng: np.random.Generator) -> list[Float]:
+    """Discs of 4 to 8 slices whose radius jumps, up to two slices left out, each with up to 8 holes of its own."""
+    k = np.arange(rng.integers(4, 9)) * 3.0
+    k[rng.integers(1, len(k)) :] += 3.0 * rng.integers(0, 3)
+    radius, drift, out = rng.uniform(15, 30), rng.uniform(-0.8, 0.8), []
+    for z in k:
+        r = radius * rng.uniform(0.65, 1.35)
+        out.append(ring(r, z, (drift * z, 0)))
+        holes: list[tuple[Float, float]] = []
+        for _ in range(rng.integers(0, 9)):
+            size, turn = rng.uniform(1, 0.3 * r), rng.uniform(0, 2 * np.pi)
+            centre = rng.uniform(0, r - size - 0.3) * np.array([np.cos(turn), np.sin(turn)])
+            if all(np.hypot(*(centre - c)) > size + s + 0.3 for c, s in holes):
+                holes.append((centre, size))
+                out.append(ring(size, z, (centre[0] + drift * z, centre[1]), 60))
     return out
 
 

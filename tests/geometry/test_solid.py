@@ -4,7 +4,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from solid_shapes import blobs, box, keyhole, moved, ring, slab_of_sphere_cm3, sphere, sphere_volume_cm3
+from solid_shapes import (
+    blobs,
+    box,
+    keyhole,
+    lying_cone,
+    lying_cone_centre_mm,
+    many_holed,
+    moved,
+    ring,
+    slab_of_sphere_cm3,
+    sphere,
+    sphere_volume_cm3,
+)
 
 from tailort.errors import GeometryError
 from tailort.geometry import Grid, partial_volume, sticks_out, surface_points, volume_cm3
@@ -121,6 +133,29 @@ def test_a_staircase_of_voxels_keeps_the_volume_of_its_voxels() -> None:
     assert volume_cm3(contours) == pytest.approx(len(x) * 96 * 3 / 1000, rel=0.005)
 
 
+def centre_y_mm(contours: list[np.ndarray], spacing: float) -> float:
+    grid = grid_over(contours, (spacing,) * 3, 0.13)
+    filled = partial_volume(contours, grid).full().sum(axis=(0, 2), dtype=float)
+    return float(filled @ grid.axes_mm()[1] / filled.sum())
+
+
+@pytest.mark.parametrize("spacing", [1.0, 2.0, 3.0])
+def test_a_lying_cone_has_its_centre_on_every_lattice(spacing: float) -> None:
+    # Its tip moves by twice the distance of the planes from each to the next.
+    contours = lying_cone(spacing)
+    centres = [centre_y_mm(contours, step) for step in (0.3, 0.5, 0.7, 1.0)]
+    assert centres == pytest.approx([lying_cone_centre_mm(spacing)] * 4, abs=0.02)
+    assert np.ptp(centres) < 0.005
+
+
+@pytest.mark.parametrize("spacing", [2.0, 3.0])
+def test_the_base_of_a_lying_cone_stays_where_it_is_between_the_planes(spacing: float) -> None:
+    heights = spacing * np.array([0.5, 1.5, 2.4])
+    for polygons in sections(build_solid(lying_cone(spacing)), heights, 0.25):
+        (polygon,) = polygons
+        assert polygon[:, 1].min() == pytest.approx(-12, abs=0.03)
+
+
 # --- exact areas ----------------------------------------------------------------------------------------------------
 
 
@@ -210,6 +245,27 @@ def test_a_hole_in_one_slice_only_is_as_high_as_the_slice() -> None:
     (whole,) = section(build_solid(contours), 7.3)
     assert area_mm2(whole) == pytest.approx(np.pi * 144, rel=2e-3)
     assert len(section(build_solid(contours), 7.6)) == 2
+
+
+def test_a_hole_that_ends_where_the_edge_recedes_is_taken_off_once() -> None:
+    # A waist with a hole by its edge, over a bridged gap: half-way the section is narrower than the hole is far out.
+    waist = [ring(20, 0.0), ring(14, 3.0), ring(14, 12.0), ring(20, 15.0)]
+    hole = ring(2, 3.0, (11.5, 0))
+    contours = [*waist, hole]
+    loss = volume_cm3(waist) - volume_cm3(contours)
+    assert 0 < loss < 0.95 * np.pi * 4 * 6 / 1000
+    for step in (0.7, 1.5, 3.0):
+        grid = grid_over(contours, (step,) * 3)
+        assert partial_volume(contours, grid).volume_cm3(grid) == pytest.approx(volume_cm3(contours), rel=0.0008)
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 10**6))
+def test_voxels_of_a_shape_with_many_holes_add_up_to_its_volume(seed: int) -> None:
+    contours = many_holed(np.random.default_rng(seed))
+    for step in (0.8, 2.0):
+        grid = grid_over(contours, (step,) * 3)
+        assert partial_volume(contours, grid).volume_cm3(grid) == pytest.approx(volume_cm3(contours), rel=0.002)
 
 
 def test_parts_far_apart_are_not_joined() -> None:

@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 
 from tailort.geometry.contours import Float
 from tailort.geometry.raster import signed_distance
-from tailort.geometry.stack import End, Joint, Part, Solid, cap_reach_mm
+from tailort.geometry.stack import End, Joint, Part, Solid, cap_reach_mm, make_part
+
+LEAST_GIVE = 0.1
+"""What an edge that stays where it is from plane to plane gives to corrections of the section; one that moves by the
+distance of the planes gives 1."""
 
 
 @dataclass(frozen=True)
@@ -118,12 +122,12 @@ def _curvature(
 ) -> Any:
     """Second derivative of psi in z that both sides agree on (the smaller one; 0 when they disagree).
 
-    It fades out where the planes beyond have their edges further away than half of `span`, to 0 at `span`.
+    It fades out where the planes beyond have their edges further away than three quarters of `span`, to 0 at `span`.
     """
     furthest = max(abs(dp) if has_p else 0.0, abs(dn) if has_n else 0.0)
     if furthest >= span or not (has_p or has_n):
         return 0.0
-    fade = min(1.0, 2.0 - 2.0 * furthest / span)
+    fade = min(1.0, 4.0 * (1.0 - furthest / span))
     a, b = _psi(da, radii[1]), _psi(db, radii[2])
     lower = _second(_psi(dp, radii[0]), a, b, h[0], h[1]) if has_p else 0.0
     upper = _second(_psi(dn, radii[3]), b, a, h[2], h[1]) if has_n else 0.0
@@ -151,7 +155,7 @@ def _blend(da: float, db: float, curvature: float, t: float, radii: Float, h: fl
 def _band(
     dp: Any, da: Any, db: Any, dn: Any, radii: Float, h: Float, has_p: bool, has_n: bool, reach: float, span: float
 ) -> Any:  # pragma: no cover - compiled
-    """Rows and columns of the nodes where the section may change, and rows a, b, curvature of their values."""
+    """Rows and columns of the nodes where the section may change, and rows a, b, curvature, give of their values."""
     nj, ni = da.shape
     count = 0
     for j in range(nj):
@@ -160,7 +164,7 @@ def _band(
             if abs(a) < reach or abs(b) < reach or a * b < 0.0:
                 count += 1
     where = np.empty((2, count), dtype=np.int32)
-    values = np.empty((3, count))
+    values = np.empty((4, count))
     n = 0
     for j in range(nj):
         for i in range(ni):
@@ -171,23 +175,24 @@ def _band(
                 where[0, n], where[1, n] = j, i
                 values[0, n], values[1, n] = a, b
                 values[2, n] = _curvature(p, a, b, q, radii, h, has_p, has_n, span)
+                values[3, n] = min(1.0, LEAST_GIVE + abs(b - a) / h[1])
                 n += 1
     return where, values
 
 
 @numba.njit(cache=True, nogil=True)
-def _level(out: Float, target: float, step: float, h: float) -> None:  # pragma: no cover - compiled
-    """Shift values so that they cover `target` cells."""
-    shift, low, high = 0.0, -h, h
+def _level(out: Float, give: Float, target: float, step: float, h: float) -> None:  # pragma: no cover - compiled
+    """Shift values, each by its `give` of the same shift but at most `h`, so that they cover `target` cells."""
+    shift, low, high = 0.0, -h / LEAST_GIVE, h / LEAST_GIVE
     for _ in range(12):
         area, slope = 0.0, 0.0
         for n in range(len(out)):
-            covered = 0.5 + (out[n] + shift) / step
+            covered = 0.5 + (out[n] + min(max(give[n] * shift, -h), h)) / step
             if covered >= 1.0:
                 area += 1.0
             elif covered > 0.0:
                 area += covered
-                slope += 1.0 / step
+                slope += give[n] / step
         if abs(area - target) < 1e-4 * (target + 1.0):
             break
         if area > target:
@@ -197,34 +202,36 @@ def _level(out: Float, target: float, step: float, h: float) -> None:  # pragma:
         new = shift + (target - area) / slope if slope > 0.0 else low
         shift = new if low < new < high else 0.5 * (low + high)
     for n in range(len(out)):
-        out[n] += shift
+        out[n] += min(max(give[n] * shift, -h), h)
 
 
 @numba.njit(cache=True, nogil=True)
-def _tilt(out: Float, places: Float, target: Float, step: float, h: float) -> None:  # pragma: no cover - compiled
-    """Add a plane over the section to the values so that area and moments of what they cover become `target`."""
+def _tilt(
+    out: Float, give: Float, places: Float, target: Float, step: float, h: float
+) -> None:  # pragma: no cover - compiled
+    """Add `give` times a plane over the section, so that area and moments of what they cover become `target`."""
     level, a, b = 0.0, 0.0, 0.0
     for _ in range(8):
         area, mx, my = 0.0, 0.0, 0.0
         s, sx, sy, sxx, sxy, syy = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
         for n in range(len(out)):
-            x, y = places[0, n], places[1, n]
-            covered = 0.5 + (out[n] + level + a * x + b * y) / step
+            x, y, w = places[0, n], places[1, n], give[n]
+            covered = 0.5 + (out[n] + w * (level + a * x + b * y)) / step
             if covered <= 0.0:
                 continue
             if covered < 1.0:
-                s += 1.0
-                sx += x
-                sy += y
-                sxx += x * x
-                sxy += x * y
-                syy += y * y
+                s += w
+                sx += w * x
+                sy += w * y
+                sxx += w * x * x
+                sxy += w * x * y
+                syy += w * y * y
             covered = min(covered, 1.0)
             area += covered
             mx += covered * x
             my += covered * y
         e, ex, ey = (target[0] - area) * step, (target[1] - mx) * step, (target[2] - my) * step
-        if max(abs(e), abs(ex), abs(ey)) < 1e-4 * step * (target[0] + 1.0) or s < 6.0:
+        if max(abs(e), abs(ex), abs(ey)) < 1e-4 * step * (target[0] + 1.0) or s <= 0.0:
             break
         # Newton's step: the level taken out of the normal equations leaves two unknowns.
         sxx, sxy, syy = sxx - sx * sx / s, sxy - sx * sy / s, syy - sy * sy / s
@@ -234,10 +241,10 @@ def _tilt(out: Float, places: Float, target: Float, step: float, h: float) -> No
             break
         da, db = (syy * ex - sxy * ey) / det, (sxx * ey - sxy * ex) / det
         dl = (e - sx * da - sy * db) / s
-        a, b = min(max(a + da, -0.5 * h), 0.5 * h), min(max(b + db, -0.5 * h), 0.5 * h)
+        a, b = min(max(a + da, -h), h), min(max(b + db, -h), h)
         level = min(max(level + dl, -h), h)
     for n in range(len(out)):
-        out[n] += level + a * places[0, n] + b * places[1, n]
+        out[n] += give[n] * (level + a * places[0, n] + b * places[1, n])
 
 
 @numba.njit(cache=True, nogil=True)
@@ -258,9 +265,8 @@ def levelled(
         target[0] += covered
         target[1] += covered * places[0, n]
         target[2] += covered * places[1, n]
-    _level(out, target[0], step, h)
-    _tilt(out, places, target, step, h)
-    _level(out, target[0], step, h)
+    _tilt(out, values[3], places, target, step, h)
+    _level(out, values[3], target[0], step, h)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -282,15 +288,21 @@ class JointFields:
     below: Any  # signed distances of the lower section in the window
     where: NDArray[np.int32]
     values: Float
+    free: Float  # part of each cell of `values` outside the holes that end on the way from the lower, the upper plane
     places: Float  # x and y of `values` from the joint's centre, in `extent`
     radii: Float
     h: float
     curvature: Float  # second derivatives of area and moments, counted in cells and in `places`
 
-    def dense(self, t: float, step: float) -> Float:
-        """Distance-like values in the whole window at `t`, 0 to 1, between the planes."""
+    def banded(self, t: float, step: float) -> Float:
+        """Distance-like values of the nodes `where` at `t`, 0 to 1, between the planes."""
         line = np.empty(self.values.shape[1])
         levelled(self.values, self.places, t, self.radii, self.h, step, self.curvature, line)
+        return line
+
+    def dense(self, t: float, step: float) -> Float:
+        """Distance-like values in the whole window at `t`, 0 to 1, between the planes."""
+        line = self.banded(t, step)
         out: Float = self.below.astype(np.float64)
         out[self.where[0], self.where[1]] = line
         return out
@@ -312,7 +324,7 @@ def joint_fields(solid: Solid, joint: Joint, distances: Distances) -> JointField
     sideways = 0.5 * float(np.linalg.norm(np.sum(box_of(joint.below), axis=0) - np.sum(box_of(joint.above), axis=0)))
     oblique = sideways > 0.25 * min(radius_of(joint.below), radius_of(joint.above))
     # What the section becomes must not depend on the lattice: only the margin of two steps does.
-    span = FAC * max(1.5 * h[1], 1.0) + (2 * sideways if oblique else 0.0)
+    span = max(2.25 * h[1], 1.5) + (2 * sideways if oblique else 0.0)
     reach = span + 2 * step
     low, high = box_of([*joint.below, *joint.above])
     window = lattice.window(low, high, 0.3 * h[1] + 2 * step)
@@ -328,11 +340,17 @@ def joint_fields(solid: Solid, joint: Joint, distances: Distances) -> JointField
         distances.on(joint.before, window, reach), a, b, distances.on(joint.after, window, reach),
         radii, h, joint.before is not None, joint.after is not None, reach, span,
     )  # fmt: skip
+    free = np.ones((2, values.shape[1]))
+    for n, holes in enumerate((joint.holes_below, joint.holes_above)):
+        if holes:
+            parts = (make_part([hole[::-1] for hole in holes]),)
+            hole_distances = distance_of(parts, lattice, window, 2 * step)[where[0], where[1]]
+            free[n] = np.clip(0.5 - hole_distances / np.sqrt(lattice.dx * lattice.dy), 0.0, 1.0)
     extent = 0.5 * float(np.linalg.norm(high - low))
     first = np.array([lattice.x0 + window[1] * lattice.dx, lattice.y0 + window[0] * lattice.dy]) - joint.centre
     places = (first[:, None] + where[::-1] * np.array([[lattice.dx], [lattice.dy]])) / extent
     curvature = joint.curvature / (lattice.dx * lattice.dy * np.array([1.0, extent, extent]))
-    return JointFields(window, a, where, values, places, radii, float(h[1]), curvature)
+    return JointFields(window, a, where, values, free, places, radii, float(h[1]), curvature)
 
 
 @dataclass(frozen=True, eq=False)

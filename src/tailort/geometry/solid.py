@@ -8,12 +8,16 @@ The rules, in the order in which they apply:
    psi = d (2 r - d), r the radius of a circle of the section's area: linear in z, and with the second difference over
    the next planes where both sides agree on it. For circles psi is r^2 minus the squared distance to the centre, so
    spheres, ellipsoids of revolution, cylinders and cones, upright or sheared, come back exactly; far from a centre it
-   is the common blend of distances. A shift of the level then gives each section the area that the areas of
-   the planes give by the same rule (linear, plus the agreed second difference), so that blending loses no volume where
-   a section moves sideways from plane to plane.
+   is the common blend of distances. A plane added to these values then gives each section the area and the centroid
+   that the planes give: area and moments are linear in z with the second difference on which both sides agree, and
+   near it with that of the cubic through four planes. So blending loses no volume where a section moves sideways,
+   and the solid's centre, thus the mean of a dose that changes linearly, does not hang on the blend: a wedge whose tip
+   runs by twice the distance of the planes keeps its centre within 0.02 mm. Edges that move from plane to plane take
+   the correction, those that stay give a tenth. Nothing of this depends on the lattice on which it is computed.
 3. **Ends.** A part with no partner in the next plane ends by the end-cap rule. "half_slice": it goes on unchanged for
    half the distance of the planes. "none": it ends in its last plane. "tapered": psi goes on with its slope and
-   curvature and closes within one distance. A hole without partner goes on for half the distance.
+   curvature and closes within one distance. A hole without partner goes on for half the distance;
+   what the section leaves within it on the way is taken off once.
 4. **Gaps.** The usual distance of a stack is the median one. Planes further apart than 1.5 times that (a slice was
    left out) are still joined up to `BRIDGED_DISTANCES` times (two slices left out); parts further
    apart end on both sides, with the usual distance in the end-cap rule.
@@ -243,11 +247,11 @@ def _lift(whole: Float, values: Float, window: tuple[int, int, int, int]) -> Non
 
 @numba.njit(cache=True, nogil=True)
 def _add_joint(
-    block: NDArray[np.float32], where: NDArray[np.int32], values: Float, places: Float, radii: Float, h: float,
-    curvature: Float, ts: Float, slices: NDArray[np.int64], weights: Float,
+    block: NDArray[np.float32], where: NDArray[np.int32], values: Float, free: Float, places: Float, radii: Float,
+    h: float, curvature: Float, ts: Float, slices: NDArray[np.int64], weights: Float,
     j_first: int, i_first: int, fine_j: int, fine_i: int, step: float,
 ) -> None:  # pragma: no cover - compiled  # fmt: skip
-    """Add (interpolated section - section of the nearer plane) to the voxels."""
+    """Add (interpolated section - section of the nearer plane) to the voxels, but not in holes ending in that plane."""
     share = 1.0 / (fine_j * fine_i)
     line = np.empty(values.shape[1])
     _, nj, ni = block.shape
@@ -260,7 +264,7 @@ def _add_joint(
             if change != 0.0:
                 bj, bi = (j_first + where[0, n]) // fine_j, (i_first + where[1, n]) // fine_i
                 if 0 <= bj < nj and 0 <= bi < ni:
-                    block[slices[m], bj, bi] += np.float32(weights[m] * share * change)
+                    block[slices[m], bj, bi] += np.float32(weights[m] * share * change * free[near, n])
 
 
 def _pieces(low: float, high: float, faces: Float, breaks: Sequence[float], longest: float) -> tuple[Float, Any, Float]:
@@ -384,8 +388,8 @@ def _add_interpolation(
         f = joint_fields(solid, joint, distances) if len(middles) else None
         if f is not None:
             _add_joint(
-                block, f.where, f.values, f.places, f.radii, f.h, f.curvature, (middles - low) / (high - low), slices,
-                weights, f.window[0], f.window[1], fine_j, fine_i, step,
+                block, f.where, f.values, f.free, f.places, f.radii, f.h, f.curvature, (middles - low) / (high - low),
+                slices, weights, f.window[0], f.window[1], fine_j, fine_i, step,
             )  # fmt: skip
     if solid.end_cap == "tapered":
         for end in solid.ends:
@@ -456,11 +460,37 @@ def solid_volume_cm3(solid: Solid) -> float:
             volume += part.area * (high - low)
     for joint in solid.joints:
         h = solid.planes_mm[joint.lower + 1] - solid.planes_mm[joint.lower]
-        volume -= joint.curvature[0] * h**3 / 12
+        volume += _taken_twice_mm3(solid, joint) - joint.curvature[0] * h**3 / 12
     if solid.end_cap == "tapered":
         for end in solid.ends:
             volume += _cap_change_mm3(solid, end)
     return volume / 1000.0
+
+
+def _taken_twice_mm3(solid: Solid, joint: Joint) -> float:
+    """Volume that a joint's section leaves on its way between the planes, within holes that are taken off as well."""
+    h = float(solid.planes_mm[joint.lower + 1] - solid.planes_mm[joint.lower])
+    parts = [*joint.below, *joint.above]
+    edges = np.concatenate([part.edges for part in parts])
+    edge_low, edge_high = np.minimum(edges[:, :2], edges[:, 2:]), np.maximum(edges[:, :2], edges[:, 2:])
+    if not any(
+        ((edge_high > hole.min(axis=0) - h) & (edge_low < hole.max(axis=0) + h)).all(axis=1).any()
+        for hole in (*joint.holes_below, *joint.holes_above)
+    ):
+        return 0.0
+    low, high = box_of(parts)
+    step, room = _step_for(solid), 0.3 * h
+    count = np.ceil((high - low + 2 * room) / step).astype(int) + 1
+    lattice = Lattice(low[0] - room, low[1] - room, step, step, int(count[0]), int(count[1]))
+    f = joint_fields(solid, joint, Distances(lattice))
+    if f is None:
+        return 0.0
+    heights = (np.arange(8) + 0.5) / 8
+    left = 0.0
+    for near, t in zip(np.where(heights < 0.5, 0, 1), heights, strict=True):
+        covered, drawn = (np.clip(0.5 + line / step, 0, 1) for line in (f.banded(t, step), f.values[near]))
+        left += float((drawn - covered) @ (1 - f.free[near]))
+    return left * step * step * h / len(heights)
 
 
 def _cap_change_mm3(solid: Solid, end: End) -> float:

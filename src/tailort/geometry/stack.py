@@ -221,7 +221,7 @@ def _clusters(links: list[tuple[int, int]]) -> list[tuple[list[int], list[int]]]
     return [(sorted(a), sorted(b)) for a, b in groups]
 
 
-def _fill_ended_holes(parts: list[Part], others: list[Part]) -> tuple[tuple[Part, ...], tuple[Float, ...]]:
+def _fill_ended_holes(parts: Sequence[Part], others: Sequence[Part]) -> tuple[tuple[Part, ...], tuple[Float, ...]]:
     """Fill the holes of `parts` that lie wholly within `others`; return the parts and these holes."""
     if all(len(part.rings) == 1 for part in parts):
         return tuple(parts), ()
@@ -254,30 +254,35 @@ def _content(parts: Sequence[Part]) -> Float:
 
 def _centre_and_curvature(
     planes: Float, sections: Sequence[tuple[Part, ...]], links: list[list[tuple[int, int]]],
-    k: int, low: list[int], high: list[int],
+    k: int, low: list[int], high: list[int], below: tuple[Part, ...], above: tuple[Part, ...],
 ) -> tuple[Float, Float]:  # fmt: skip
-    """Midpoint of the centroids of two sections, and the second derivatives of area and moments about it."""
+    """Midpoint of the centroids of two sections, and the second derivatives of area and moments about it.
 
-    def chain(group: list[int], at: int, upwards: bool) -> list[tuple[float, Float]]:
-        out = [(float(planes[at]), _content([sections[at][n] for n in group]))]
+    `below` and `above` are the parts `low` of plane k and `high` of the next one with holes that end there filled;
+    in the planes beyond, holes that the section nearer by does not have are filled too.
+    """
+
+    def chain(group: list[int], at: int, parts: tuple[Part, ...], upwards: bool) -> list[tuple[float, Float]]:
+        out = [(float(planes[at]), _content(parts))]
         while len(out) < 3:
             following = _linked(links, at, group, upwards)
             if not following:
                 break
             group, at = following, at + (1 if upwards else -1)
-            out.append((float(planes[at]), _content([sections[at][n] for n in group])))
+            parts, _ = _fill_ended_holes([sections[at][n] for n in group], parts)
+            out.append((float(planes[at]), _content(parts)))
         return out
 
-    down, up = chain(low, k, False), chain(high, k + 1, True)
+    down, up = chain(low, k, below, False), chain(high, k + 1, above, True)
     line = [*down[::-1], *up]
-    below = len(down) - 1
-    (z0, content0), (z1, content1) = line[below], line[below + 1]
+    first = len(down) - 1
+    (z0, content0), (z1, content1) = line[first], line[first + 1]
     centre: Float = 0.5 * (content0[1:] / content0[0] + content1[1:] / content1[0])
     z = np.array([height for height, _ in line])
     content = np.array([values for _, values in line])
     content[:, 1:] -= content[:, :1] * centre
     # The two triples of planes around the interval; at the end of a stack, the two next to it.
-    triples = [m for m in range(len(line) - 2) if m in (below - 1, below)]
+    triples = [m for m in range(len(line) - 2) if m in (first - 1, first)]
     if len(triples) == 1:
         triples += [m for m in (triples[0] - 1, triples[0] + 1) if 0 <= m < len(line) - 2]
     slopes = np.diff(content, axis=0) / np.diff(z)[:, None]
@@ -291,7 +296,7 @@ def _centre_and_curvature(
     share = (0.5 * (z0 + z1) - heights[0]) / (heights[1] - heights[0])
     area, h = 0.5 * (content0[0] + content1[0]), z1 - z0
     radius = float(np.sqrt(area / np.pi))
-    moved = float(np.linalg.norm(content[below + 1, 1:] - content[below, 1:])) / area
+    moved = float(np.linalg.norm(content[first + 1, 1:] - content[first, 1:])) / area
     # How far from the agreed second derivative that of the cubic may lie: as much as moves the edge halfway between
     # the planes by h/64, and the centroid by h/16 and an eighth of its way from plane to plane. More is a jump.
     limits = 0.25 * np.pi * radius * min(radius, h) / h**2, area * (0.5 * min(radius, h) + moved) / h**2
@@ -323,7 +328,7 @@ def _joints(
                     tuple(sections[k + 2][n] for n in after) if after else None,
                     holes_below,
                     holes_above,
-                    *_centre_and_curvature(planes, sections, links, k, low, high),
+                    *_centre_and_curvature(planes, sections, links, k, low, high, below, above),
                 )
             )
     return tuple(joints)
