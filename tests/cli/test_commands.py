@@ -183,7 +183,7 @@ def test_ctrl_c_before_there_is_a_plan_leaves_nothing(case: Path, tmp_path: Path
     text = process.communicate(timeout=60)[1]
     assert process.returncode == 130, text
     assert "Traceback" not in text
-    assert list((tmp_path / "work").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_ct_series_say_how_to_choose(case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

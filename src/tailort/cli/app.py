@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from tailort.errors import TailortError, UndecidedError
+from tailort.errors import OutputError, TailortError, UndecidedError
 
 INTERRUPTED = 130
 LIMIT_VIOLATED = 3
@@ -107,12 +110,12 @@ def phantom(
 
     with interruptible(), Progress() as progress:
         patient = commands.phantom(name, out=out, seed=seed, size=_size(size), overwrite=overwrite, progress=progress)
-    if as_json:
-        _print_json(
-            {"out": str(out), "patient": patient.person.patient_id, "structures": list(patient.structures.names)}
-        )
-    else:
-        print(f"{patient.person.patient_id}: {len(patient.structures)} structures in {out}")
+    told = {"out": str(out), "patient": patient.person.patient_id, "structures": list(patient.structures.names)}
+    with _on_stdout():
+        if as_json:
+            _print_json(told)
+        else:
+            print(f"{patient.person.patient_id}: {len(patient.structures)} structures in {out}")
 
 
 @app.command()
@@ -168,13 +171,14 @@ def evaluate(
             dicom_dir, protocol=protocol, metrics=tuple(metric or ()), names=names, fractions=fractions, out=out,
             series=series, overwrite=overwrite, progress=progress,
         )  # fmt: skip
-    if as_json:
-        _print_json({"out": str(out), "notes": list(result.notes), **result.scorecard.as_dict()})
-    else:
-        _show_scorecard(result.scorecard.as_dict()["metrics"])
-        _show_hard_limits(result.scorecard)
-        _show_notes(result.notes)
-        print(f"report: {out / 'report.html'}")
+    with _on_stdout():
+        if as_json:
+            _print_json({"out": str(out), "notes": list(result.notes), **result.scorecard.as_dict()})
+        else:
+            _show_scorecard(result.scorecard.as_dict()["metrics"])
+            _show_hard_limits(result.scorecard)
+            _show_notes(result.notes)
+            print(f"report: {out / 'report.html'}")
     if status := _judgement(result.scorecard):
         raise typer.Exit(status)
 
@@ -188,21 +192,11 @@ def protocols(
     from tailort.cli import commands
 
     told = commands.protocols(protocol)
-    if as_json:
-        _print_json(told)
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    if protocol is None:
-        table = Table("id", "version", "title", "status", box=None)
-        for entry in told["protocols"]:
-            table.add_row(entry["id"], entry["version"], entry["title"], entry["status"])
-    else:
-        table = Table("rule", "text", "source", "mark", title=f"{told['id']} {told['version']}")
-        for rule in told["rules"]:
-            table.add_row(rule["id"], rule["text"], rule["source"], rule["mark"])
-    Console().print(table)
+    with _on_stdout():
+        if as_json:
+            _print_json(told)
+        else:
+            _show_protocols(told)
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -211,7 +205,8 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         answer: Any = app(given or ["--help"], standalone_mode=False)
     except _UsageError as error:
-        _say(f"{error.format_message()}; see tailort --help")
+        text = error.format_message().replace("Value error, ", "").replace("Input should be", "expected").rstrip(".")
+        _say(f"{text}; see tailort --help")
         return 2
     except UndecidedError as error:
         _say(str(error))
@@ -221,8 +216,11 @@ def run(arguments: list[str] | None = None) -> int:
     except TailortError as error:
         _say(str(error))
         return error.exit_status
-    except BrokenPipeError:
-        sys.stderr.close()
+    except MemoryError:
+        _say("there is not enough memory for this; take a coarser --dose-grid, or a computer with more memory")
+        return 2
+    except SystemExit:
+        # How typer ends when nobody reads its help any more.
         return 0
     return answer if isinstance(answer, int) else 0
 
@@ -231,34 +229,54 @@ def _say(text: str) -> None:
     print(f"tailort: {text}", file=sys.stderr)
 
 
+@contextmanager
+def _on_stdout() -> Iterator[None]:
+    """Print a result; a reader that has gone away changes nothing in the exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        yield
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        # What is still in the buffer goes nowhere, at the end of the program too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise OutputError(f"the result cannot be printed: {error.strerror or error}") from error
+
+
 def _print_json(value: object) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    # ASCII, so that it is valid JSON on every terminal and in every pipe.
+    print(json.dumps(value, indent=2, allow_nan=False))
 
 
 def _tell_plan(result: Any, out: Path, as_json: bool) -> None:
+    from tailort.cli.write import was_interrupted
+
     card = result.main.scorecard
-    interrupted = result.main.convergence.interrupted
+    interrupted = was_interrupted(result)
     status = INTERRUPTED if interrupted else _judgement(card)
-    if as_json:
-        _print_json(
-            {
-                "out": str(out),
-                "exit_status": status,
-                "decision": result.decision.as_dict(),
-                "converged": result.main.convergence.converged,
-                **card.as_dict(),
-            }
-        )
-    else:
-        _show_scorecard(card.as_dict()["metrics"])
-        if result.comparison is not None:
-            worse = ", ".join(result.comparison.worse_by_organ) or "no organ"
-            print(f"worse than with the {result.comparator.title.lower()}: {worse} (see comparison.json)")
-        _show_hard_limits(card)
-        _show_notes(result.case.notes)
-        if interrupted:
-            print("interrupted: the plan is marked not converged")
-        print(f"report: {out / 'report.html'}")
+    told = {
+        "out": str(out),
+        "exit_status": status,
+        "decision": result.decision.as_dict(),
+        "converged": result.main.convergence.converged and not result.main.convergence.interrupted,
+        **card.as_dict(),
+    }
+    with _on_stdout():
+        if as_json:
+            _print_json(told)
+        else:
+            _show_scorecard(told["metrics"])
+            if result.comparison is not None:
+                worse = ", ".join(result.comparison.worse_by_organ) or "no organ"
+                print(f"worse than with '{result.comparator.title}': {worse} (see comparison.json)")
+            _show_hard_limits(card)
+            _show_notes(result.case.notes)
+            if interrupted:
+                told_plan = "plan" if result.main.convergence.interrupted else "plan it is compared with"
+                print(f"interrupted: the {told_plan} is marked not converged")
+            print(f"report: {out / 'report.html'}")
     if status:
         raise typer.Exit(status)
 
@@ -281,18 +299,36 @@ def _show_notes(notes: Iterable[str]) -> None:
         print(f"note: {note}")
 
 
-def _show_scorecard(rows: list[dict[str, Any]]) -> None:
+def _show_table(table: Any) -> None:
+    """Print a table; brackets and colons in names are names, no style."""
     from rich.console import Console
+
+    Console(markup=False, emoji=False).print(table)
+
+
+def _show_protocols(told: dict[str, Any]) -> None:
     from rich.table import Table
+
+    if "rules" in told:
+        table = Table("rule", "text", "source", "mark", title=f"{told['id']} {told['version']}")
+        for rule in told["rules"]:
+            table.add_row(rule["id"], rule["text"], rule["source"], rule["mark"])
+    else:
+        table = Table("id", "version", "title", "status", box=None)
+        for entry in told["protocols"]:
+            table.add_row(entry["id"], entry["version"], entry["title"], entry["status"])
+    _show_table(table)
+
+
+def _show_scorecard(rows: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
 
     table = Table("structure", "metric", "quantity", "value", "limit", "priority", "verdict", box=None)
     colour = {"pass": "green", "fail": "red", "unknown": "yellow", "report": "dim"}
     for row in rows:
         value = "" if row["value"] is None else f"{row['value']:.2f}"
         limit = "" if row["limit"] is None else f"{row['operator']} {row['limit']:g}"
-        verdict = f"[{colour[row['verdict']]}]{row['verdict']}[/]"
-        # A metric has brackets, which rich would read as a style.
-        table.add_row(
-            row["structure"], row["metric"].replace("[", "\\["), row["quantity"], value, limit, row["priority"], verdict
-        )
-    Console().print(table)
+        verdict = Text(row["verdict"], style=colour[row["verdict"]])
+        table.add_row(row["structure"], row["metric"], row["quantity"], value, limit, row["priority"], verdict)
+    _show_table(table)

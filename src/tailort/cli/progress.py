@@ -74,6 +74,7 @@ class Interrupt:
         """Take SIGINT or SIGTERM."""
         if self._keeping and not self._asked:
             self._asked = True
+            print("tailort: stopping, and writing the plan there is; Ctrl-C again ends at once", file=sys.stderr)
         else:
             raise KeyboardInterrupt
 

@@ -9,7 +9,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tailort.errors import OutputError, StoppedError
@@ -126,12 +126,10 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _remove_empty(folders: Iterable[Path]) -> None:
-    """Remove folders, the innermost first, as far as they are empty."""
+    """Remove folders, the innermost first, as far as they are there and empty."""
     for folder in folders:
-        try:
+        with suppress(OSError):
             folder.rmdir()
-        except OSError:
-            return
 
 
 def _umask() -> int:

@@ -56,9 +56,9 @@ def write_run(
         "engine_note": run.engine_note,
         "inputs_sha256": dict(inputs),
         "notes": list(run.case.notes),
-        "plans": {plan.title: _describe_plan(plan) for plan in (run.main, run.comparator) if plan is not None},
-        "converged": run.main.convergence.converged,
-        "interrupted": run.main.convergence.interrupted,
+        "plans": {plan.title: _describe_plan(plan) for plan in _plans(run)},
+        "converged": not was_interrupted(run) and all(plan.convergence.converged for plan in _plans(run)),
+        "interrupted": was_interrupted(run),
     }
     (folder / "report.html").write_text(web.planning_report(run, described, clock.stages), encoding="utf-8")
     stages = [{"name": s.name, "wall_s": round(s.wall_s, 3), "cpu_s": round(s.cpu_s, 3)} for s in clock.stages]
@@ -84,13 +84,24 @@ def write_evaluation(
     _write_json(folder / "run.json", {**described, "stages": stages})
 
 
+def was_interrupted(run: PlanningRun) -> bool:
+    """Whether a person stopped the plan or the one that it is compared with."""
+    return any(plan.convergence.interrupted for plan in _plans(run))
+
+
+def _plans(run: PlanningRun) -> tuple[PlanResult, ...]:
+    return (run.main,) if run.comparator is None else (run.main, run.comparator)
+
+
 def hash_inputs(folder: Path) -> dict[str, str]:
     """SHA-256 of every file below a folder, by its relative path."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+    hashes = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            # The name of a file may hold bytes that are no text.
+            name = str(path.relative_to(folder)).encode("utf-8", "backslashreplace").decode("utf-8")
+            hashes[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashes
 
 
 def _write_plan(run: PlanningRun, result: PlanResult, folder: Path) -> None:
@@ -133,7 +144,8 @@ def _describe_plan(result: PlanResult) -> dict[str, Any]:
         "beams": len(result.plan.beams),
         "segments": sum(len(list(beam.segments())) for beam in result.plan.beams),
         "mu_per_fraction": round(result.plan.mu, 1),
-        "converged": result.convergence.converged,
+        "converged": result.convergence.converged and not result.convergence.interrupted,
+        "interrupted": result.convergence.interrupted,
         "reason": result.convergence.reason,
         "iterations": result.convergence.iterations,
         "optimality": result.convergence.optimality,

@@ -205,19 +205,22 @@ def _read_header(path: Path) -> DicomFile | None:
     try:
         # A link that leads nowhere, a pipe or a socket is no DICOM file, and opening a pipe would wait for ever.
         if not path.is_file():
-            return _not_dicom(path)
+            _require_other_name(path)
+            return None
         with path.open("rb") as raw:
             size = os.fstat(raw.fileno()).st_size
             start = raw.read(132)
             if len(start) < 132 or not _looks_like_dicom(start):
-                return _not_dicom(path)
+                _require_other_name(path)
+                return None
             raw.seek(0)
             return _parse(path, raw, size)
     except OSError as error:
         raise DicomError(f"file '{path}' cannot be read: {error.strerror or error}") from error
 
 
-def _not_dicom(path: Path) -> None:
+def _require_other_name(path: Path) -> None:
+    """Refuse what is called .dcm and is not DICOM."""
     if path.suffix.lower() == ".dcm":
         raise DicomError(
             f"file '{path}' is called .dcm and is not DICOM: it is truncated or damaged; copy or export it again"

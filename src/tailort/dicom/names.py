@@ -65,8 +65,10 @@ def load_names(path: Path) -> dict[str, str]:
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
         raise InputError(f"names file '{path}', line {line}: {error.problem or 'not valid YAML'}") from error
-    except YAMLError as error:
-        raise InputError(f"names file '{path}' is not valid YAML: {error}") from error
+    except RecursionError as error:
+        raise InputError(f"names file '{path}' is not valid YAML: it is nested too deeply") from error
+    except (YAMLError, ValueError) as error:
+        raise InputError(f"names file '{path}' is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(loaded, Mapping):
         raise InputError(f"names file '{path}', line 1: expected lines 'name in the file: TG-263 name'")
     table: dict[str, str] = {}

@@ -191,6 +191,8 @@ def _yaml(text: str, origin: str, kind: type[InputError]) -> Any:
         if mark is not None and mark.line < len(lines) and re.search(r"[\w%]\[", lines[mark.line]):
             reason += '; a metric such as "D95%[Gy]" stands in quotation marks'
         raise kind(f"{origin}{line}: this is not valid YAML: {reason}") from error
+    except RecursionError as error:
+        raise kind(f"{origin}: this is not valid YAML: it is nested too deeply") from error
     except (YAMLError, ValueError) as error:
         raise kind(f"{origin}: this is not valid YAML: {' '.join(str(error).split())}") from error
 

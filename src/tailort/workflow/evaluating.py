@@ -56,6 +56,11 @@ def evaluate(
         raise InputError(
             "the dose is that of one fraction and the number of fractions is unknown; add the RTPLAN or --fractions"
         )
+    absent = sorted({c.structure for c in asked if c.structure not in structures})
+    if absent:
+        notes.append(
+            f"asked for and not in the case: {', '.join(absent)}; the case has {', '.join(structures.names) or 'none'}"
+        )
     course = dose.per_course()
     # A structure in a single plane is as thick as the CT's slices are apart.
     thickness_mm = case.ct.image.grid.spacing_mm[0]

@@ -263,13 +263,13 @@ def _make(
             ),
             **card.histograms,
         }
-    last = delivery.solution
+    last, stopped = delivery.solution, stop()
     end = Convergence(
-        converged=fluence.converged and last.converged,
+        converged=fluence.converged and last.converged and not stopped,
         reason=f"fluence: {fluence.reason}; segments: {last.reason}",
         iterations=fluence.iterations + last.iterations,
         optimality=last.optimality,
-        interrupted=stop(),
+        interrupted=stopped,
     )
     dvhs = tuple(curves[s.name] for s in bench.structures if s.name in curves)
     return PlanResult(request.title, request.prescriptions, request.constraints, made, course, card, dvhs, end)
@@ -380,6 +380,8 @@ def _needs_every_voxel(c: Constraint) -> bool:
 def _compare(protocol: Protocol, structures: StructureSet, results: Sequence[PlanResult]) -> Comparison | None:
     biology = protocol.file.biology.targets
     if len(results) < 2 or biology is None or biology.geud_a is None:
+        return None
+    if any(result.convergence.interrupted for result in results):
         return None
     arms = [Arm(r.plan.label, structures, r.dose, r.prescriptions, {d.structure: d for d in r.dvhs}) for r in results]
     return compare(
