@@ -33,6 +33,20 @@ limits:
 """
 
 
+C_SHAPE = """
+id: tg119-c-shape
+version: "1"
+title: TG-119 C shape, 50 Gy in 25 fractions
+normalisation: {coverage: "D95%[Gy]"}
+prescriptions:
+  - {target: OuterTarget, dose_gy: 50, fractions: 25}
+technique: {kind: imrt, beams: 9}
+limits:
+  - {structure: Core, metric: "D10%[Gy]", operator: "<", limit: 25, priority: hard}
+  - {structure: OuterTarget, metric: "D10%[Gy]", operator: "<", limit: 55, priority: goal}
+"""
+
+
 def unpacked(archive: Path, folder: Path) -> Path:
     with zipfile.ZipFile(archive) as files:
         files.extractall(folder)
@@ -90,3 +104,17 @@ def test_openkbp_is_planned_by_a_protocol_of_ones_own(openkbp: Path, tmp_path: P
     assert value["SpinalCord", "Max[Gy]"] < 45
     for target, dose_gy in (("PTV70", 70), ("PTV63", 63), ("PTV56", 56)):
         assert value[target, "D95%[Gy]"] >= 0.9 * dose_gy
+
+
+@needs(TG119)
+def test_the_easier_c_shape_of_tg119_is_reached_by_a_deliverable_plan(tmp_path: Path) -> None:
+    # AAPM TG-119 (Ezzell et al. 2009, Med Phys 36:5359): target D95 50 Gy, D10 below 55 Gy; core D10 below 25 Gy.
+    case, protocol, out = unpacked(TG119, tmp_path / "case"), tmp_path / "c-shape.yaml", tmp_path / "out"
+    protocol.write_text(C_SHAPE)
+    assert run(["plan", str(case), "--protocol", str(protocol), "--out", str(out)]) == 0
+    value = {
+        (r["structure"], r["metric"]): r["value"] for r in json.loads((out / "scorecard.json").read_text())["metrics"]
+    }
+    assert value["OuterTarget", "D95%[Gy]"] >= 50 - 1e-3
+    assert value["OuterTarget", "D10%[Gy]"] < 55
+    assert value["Core", "D10%[Gy]"] < 25
