@@ -15,7 +15,7 @@ from tailort.errors import InputError
 from tailort.patient.plan import Beam, ControlPoint
 
 EDGES = np.arange(-200.0, 200.1, 2.5)
-TIGHT = replace(GENERIC, leaf_transmission=0.0, jaw_transmission=0.0)
+TIGHT = replace(GENERIC, leaf_transmission=0.0, jaw_transmission=0.0, head=replace(GENERIC.head, leaf_end_gap_mm=0.0))
 
 
 def aperture(leaves: np.ndarray, jaws_x=WIDE, jaws_y=WIDE, mu: float = 1.0) -> Beam:

@@ -14,7 +14,10 @@ from tailort.geometry import Grid, Image
 from tailort.patient.influence import Beamlets
 
 # A plan's transmission is no part of a beamlet: without it the two must agree.
-SHARP = replace(GENERIC, leaf_transmission=0.0, jaw_transmission=0.0)
+# Nothing but the openings: what else leaves and jaws do belongs to plans.
+SHARP = replace(
+    GENERIC, leaf_transmission=0.0, jaw_transmission=0.0, head=replace(GENERIC.head, leaf_end_gap_mm=0.0, tongue_mm=0.0)
+)
 COLUMNS, ROWS = 16, 24
 ALL = 1000.0
 

@@ -108,6 +108,8 @@ def beam_fluence(beam: Beam, beamlets: Beamlets, own: np.ndarray, m: Machine) ->
             x, y = beamlets.x_mm[b], beamlets.y_mm[b]
             pair = int(np.searchsorted(edges, y)) - 1
             left, right = point.leaves_mm[:, pair]
+            if right > left:
+                left, right = left - 0.5 * m.head.leaf_end_gap_mm, right + 0.5 * m.head.leaf_end_gap_mm
 
             def share(low, high, x=x):
                 return max(0.0, min(high, x + half) - max(low, x - half)) / (2 * half)
@@ -167,11 +169,12 @@ def require_deliverable(beams, m: Machine) -> None:
             (x1, x2), (y1, y2) = start.jaws_x_mm, start.jaws_y_mm
             assert -m.jaw_limit_mm <= x1 < x2 <= m.jaw_limit_mm
             assert -m.jaw_limit_mm <= y1 < y2 <= m.jaw_limit_mm
-            # Closed pairs wait under a jaw; open ones look out of the jaws.
+            # Closed pairs wait under a jaw; the round ends of open ones let the beam through as far as the jaws are.
+            round_end = 0.5 * m.head.leaf_end_gap_mm
             closed = gap == 0
             assert ((left[closed] < x1) | (left[closed] > x2)).all()
-            assert left[~closed].min() == pytest.approx(x1)
-            assert right[~closed].max() == pytest.approx(x2)
+            assert left[~closed].min() - round_end == pytest.approx(x1)
+            assert right[~closed].max() + round_end == pytest.approx(x2)
 
 
 def test_every_segment_can_be_delivered(delivery) -> None:

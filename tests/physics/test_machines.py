@@ -9,6 +9,7 @@ import pytest
 
 from tailort.errors import InputError
 from tailort.physics import Machine, machine, machines
+from tailort.physics.machine import Head
 
 
 def test_an_unknown_machine_names_the_known_ones() -> None:
@@ -19,18 +20,18 @@ def test_an_unknown_machine_names_the_known_ones() -> None:
 @pytest.mark.parametrize("name", sorted(machines()))
 def test_every_number_of_a_machine_names_its_source_and_mark(name: str) -> None:
     found = machine(name)
-    for field in fields(Machine):
-        if field.name not in ("id", "label", "sources"):
+    for field in (*fields(Machine), *fields(Head)):
+        if field.name not in ("id", "label", "sources", "head"):
             lines = [line for line in found.sources if line.startswith(f"{field.name}: ")]
             assert len(lines) == 1, field.name
-            assert lines[0].endswith(("[S]", "[D]", "[R]"))
+            assert lines[0].endswith(("[S]", "[V]", "[D]", "[R]", "[F]"))
 
 
-def test_the_generic_machine_is_no_clinical_beam_and_has_a_five_millimetre_leaf_grid() -> None:
+def test_the_generic_machine_is_no_clinical_beam_and_has_a_60_leaf_pairs() -> None:
     found = machine("generic-6MV")
     assert "not a clinical beam" in found.label
-    assert found.leaf_pairs == 80
-    np.testing.assert_allclose(np.diff(found.leaf_boundaries_mm), 5.0)
+    assert found.leaf_pairs == 60
+    np.testing.assert_allclose(np.diff(found.leaf_boundaries_mm), [10.0] * 10 + [5.0] * 40 + [10.0] * 10)
     assert (found.leaf_boundaries_mm[0], found.leaf_boundaries_mm[-1]) == (-200.0, 200.0)
     assert found.reference_ssd_mm == 900.0
 

@@ -53,7 +53,7 @@ def test_the_run_folder_is_whole(demo: tuple[PlanningRun, Path]) -> None:
     assert {p.name for p in (out / "case").iterdir()} == {"CT", "rtstruct.dcm", "record.yaml", "truth.json"}
     assert json.loads((out / "decision.json").read_text())["answer"] == "yes"
     run_json = json.loads((out / "run.json").read_text())
-    assert run_json["engine"] == "pencil-nyholm"
+    assert run_json["engine"] == "collapsed-cone"
     assert "not for judging plans in lung" in run_json["engine_note"]
     assert len(run_json["inputs_sha256"]) == len([p for p in (out / "case").rglob("*") if p.is_file()])
 
@@ -130,7 +130,7 @@ def test_the_comparison_names_every_organ_that_is_worse(demo: tuple[PlanningRun,
 def test_the_report_works_without_a_network(demo: tuple[PlanningRun, Path]) -> None:
     text = (demo[1] / "report.html").read_text(encoding="utf-8")
     assert "For research only. Not a medical device." in text
-    assert "pencil kernel, not for judging plans in lung" in text
+    assert "collapsed-cone superposition, dose to medium" in text
     assert 'src="http' not in text
     assert "@import" not in text
     for rule in ("SM-09", "MS-70"):

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from tailort.cli import machine_commands
 from tailort.errors import OutputError, TailortError, UndecidedError
 
 INTERRUPTED = 130
@@ -29,6 +30,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Plan, judge and follow radiotherapy for oesophageal cancer. For research only; not a medical device.",
 )
+
+
+app.add_typer(machine_commands.app, name="machine")
 
 
 class Size(StrEnum):
@@ -199,6 +203,26 @@ def protocols(
             _show_protocols(told)
 
 
+@app.command()
+def validate(
+    quick: Annotated[bool, typer.Option("--quick", help="Only the quick rows.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the physics validation table: the dose engine against measurements, Monte Carlo and laws."""
+    from tailort.cli import commands
+    from tailort.cli.progress import Progress, interruptible
+
+    with interruptible(), Progress() as progress:
+        rows = commands.validate(quick, progress)
+    with _on_stdout():
+        if as_json:
+            _print_json({"rows": [row.as_dict() for row in rows]})
+        else:
+            _show_validation(rows)
+    if any(row.verdict == "fail" for row in rows):
+        raise typer.Exit(LIMIT_VIOLATED)
+
+
 def run(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status; what a person did wrong ends in one sentence on stderr."""
     given = sys.argv[1:] if arguments is None else arguments
@@ -317,6 +341,18 @@ def _show_protocols(told: dict[str, Any]) -> None:
         table = Table("id", "version", "title", "status", box=None)
         for entry in told["protocols"]:
             table.add_row(entry["id"], entry["version"], entry["title"], entry["status"])
+    _show_table(table)
+
+
+def _show_validation(rows: Iterable[Any]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("what", "value", "tolerance", "unit", "verdict", "against", box=None)
+    colour = {"pass": "green", "fail": "red", "report": "dim"}
+    for row in rows:
+        verdict = Text(row.verdict, style=colour[row.verdict])
+        table.add_row(row.name, f"{row.value:.3g}", row.tolerance, row.unit, verdict, row.reference)
     _show_table(table)
 
 

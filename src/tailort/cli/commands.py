@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tailort import dicom, workflow
 from tailort.cli.progress import Interrupt
@@ -17,6 +17,9 @@ from tailort.patient import Case, Constraint, Fact
 from tailort.phantom import VirtualPatient, make
 from tailort.protocols import Protocol, available, describe, load, load_record
 from tailort.workflow import Evaluation, PlanningOptions, PlanningRun, StageClock
+
+if TYPE_CHECKING:
+    from tailort.workflow.validating import ValidationRow
 
 Size = Literal["full", "coarse"]
 Tell = Callable[[str, float], None]
@@ -270,3 +273,20 @@ def _constraint(text: str) -> Constraint:
         quantity=quantity,
         alpha_beta_gy=float(form["ab"]) if form["ab"] else None,
     )
+
+
+def validate(quick: bool = False, progress: Tell = _silent) -> tuple[ValidationRow, ...]:
+    """Run the physics validation table.
+
+    Parameters
+    ----------
+    quick : bool
+        Only the rows that every CI run does.
+    progress : callable
+        Called with a stage and the share done.
+    """
+    from tailort.workflow.validating import validate as run_table
+
+    rows = run_table(quick, lambda share, name: progress("validation", share))
+    progress("validation", 1.0)
+    return rows

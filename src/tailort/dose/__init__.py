@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tailort.dose import pencil
+from tailort.dose import collapsed_cone, cone_influence, pencil
 from tailort.errors import InputError
 from tailort.patient.dose import Dose
 from tailort.patient.influence import Influence
@@ -37,7 +37,12 @@ class Engine:
     influence: Callable[..., Influence]
 
 
-ENGINES = {pencil.NAME: Engine(pencil.NAME, pencil.LABEL, pencil.compute, pencil.influence)}
+ENGINES = {
+    pencil.NAME: Engine(pencil.NAME, pencil.LABEL, pencil.compute, pencil.influence),
+    collapsed_cone.NAME: Engine(
+        collapsed_cone.NAME, collapsed_cone.LABEL, collapsed_cone.compute, cone_influence.influence
+    ),
+}
 
 
 def engine(name: str) -> Engine:

@@ -90,20 +90,43 @@ class Fan:
             return np.zeros(0, dtype=np.float32)
         low = np.floor(fan_mm.min(axis=0) / FAN_PITCH_MM) * FAN_PITCH_MM
         count = np.ceil((fan_mm.max(axis=0) - low) / FAN_PITCH_MM).astype(np.int64) + 1
+        depth = self.depths_cm(electron_density, low, count, FAN_PITCH_MM)
+        at_points: NDArray[np.float32] = _sample(depth, (fan_mm - low) / FAN_PITCH_MM)
+        return at_points
+
+    def depths_cm(
+        self, electron_density: Image, low_mm: Float, count: NDArray[np.int64], pitch_mm: float
+    ) -> NDArray[np.float32]:
+        """Depths in cm of water at the nodes of a regular fan.
+
+        Parameters
+        ----------
+        electron_density : Image
+            Relative to water.
+        low_mm : (3,) float
+            u, v, s of the first node, mm.
+        count : (3,) int
+            Nodes along u, v, s.
+        pitch_mm : float
+            Distance of neighbouring nodes along each, mm.
+
+        Returns
+        -------
+        (v, u, s) float32
+        """
         to_index: Float = np.asarray(np.linalg.inv(electron_density.grid.affine[:3, :3]), dtype=np.float64)
         start = electron_density.grid.to_index(self.source_mm)
-        depth = _trace(
+        depths: NDArray[np.float32] = _trace(
             np.asarray(electron_density.values, dtype=np.float32),
             start,
             to_index,
             self.axes,
             self.source_axis_distance_mm,
-            low,
-            count,
-            FAN_PITCH_MM,
+            np.asarray(low_mm, dtype=np.float64),
+            np.asarray(count, dtype=np.int64),
+            pitch_mm,
         )
-        at_points: NDArray[np.float32] = _sample(depth, (fan_mm - low) / FAN_PITCH_MM)
-        return at_points
+        return depths
 
 
 @numba.njit(cache=True, parallel=True)

@@ -17,7 +17,9 @@ Float = NDArray[np.float64]
 
 # A beam that moves is cut into pieces no longer than these.
 MAX_LEAF_STEP_MM = 2.0
-MAX_GANTRY_STEP_DEG = 4.0
+MAX_GANTRY_STEP_DEG = 2.5
+# Opposite leaves nearer than this touch.
+TOUCHING_MM = 0.05
 # Between two control points the gantry takes the shorter way; beyond this the way is not certain.
 MAX_GANTRY_INTERVAL_DEG = 90.0
 
@@ -63,7 +65,8 @@ def fluence(exposure: Exposure, beam: Beam, machine: Machine, x_edges_mm: Float,
     """Mean fluence in each pixel of the isocentre plane, in MU of open beam.
 
     Leaf ends and jaws may lie anywhere: a pixel that is partly open counts partly, exactly by area. Behind leaves
-    and jaws their transmission remains; beyond the largest field and beyond the leaves' side there is nothing.
+    and jaws their transmission remains; beyond the largest field and beyond the leaves' side there is nothing. Round
+    leaf ends open a pair by `Head.leaf_end_gap_mm` more than it is set (`leaf_ends_mm`).
 
     Parameters
     ----------
@@ -96,7 +99,7 @@ def fluence(exposure: Exposure, beam: Beam, machine: Machine, x_edges_mm: Float,
         if segment.leaves_mm is None:
             ends = np.tile([[-limit], [limit]], bank.shape[1])
         else:
-            ends = np.clip(segment.leaves_mm, -limit, limit)
+            ends = np.clip(leaf_ends_mm(segment.leaves_mm, machine.head.leaf_end_gap_mm), -limit, limit)
         jaw = _inside(jaws_x[:, None], x_edges_mm)
         leaf = _inside(ends, x_edges_mm)
         both = _inside(np.stack([np.maximum(ends[0], jaws_x[0]), np.minimum(ends[1], jaws_x[1])]), x_edges_mm)
@@ -110,6 +113,21 @@ def fluence(exposure: Exposure, beam: Beam, machine: Machine, x_edges_mm: Float,
         open_rows = _inside(np.stack([np.maximum(bank[0], low), np.minimum(bank[1], high)]), y_edges_mm)
         total += (open_rows + by_jaw * (leaf_rows - open_rows)).T @ along_x
     return total
+
+
+def leaf_ends_mm(leaves_mm: Float, gap_mm: float) -> Float:
+    """Where leaves with round ends let the beam begin and end, (2, pairs) mm.
+
+    Parameters
+    ----------
+    leaves_mm : (2, pairs) float
+        Set positions.
+    gap_mm : float
+        By which an opening is wider than it is set; pairs that touch stay closed.
+    """
+    half = np.where(leaves_mm[1] - leaves_mm[0] > TOUCHING_MM, 0.5 * gap_mm, 0.0)
+    ends: Float = np.stack([leaves_mm[0] - half, leaves_mm[1] + half])
+    return ends
 
 
 def _inside(intervals: Float, edges: Float) -> Float:

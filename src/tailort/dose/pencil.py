@@ -23,14 +23,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from tailort.dose.beamlets import NEAR_MM, fill_rows
 from tailort.dose.convolution import add_dose
 from tailort.dose.fan import Fan, voxel_centres_mm
 from tailort.dose.fluence import exposures, fluence
-from tailort.errors import GeometryError, InputError
-from tailort.geometry import Grid, Image, PatientPosition, resample
+from tailort.dose.inputs import outline_mask, require_matching
+from tailort.errors import InputError
+from tailort.geometry import Grid, Image, PatientPosition
 from tailort.patient.dose import Dose
 from tailort.patient.influence import Beamlets, Influence
 from tailort.patient.plan import Beam, ControlPoint, Plan
@@ -41,9 +41,6 @@ Progress = Callable[[float], None]
 
 NAME = "pencil-nyholm"
 LABEL = "pencil kernel, not for judging plans in lung"
-
-# Without an outline the patient is what is denser than this in each slice, holes filled.
-BODY_DENSITY_G_CM3 = 0.3
 
 
 def compute(
@@ -69,7 +66,7 @@ def compute(
         Dose grid.
     body : (k, j, i) array, optional
         The patient's outline on the dose grid (mask or partial volumes); voxels above 0 get a dose, the others 0.
-        Without it, what is denser than `BODY_DENSITY_G_CM3`, with its holes filled slice by slice.
+        Without it, what is denser than `tailort.dose.inputs.BODY_DENSITY_G_CM3`, with its holes filled slice by slice.
     progress : callable, optional
         Called with the finished share, 0 to 1.
 
@@ -85,8 +82,8 @@ def compute(
     GeometryError
         When frames of reference or shapes differ.
     """
-    _check(plan, density, machine, grid)
-    inside = _body(density, grid) if body is None else _mask(body, grid)
+    require_matching(plan, density, machine, grid)
+    inside = outline_mask(density, grid, body)
     voxels = np.flatnonzero(inside).astype(np.uint32)
     points = voxel_centres_mm(grid.affine, grid.shape, voxels)
     electrons = relative_electron_density(density)
@@ -96,7 +93,9 @@ def compute(
         fan = Fan.of(exposure.setup, plan.patient_position, machine.source_axis_distance_mm)
         coordinates = fan.coordinates(points)
         depth = fan.radiological_depth_cm(electrons, coordinates)
-        add_dose(total, coordinates, depth, partial(fluence, exposure, beam, machine), machine, _scale(machine))
+        add_dose(
+            total, coordinates, depth, partial(fluence, exposure, beam, machine), machine, scale_gy_per_mu(machine)
+        )
         if progress is not None:
             progress((n + 1) / len(parts))
     values = np.zeros(grid.shape, dtype=np.float32)
@@ -154,10 +153,34 @@ def influence(
     GeometryError
         When frames of reference differ.
     """
+    rows = np.ascontiguousarray(voxels, dtype=np.uint32)
+    values, columns, starts = pencil_rows(density, beamlets, machine, grid, rows, position, near_mm, None, progress)
+    return Influence(values, columns, starts, grid, rows, beamlets, NAME)
+
+
+def pencil_rows(
+    density: Image,
+    beamlets: Beamlets,
+    machine: Machine,
+    grid: Grid,
+    rows: NDArray[np.uint32],
+    position: PatientPosition,
+    near_mm: float,
+    lateral: NDArray[np.float32] | None,
+    progress: Progress | None,
+) -> tuple[NDArray[np.float32], NDArray[np.uint32], NDArray[np.int64]]:
+    """Values, columns and starts of the rows of `influence`.
+
+    Parameters
+    ----------
+    density, beamlets, machine, grid, rows, position, near_mm, progress
+        As for `influence`.
+    lateral : (rows,) float or None
+        Density relative to water in which the primary dose spreads sideways about each row's voxel; None is water.
+    """
     grid.require_same_frame(density.grid.frame_of_reference, "the density image")
     if near_mm < 20.0:
         raise InputError(f"near_mm of {near_mm:g} would cut the primary dose; give at least 20 mm")
-    rows = np.ascontiguousarray(voxels, dtype=np.uint32)
     if rows.size and int(rows.max()) >= grid.size:
         raise InputError(f"voxel {int(rows.max())} is not in a dose grid of {grid.size} voxels")
     points = voxel_centres_mm(grid.affine, grid.shape, rows)
@@ -170,44 +193,14 @@ def influence(
         places[n, :, 3] = fan.radiological_depth_cm(electrons, coordinates)
         if progress is not None:
             progress(0.5 * (n + 1) / len(beamlets.setups))
-    values, columns, starts = fill_rows(places, rows, beamlets, machine, _scale(machine), near_mm)
+    filled = fill_rows(places, rows, beamlets, machine, scale_gy_per_mu(machine), near_mm, lateral)
     if progress is not None:
         progress(1.0)
-    return Influence(values, columns, starts, grid, rows, beamlets, NAME)
-
-
-def _check(plan: Plan, density: Image, machine: Machine, grid: Grid) -> None:
-    grid.require_same_frame(density.grid.frame_of_reference, "the density image")
-    grid.require_same_frame(plan.frame_of_reference, f"plan '{plan.label}'")
-    for beam in plan.beams:
-        if abs(beam.energy_mv - machine.energy_mv) > 0.5 or beam.flattened != machine.flattened:
-            kinds = [
-                f"{kind.energy_mv:g} MV {'flattened' if kind.flattened else 'flattening-filter-free'}"
-                for kind in (beam, machine)
-            ]
-            raise InputError(
-                f"beam '{beam.name}' is {kinds[0]}, machine '{machine.id}' {kinds[1]}: choose a machine of that beam"
-            )
-        if abs(beam.source_axis_distance_mm - machine.source_axis_distance_mm) > 0.5:
-            raise InputError(
-                f"beam '{beam.name}' has a source-axis distance of {beam.source_axis_distance_mm:g} mm, machine "
-                f"'{machine.id}' one of {machine.source_axis_distance_mm:g} mm: choose another machine"
-            )
-
-
-def _mask(body: NDArray[Any], grid: Grid) -> NDArray[np.bool_]:
-    if body.shape != grid.shape:
-        raise GeometryError(f"an outline of shape {body.shape} does not fit a dose grid of shape {grid.shape}")
-    return np.asarray(body > 0)
-
-
-def _body(density: Image, grid: Grid) -> NDArray[np.bool_]:
-    dense = resample(density, grid, 0.0).values > BODY_DENSITY_G_CM3
-    return np.stack([ndimage.binary_fill_holes(plane) for plane in dense]).astype(np.bool_)
+    return filled
 
 
 @cache
-def _scale(machine: Machine) -> float:
+def scale_gy_per_mu(machine: Machine) -> float:
     """Gy per unit of kernel dose and MU, from the machine's reference conditions."""
     half = machine.reference_field_mm / 2
     field = ControlPoint(0.0, 0.0, 0.0, 0.0, (-half, half), (-half, half), None)

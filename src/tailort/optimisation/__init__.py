@@ -10,7 +10,7 @@ from tailort.optimisation.goals import Goals, Recipe, allowed_dose_gy, distances
 from tailort.optimisation.leaf_sequence import decompose, monitor_units
 from tailort.optimisation.objectives import OBJECTIVES, Objective
 from tailort.optimisation.problem import DoseMap, Limit, Problem, Smoothness, VoxelSet, Wish
-from tailort.optimisation.sequence import Delivery, sequence
+from tailort.optimisation.sequence import Delivery, reweighed, sequence
 from tailort.optimisation.solve import Effort, Excess, Progress, Solution, reference_weight, solve
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "monitor_units",
     "objectives_from",
     "reference_weight",
+    "reweighed",
     "sequence",
     "solve",
 ]

@@ -127,6 +127,47 @@ def sequence(
     return Delivery(tuple(beams), tuple(openings), solution, fluence_value, split_value, loss)
 
 
+def reweighed(
+    problem: Problem,
+    influence: Influence,
+    delivery: Delivery,
+    machine: Machine,
+    rows_gy: Float,
+    effort: Effort | None = None,
+    stop: Callable[[], bool] = never,
+    progress: Callable[[Progress], None] | None = None,
+) -> Delivery:
+    """Optimise the MU of a plan's segments again, with what a better dose engine finds of it.
+
+    The difference between that dose and the influence's is kept while the MU change, so the plan is optimal for the
+    better dose as far as the difference stays.
+
+    Parameters
+    ----------
+    problem, influence, machine, effort, stop, progress
+        As for `sequence`.
+    delivery : Delivery
+        The plan.
+    rows_gy : (rows,) float
+        Its dose in the rows of the influence, Gy per course, physical.
+
+    References
+    ----------
+    Siebers et al. 2001, Med Phys 28:1925 (hybrid of a fast and an accurate dose in optimisation; recalled).
+    """
+    segments = SegmentDose.of(influence, delivery.openings, machine)
+    mu = delivery.solution.weights_mu
+    offset = rows_gy - problem.fractions * segments.dose(mu)
+    bare = replace(problem, smoothness=None, dose_map=segments, lower_mu=machine.min_segment_mu, offset_gy=offset)
+    solution = solve(bare, mu, effort, stop, progress)
+    setups = influence.beamlets.setups
+    beams = tuple(
+        _beam(setups[opening.field.beam], opening, solution.weights_mu[first:end], machine)
+        for opening, (first, end) in zip(delivery.openings, _ranges(delivery.openings), strict=True)
+    )
+    return replace(delivery, beams=beams, solution=solution)
+
+
 def _ranges(openings: Sequence[Openings]) -> list[tuple[int, int]]:
     """First and last segment of each beam in the vector of all MU."""
     return list(pairwise(np.concatenate([[0], np.cumsum([len(opening) for opening in openings])]).tolist()))
@@ -351,7 +392,7 @@ def _room(opening: Openings, places: Float, machine: Machine) -> tuple[Float, Fl
 
 def _without_slits(opening: Openings, machine: Machine) -> Openings:
     """Close pairs that are open by less than half a column or the machine's smallest gap."""
-    least = max(0.5, machine.leaf_gap_mm / opening.field.width_mm)
+    least = max(0.5, (machine.leaf_gap_mm + machine.head.leaf_end_gap_mm) / opening.field.width_mm)
     slit = opening.right - opening.left < least
     middle = 0.5 * (opening.left + opening.right)
     return Openings(opening.field, np.where(slit, middle, opening.left), np.where(slit, middle, opening.right))
@@ -369,7 +410,11 @@ def _beam(setup: BeamSetup, opening: Openings, mu: Float, machine: Machine) -> B
         leaves = np.full((2, len(edges) - 1), park)
         opened = np.flatnonzero(opening.is_open[n])
         ends = np.stack([opening.left[n, opened], opening.right[n, opened]])
-        leaves[:, field.first_pair + opened] = (field.first_column + ends) * field.width_mm
+        # Round ends open a pair by more than it is set.
+        round_end = 0.5 * machine.head.leaf_end_gap_mm
+        leaves[:, field.first_pair + opened] = (field.first_column + ends) * field.width_mm + np.array(
+            [[round_end], [-round_end]]
+        )
         y1, y2 = float(edges[field.first_pair + first[n]]), float(edges[field.first_pair + last[n]])
         for mu_reached in (total, total + float(weight)):
             points.append(

@@ -32,6 +32,8 @@ SMOOTHNESS = 100.0
 # A segment a beam for so many beamlets, between these numbers.
 BEAMLETS_A_SEGMENT = 60
 SEGMENTS_A_BEAM = (8, 14)
+# How often the dose of the deliverable plan corrects the dose that its MU were optimised on.
+CORRECTIONS = 1
 # How close to a hard limit a plan may be scaled up.
 HARD_LIMIT_SHARE = 0.999
 
@@ -58,7 +60,7 @@ class PlanningOptions:
     technique: str | None = None
     density_table: str = "schneider2000"
     machine: str = "generic-6MV"
-    engine: str = "pencil-nyholm"
+    engine: str = "collapsed-cone"
 
 
 @dataclass(frozen=True, eq=False)
@@ -319,21 +321,35 @@ def _deliver(
             stop=stop,
             progress=lambda p: tell(_share(p.iteration)),
         )
-    made = Plan(
-        label=request.label[:16],
-        beams=delivery.beams,
-        prescriptions=request.prescriptions,
-        fractions=request.prescriptions[0].fractions,
-        patient_position=bench.case.ct.patient_position,
-        frame_of_reference=bench.grid.frame_of_reference,
-    )
-    with clock.stage(f"dose of {request.label}") as tell:
-        engine = engines.engine(bench.options.engine)
-        fraction = engine.compute(
-            made, bench.density, bench.machine, bench.grid, body=bench.body.full() > 0, progress=tell
+    engine = engines.engine(bench.options.engine)
+    for n in range(CORRECTIONS + 1):
+        made = Plan(
+            label=request.label[:16],
+            beams=delivery.beams,
+            prescriptions=request.prescriptions,
+            fractions=request.prescriptions[0].fractions,
+            patient_position=bench.case.ct.patient_position,
+            frame_of_reference=bench.grid.frame_of_reference,
         )
-        course = fraction.per_course()
-        needed, limits = _scales(bench, request, course)
+        with clock.stage(f"dose of {request.label}") as tell:
+            fraction = engine.compute(
+                made, bench.density, bench.machine, bench.grid, body=bench.body.full() > 0, progress=tell
+            )
+            course = fraction.per_course()
+            needed, limits = _scales(bench, request, course)
+        if n == CORRECTIONS or stop():
+            break
+        with clock.stage(f"correct {request.label}") as tell:
+            rows_gy = course.image.values.reshape(-1)[bench.influence.voxels].astype(np.float64)
+            delivery = optimisation.reweighed(
+                problem,
+                bench.influence,
+                delivery,
+                bench.machine,
+                rows_gy,
+                stop=stop,
+                progress=lambda p: tell(_share(p.iteration)),
+            )
     scale = min([needed, *(allowed for _, allowed in limits)])
     lack = {c.structure: c.limit * (needed / allowed - 1.0) for c, allowed in limits if allowed < needed}
     values = (course.image.values * np.float32(scale)).astype(np.float32)

@@ -1,0 +1,291 @@
+"""Transport of released energy along collapsed cones.
+
+All energy that a voxel releases into a cone travels along the cone's axis. For one direction the grid is crossed by
+parallel lines, one through each voxel of every plane across the direction's main axis, so each voxel is crossed exactly
+once; a line jumps to the nearest voxel in each plane. Along it a term of the kernel with slope a carries the rate U,
+which relaxes towards the local source S = w T:
+
+    q = exp(-a l),   phi = (1 - q) / (a l)          l = relative electron density x path in the voxel (g/cm2)
+    dose += S + phi (U - S)                          mean over the voxel, with what is released and left in it
+    U    <- S + q (U - S)
+
+In uniform TERMA U tends to S, so the dose is T for weights that add up to 1, whatever the densities.
+
+References
+----------
+Ahnesjo 1989, Med Phys 16:577, doi:10.1118/1.596360.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from tailort.physics.point_kernel import Ring
+
+Float = NDArray[np.float64]
+Values = NDArray[np.float32]
+
+# A carried rate below this share of the largest source is dropped.
+NEGLIGIBLE = 1e-6
+# The density of vacuum, relative to water: lines cross it without loss.
+VACUUM = 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class Cones:
+    """Directions of the cones of one beam with the kernel's terms along each.
+
+    Parameters
+    ----------
+    directions : (n, 3) float
+        Unit vectors in which the energy travels, LPS.
+    slopes : (n, m) float
+        cm2/g.
+    weights : (n, 2, m) float
+        Shares of the TERMA of the open and of the hardened kernel.
+    across : (2, 3) float
+        Two unit vectors across the beam, LPS.
+    turns : (n, 2, m) float
+        What a direction gets more of the TERMA for each radian by which the photons fly towards the vectors across.
+    """
+
+    directions: Float
+    slopes: Float
+    weights: Float
+    across: Float
+    turns: Float
+
+    @classmethod
+    def around(cls, axis: Float, rings: tuple[Ring, ...]) -> Cones:
+        """Turn a kernel's rings about the photons' direction (3,), LPS.
+
+        Every other ring is turned by half its spacing, so that directions do not line up.
+        """
+        along = np.asarray(axis, dtype=np.float64) / np.linalg.norm(axis)
+        # Any two axes across would do; these do not change abruptly for beams across the patient's long axis.
+        helper = np.array([0.0, 0.0, 1.0]) if abs(along[2]) < 0.9 else np.array([1.0, 0.0, 0.0])
+        across = np.cross(helper, along)
+        across /= np.linalg.norm(across)
+        third = np.cross(along, across)
+        directions, slopes, weights, turns = [], [], [], []
+        for n, ring in enumerate(rings):
+            sine = np.sqrt(max(0.0, 1.0 - ring.cosine**2))
+            for m in range(ring.count):
+                turn = 2 * np.pi * (m + 0.5 * (n % 2) + 0.25) / ring.count
+                towards = np.array([np.cos(turn), np.sin(turn)])
+                directions.append(ring.cosine * along + sine * (towards[0] * across + towards[1] * third))
+                slopes.append(ring.slopes)
+                weights.append(ring.weights / ring.count)
+                # A photon that flies towards a direction is at a smaller angle to it.
+                turns.append(np.outer(-ring.turn * towards, ring.weights.mean(axis=0) / ring.count))
+        return cls(
+            np.array(directions), np.array(slopes), np.array(weights), np.stack([across, third]), np.array(turns)
+        )
+
+
+def transport(
+    soft: Values,
+    hard: Values,
+    flow: Values,
+    electrons: Values,
+    spacing_cm: Float,
+    to_index: Float,
+    cones: Cones,
+) -> Values:
+    """Energy that the cones leave in each voxel, per electron density.
+
+    Parameters
+    ----------
+    soft, hard : (k, j, i) float32
+        TERMA that spreads by the open and by the hardened kernel; any unit.
+    flow : (3, k, j, i) float32
+        The whole TERMA times the photons' direction, LPS. Its part across the beam turns the kernels, to first order,
+        to where the photons fly.
+    electrons : (k, j, i) float32
+        Electron density relative to water.
+    spacing_cm : (3,) float
+        Voxel spacing along (k, j, i), cm.
+    to_index : (3, 3) float
+        Takes LPS directions to (k, j, i) components of the same length (rows are the grid's unit vectors).
+    cones : Cones
+
+    Returns
+    -------
+    (k, j, i) float32
+        In the unit of the TERMA.
+    """
+    local = cones.directions @ to_index.T
+    # Along the main axis the line passes from plane to plane, and jumps by at most one voxel across.
+    main = np.argmax(np.abs(local) / spacing_cm, axis=1)
+    total = np.zeros(soft.shape, dtype=np.float32)
+    top = float(np.abs(cones.weights).max() * (np.abs(soft).max() + np.abs(hard).max()))
+    if top == 0.0:
+        return total
+    turned = np.tensordot(cones.across.astype(np.float32), flow, axes=1)
+    for axis in range(3):
+        own = np.flatnonzero(main == axis)
+        if not len(own):
+            continue
+        order = (axis, *(other for other in range(3) if other != axis))
+        t0, t1, t2, t3, dense = (
+            np.ascontiguousarray(values.transpose(order))
+            for values in (soft, hard, turned[0], turned[1], np.maximum(electrons, VACUUM))
+        )
+        step = local[own][:, order] / spacing_cm[list(order)]
+        path_cm = 1.0 / np.abs(step[:, 0])
+        tilt = step[:, 1:] / np.abs(step[:, :1])
+        low, high = _extent(t0, t1)
+        threads = min(numba.get_num_threads(), len(own))
+        left = np.zeros((threads, *t0.shape), dtype=np.float32)
+        _sweep(
+            t0, t1, t2, t3, dense, low, high, np.sign(step[:, 0]).astype(np.int64), tilt, path_cm, cones.slopes[own],
+            np.concatenate([cones.weights[own], cones.turns[own]], axis=1).astype(np.float32),
+            np.float32(NEGLIGIBLE * top), left,
+        )  # fmt: skip
+        total += left.sum(axis=0, dtype=np.float32).transpose(np.argsort(order))
+    return total
+
+
+@numba.njit(cache=True)
+def _extent(soft: Values, stiff: Values) -> tuple[NDArray[np.int32], NDArray[np.int32]]:  # pragma: no cover - compiled
+    """First and one past the last voxel of each row (plane, row) that releases energy."""
+    planes, rows, columns = soft.shape
+    low = np.full((planes, rows), columns, dtype=np.int32)
+    high = np.zeros((planes, rows), dtype=np.int32)
+    for p in range(planes):
+        for r in range(rows):
+            for c in range(columns):
+                if soft[p, r, c] != 0.0 or stiff[p, r, c] != 0.0:
+                    low[p, r] = min(low[p, r], c)
+                    high[p, r] = c + 1
+    return low, high
+
+
+@numba.njit(cache=True, parallel=True, error_model="numpy")
+def _sweep(
+    soft: Values,
+    stiff: Values,
+    aside: Values,
+    beside: Values,
+    dense: Values,
+    low: NDArray[np.int32],
+    high: NDArray[np.int32],
+    sign: NDArray[np.int64],
+    tilt: Float,
+    path_cm: Float,
+    slopes: Float,
+    weights: Values,
+    negligible: np.float32,
+    left: Values,
+) -> None:  # pragma: no cover - compiled
+    planes, rows, columns = soft.shape
+    threads = left.shape[0]
+    terms = slopes.shape[1]
+    for thread in numba.prange(threads):
+        own = left[thread]
+        # Carried rates with a border of one voxel, of the plane before and of this one.
+        carried = np.zeros((2, terms, rows + 2, columns + 2), dtype=np.float32)
+        first = np.zeros((2, rows + 2), dtype=np.int64)
+        last = np.zeros((2, rows + 2), dtype=np.int64)
+        for m in range(thread, sign.size, threads):
+            for side in range(2):
+                for row in range(rows + 2):
+                    carried[side, :, row, first[side, row] : last[side, row]] = 0.0
+                    first[side, row] = columns + 2
+                    last[side, row] = 0
+            now = 0
+            at_row, at_column = 0, 0
+            for n in range(planes):
+                plane = n if sign[m] > 0 else planes - 1 - n
+                row_jump = round(n * tilt[m, 0]) - at_row
+                column_jump = round(n * tilt[m, 1]) - at_column
+                at_row += row_jump
+                at_column += column_jump
+                before, now = now, 1 - now
+                for row in range(rows):
+                    # What this row held two planes ago is cleared, then the range of this plane is found.
+                    here = row + 1
+                    carried[now, :, here, first[now, here] : last[now, here]] = 0.0
+                    source = here - row_jump
+                    a = min(first[before, source] + column_jump, low[plane, row] + 1)
+                    b = max(last[before, source] + column_jump, high[plane, row] + 1)
+                    if first[before, source] >= last[before, source]:
+                        a, b = low[plane, row] + 1, high[plane, row] + 1
+                    elif low[plane, row] >= high[plane, row]:
+                        a, b = first[before, source] + column_jump, last[before, source] + column_jump
+                    a, b = max(a, 1), min(b, columns + 1)
+                    if a >= b:
+                        first[now, here], last[now, here] = columns + 2, 0
+                        continue
+                    size = b - a
+                    t0 = soft[plane, row, a - 1 : b - 1]
+                    t1 = stiff[plane, row, a - 1 : b - 1]
+                    t2 = aside[plane, row, a - 1 : b - 1]
+                    t3 = beside[plane, row, a - 1 : b - 1]
+                    density = dense[plane, row, a - 1 : b - 1]
+                    out = own[plane, row, a - 1 : b - 1]
+                    for term in range(terms):
+                        w0, w1 = weights[m, 0, term], weights[m, 1, term]
+                        w2, w3 = weights[m, 2, term], weights[m, 3, term]
+                        rate = np.float32(slopes[m, term] * path_cm[m])
+                        arriving = carried[before, term, source, a - column_jump : b - column_jump]
+                        leaving = carried[now, term, here, a:b]
+                        _relax(t0, t1, t2, t3, density, w0, w1, w2, w3, rate, arriving, leaving, out, size)
+                    while a < b and _still(carried[now], here, a, negligible):
+                        carried[now, :, here, a] = 0.0
+                        a += 1
+                    while a < b and _still(carried[now], here, b - 1, negligible):
+                        carried[now, :, here, b - 1] = 0.0
+                        b -= 1
+                    first[now, here], last[now, here] = a, b
+
+
+@numba.njit(cache=True, inline="always")
+def _still(carried: Values, row: int, column: int, negligible: np.float32) -> bool:  # pragma: no cover - compiled
+    still = True
+    for term in range(carried.shape[0]):
+        if abs(carried[term, row, column]) > negligible:
+            still = False
+    return still
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract", "nsz"})
+def _relax(
+    t0: Values,
+    t1: Values,
+    t2: Values,
+    t3: Values,
+    density: Values,
+    w0: np.float32,
+    w1: np.float32,
+    w2: np.float32,
+    w3: np.float32,
+    rate: np.float32,
+    arriving: Values,
+    leaving: Values,
+    out: Values,
+    size: int,
+) -> None:  # pragma: no cover - compiled
+    """One term of one row: relax the carried rate towards the source and leave energy on the way."""
+    one, half, third, quarter = np.float32(1.0), np.float32(0.5), np.float32(1 / 3), np.float32(0.25)
+    fifth, sixteenth, small = np.float32(0.2), np.float32(1 / 16), np.float32(0.03)
+    most = np.float32(30.0)
+    for c in range(size):
+        s = w0 * t0[c] + w1 * t1[c] + w2 * t2[c] + w3 * t3[c]
+        x = rate * density[c]
+        # exp(x/16) by its series, then to the power of 16.
+        y = min(x, most) * sixteenth
+        p = one + y * (one + half * y * (one + third * y * (one + quarter * y * (one + fifth * y))))
+        p = p * p
+        p = p * p
+        p = p * p
+        p = p * p
+        q = one / p
+        phi = (one - q) / x if x > small else one - x * half * (one - x * third)
+        d = arriving[c] - s
+        leaving[c] = s + q * d
+        out[c] += s + phi * d

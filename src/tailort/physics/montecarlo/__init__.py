@@ -1,0 +1,13 @@
+"""A small Monte Carlo of photons and electrons: point kernels in water, and doses to hold the engines against.
+
+What is modelled: Compton scattering off free electrons (Klein-Nishina), pair production, photoelectric absorption
+(coherent scattering is left out), electrons and positrons by condensed history without energy-loss straggling (their
+secondary electrons are part of the energy loss), bremsstrahlung, annihilation at rest.
+"""
+
+from tailort.physics.montecarlo.kernels import monoenergetic_kernel
+from tailort.physics.montecarlo.materials import Medium, medium
+
+# from tailort.physics.montecarlo.slabs import SlabDose, slab_dose
+
+__all__ = ["Medium", "SlabDose", "medium", "monoenergetic_kernel", "slab_dose"]
