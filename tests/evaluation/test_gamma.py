@@ -87,9 +87,7 @@ def test_doses_on_different_grids_are_compared_where_they_lie() -> None:
     plane = 1.0 + 0.01 * i + 0.02 * j + 0.005 * k
     k, j, i = np.indices((9, 9, 9)) * 2.5
     finer = 1.0 + 0.01 * (i + 1.0) + 0.02 * (j + 0.5) + 0.005 * k
-    found = gamma(
-        dose(finer, (2.5, 2.5, 2.5), (1.0, 0.5, 0.0)), dose(plane, (2.0, 2.0, 2.0)), GammaCriterion(1.0, 1.0)
-    )
+    found = gamma(dose(finer, (2.5, 2.5, 2.5), (1.0, 0.5, 0.0)), dose(plane, (2.0, 2.0, 2.0)), GammaCriterion(1.0, 1.0))
     inner = found.image.values[:8, :8, :8]
     np.testing.assert_allclose(inner, 0.0, atol=1e-4)
 

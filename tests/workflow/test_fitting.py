@@ -52,12 +52,12 @@ def test_an_extra_focal_share_is_found_again_from_its_output_factors() -> None:
     truth = changed(GENERIC, extrafocal_share=0.13)
     data = measured(truth, [output(30.0), output(200.0)])
     told: list[int] = []
-    found = fit(GENERIC, data, ["extrafocal_share"], "a test", progress=told.append)
+    found = fit(GENERIC, data, ["extrafocal_share"], "a test", tell=told.append)
     assert found.converged
     assert found.fitted["extrafocal_share"] == pytest.approx(0.13, abs=0.002)
     assert found.start["extrafocal_share"] == GENERIC["extrafocal_share"]["value"]
     assert max(abs(r.difference) for r in found.residuals) < 0.1
-    assert told == list(range(1, found.evaluations))
+    assert told == list(range(1, found.evaluations + 1))
     fact = found.facts["extrafocal_share"]
     assert (fact["mark"], fact["source"], fact["start"]) == ("F", "a test", GENERIC["extrafocal_share"]["value"])
     assert from_start(found.facts)["extrafocal_share"]["value"] == GENERIC["extrafocal_share"]["value"]

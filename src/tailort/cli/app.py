@@ -62,8 +62,16 @@ PatientSize = Annotated[Size, typer.Option("--size", help="full: 512 x 512 CT; c
 Series = Annotated[str | None, typer.Option("--series", help="UID of the CT series, where there are several.")]
 Names = Annotated[Path | None, typer.Option("--names", help="YAML file: the case's structure names to TG-263 names.")]
 DoseGrid = Annotated[float, typer.Option("--dose-grid", min=1.0, max=10.0, help="Spacing of the dose grid, mm.")]
+DensityTable = Annotated[
+    str, typer.Option("--density-table", help="Name, or CSV file with hu,density_g_cm3: the scanner's own.")
+]
+Densities = Annotated[
+    list[str] | None,
+    typer.Option("--density", help="Density of a structure, g/cm3: 'CouchInterior=0.08'; several times."),
+]
 DicomDir = Annotated[Path, typer.Argument(help="Folder with the case as DICOM, in any order and nesting.")]
 FULL, COARSE_DEFAULT = Size.full, Path("tailort-out")
+TABLE = "schneider2000"
 
 
 @app.callback(invoke_without_command=True)
@@ -134,6 +142,8 @@ def plan(
     out: Out = COARSE_DEFAULT,
     series: Series = None,
     dose_grid: DoseGrid = 3.0,
+    density_table: DensityTable = TABLE,
+    density: Densities = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -144,7 +154,8 @@ def plan(
     with interruptible() as interrupt, Progress() as progress:
         run = commands.plan(
             dicom_dir, protocol, record=record, names=names, technique=technique.value if technique else None, out=out,
-            series=series, dose_grid_mm=dose_grid, overwrite=overwrite, progress=progress, interrupt=interrupt,
+            series=series, dose_grid_mm=dose_grid, density_table=density_table, densities=tuple(density or ()),
+            overwrite=overwrite, progress=progress, interrupt=interrupt,
         )  # fmt: skip
     _tell_plan(run, out, as_json)
 
@@ -185,6 +196,40 @@ def evaluate(
             print(f"report: {out / 'report.html'}")
     if status := _judgement(result.scorecard):
         raise typer.Exit(status)
+
+
+@app.command()
+def recalculate(
+    dicom_dir: DicomDir,
+    machine: Annotated[
+        str | None, typer.Option("--machine", help="Machine id or file (default: the plan's, when it is known).")
+    ] = None,
+    names: Names = None,
+    out: Out = COARSE_DEFAULT,
+    series: Series = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Compute the dose of an existing plan independently; gamma and DVH against its RTDOSE when there is one."""
+    from tailort.cli import commands
+    from tailort.cli.progress import Progress, interruptible
+
+    with interruptible(), Progress() as progress:
+        result = commands.recalculate(
+            dicom_dir, machine=machine, names=names, out=out, series=series, overwrite=overwrite, progress=progress
+        )
+    with _on_stdout():
+        if as_json:
+            _print_json({"out": str(out), "notes": list(result.case.notes), **result.as_dict()})
+        else:
+            for beam in result.beams:
+                print(f"beam {beam.name}: {beam.mu:.1f} MU, {beam.isocentre_gy:.3f} Gy a fraction at the isocentre")
+            for found in result.gammas:
+                print(f"gamma {found.criterion.label}: {found.pass_percent:.2f} % of {found.points} voxels agree")
+            if result.given is None:
+                print("no RTDOSE in the folder: nothing to compare with")
+            _show_notes(result.case.notes)
+            print(f"report: {out / 'report.html'}")
 
 
 @app.command()

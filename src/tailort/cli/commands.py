@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -9,14 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tailort import dicom, workflow
+from tailort.cli.machine_commands import load_machine
 from tailort.cli.progress import Interrupt
 from tailort.cli.run_folder import whole_folder
-from tailort.cli.write import hash_inputs, write_evaluation, write_patient, write_run
+from tailort.cli.write import hash_inputs, write_evaluation, write_patient, write_recalculation, write_run
 from tailort.errors import InputError
 from tailort.patient import Case, Constraint, Fact
 from tailort.phantom import VirtualPatient, make
+from tailort.physics import DensityTable, density_table_of_csv, density_tables
 from tailort.protocols import Protocol, available, describe, load, load_record
-from tailort.workflow import Evaluation, PlanningOptions, PlanningRun, StageClock
+from tailort.workflow import Evaluation, PlanningOptions, PlanningRun, Recalculation, StageClock
 
 if TYPE_CHECKING:
     from tailort.workflow.validating import ValidationRow
@@ -120,6 +123,8 @@ def plan(
     out: Path = Path("tailort-out"),
     series: str | None = None,
     dose_grid_mm: float = 3.0,
+    density_table: str = "schneider2000",
+    densities: tuple[str, ...] = (),
     overwrite: bool = False,
     progress: Tell = _silent,
     interrupt: Interrupt | None = None,
@@ -144,6 +149,10 @@ def plan(
         CT series UID where there are several.
     dose_grid_mm : float
         Spacing of the dose grid.
+    density_table : str
+        From CT numbers to density: name of a packaged table, or path of a CSV file.
+    densities : tuple of str
+        "CouchInterior=0.08": structures whose density is given, g/cm3.
     overwrite : bool
         Whether an earlier result may be replaced.
     progress, interrupt : callable, Interrupt
@@ -156,10 +165,16 @@ def plan(
     """
     loaded = load(protocol)
     clock = StageClock(progress)
-    options = PlanningOptions(dose_grid_mm=dose_grid_mm, technique=technique)
+    options = PlanningOptions(
+        dose_grid_mm=dose_grid_mm,
+        technique=technique,
+        density_table=read_density_table(density_table),
+        densities=tuple(density_of_text(text) for text in densities),
+    )
     described = {
         "protocol": protocol, "technique": technique, "series": series, "dose_grid_mm": dose_grid_mm,
         "record": record.name if record else None, "names": names.name if names else None,
+        "density_table": density_table, "density": list(densities),
     }  # fmt: skip
     with whole_folder(out, overwrite=overwrite, inputs=(dicom_dir,)) as staging:
         return _plan_into(staging, dicom_dir, loaded, record, names, series, options, described, clock, interrupt)
@@ -231,6 +246,51 @@ def evaluate(
     return result
 
 
+def recalculate(
+    dicom_dir: Path,
+    *,
+    machine: str | None = None,
+    names: Path | None = None,
+    out: Path = Path("tailort-out"),
+    series: str | None = None,
+    overwrite: bool = False,
+    progress: Tell = _silent,
+) -> Recalculation:
+    """Compute the dose of an existing plan independently, and compare it with the dose of the folder.
+
+    Parameters
+    ----------
+    dicom_dir : Path
+        Folder with CT, RTSTRUCT and RTPLAN; RTDOSE when there is one.
+    machine : str or None
+        Id of a machine or a machine file; None is the machine that the plan names, when TailoRT carries it.
+    names, series, out, overwrite, progress
+        As in `plan`.
+    """
+    from tailort.physics import machines
+
+    clock = StageClock(progress)
+    chosen = None if machine is None else load_machine(machine)
+    described = {"machine": machine, "series": series, "names": names.name if names else None}
+    with whole_folder(out, overwrite=overwrite, inputs=(dicom_dir,)) as staging:
+        with clock.stage("read the case"):
+            case = _read(dicom_dir, series, names)
+        if chosen is None:
+            named = sorted({beam.machine for plan in case.plans for beam in plan.beams})
+            if len(named) == 1 and named[0] in machines():
+                chosen = load_machine(named[0])
+            elif named:
+                raise InputError(
+                    f"the plan is of machine {', '.join(repr(n) for n in named)}, which TailoRT does not carry; name "
+                    f"one with --machine: {', '.join(sorted(machines()))}, or a machine file"
+                )
+        with clock.stage("recalculate") as tell:
+            result = workflow.recalculate(case, chosen, progress=tell)
+        with clock.stage("write and report"):
+            write_recalculation(result, staging, described, hash_inputs(dicom_dir), clock)
+    return result
+
+
 def protocols(protocol: str | None = None) -> dict[str, Any]:
     """List the protocols, or every rule of one: what `tailort protocols --json` prints."""
     if protocol is not None:
@@ -251,6 +311,48 @@ def _facts(folder: Path, record: Path | None) -> dict[str, Fact]:
     elif not record.is_file():
         raise InputError(f"the clinical record '{record}' does not exist; give another file with --record")
     return load_record(record)
+
+
+def read_density_table(name_or_file: str) -> DensityTable:
+    """Packaged table of this name, else the one in a CSV file.
+
+    Raises
+    ------
+    InputError
+        When there is neither; the known names are listed.
+    """
+    known = density_tables()
+    if name_or_file in known:
+        return known[name_or_file]
+    path = Path(name_or_file)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, FileNotFoundError)
+        reason = "there is no such file" if missing else "that file cannot be read as text"
+        raise InputError(
+            f"density table '{name_or_file}' is none of {', '.join(sorted(known))}, and {reason}; give a name or a CSV "
+            "file with the columns hu,density_g_cm3"
+        ) from error
+    return density_table_of_csv(text, path.name)
+
+
+def density_of_text(text: str) -> tuple[str, float]:
+    """Structure and its density, g/cm3, of "Structure=1.00".
+
+    Raises
+    ------
+    InputError
+        When the text has another form.
+    """
+    name, _, number = text.rpartition("=")
+    try:
+        g_cm3 = float(number)
+    except ValueError:
+        g_cm3 = math.nan
+    if not name.strip() or not math.isfinite(g_cm3):
+        raise InputError(f"'{text}' gives no structure a density; expected 'CouchInterior=0.08', in g/cm3")
+    return name.strip(), g_cm3
 
 
 def _constraint(text: str) -> Constraint:

@@ -105,7 +105,7 @@ def fit_machine(
         if progress is not None:
             progress(f"fit {new}", min(evaluations / USUAL_EVALUATIONS, 0.99))
 
-    found = fitting.fit(facts, targets, free or usual, source, progress=tell)
+    found = fitting.fit(facts, targets, free or usual, source, tell=tell)
     if out is not None:
         _write(out, new, found.facts)
     return new, found

@@ -17,7 +17,7 @@ from tailort import __version__, dicom, web
 from tailort.evaluation import DVH
 from tailort.patient import StructureSet
 from tailort.phantom import VirtualPatient
-from tailort.workflow import Evaluation, PlanningRun, PlanResult, StageClock
+from tailort.workflow import Evaluation, PlanningRun, PlanResult, Recalculation, StageClock
 
 DVH_STEP_GY = 0.05
 LIBRARIES = ("numpy", "scipy", "numba", "pydicom", "pydantic", "matplotlib", "contourpy")
@@ -80,6 +80,35 @@ def write_evaluation(
         "notes": list(result.notes),
     }
     (folder / "report.html").write_text(web.evaluation_report(result, described, clock.stages), encoding="utf-8")
+    stages = [{"name": s.name, "wall_s": round(s.wall_s, 3), "cpu_s": round(s.cpu_s, 3)} for s in clock.stages]
+    _write_json(folder / "run.json", {**described, "stages": stages})
+
+
+def write_recalculation(
+    result: Recalculation, folder: Path, options: Mapping[str, Any], inputs: Mapping[str, str], clock: StageClock
+) -> None:
+    """Write recalculation.json, the dose as RTDOSE, DVH and report of a recalculated plan."""
+    _write_json(folder / "recalculation.json", result.as_dict())
+    _write_dvh(folder / "dvh.csv", result.dvhs)
+    dicom.write_dose(
+        result.dose,
+        result.case.person,
+        result.case.ct,
+        folder / "rtdose.dcm",
+        plan_uids=(result.plan.sop_instance_uid,) if result.plan.sop_instance_uid else (),
+        label=result.plan.label,
+    )
+    described = {
+        **_versions(),
+        "machine": result.machine.id,
+        "options": dict(options),
+        "engine": result.dose.engine,
+        "engine_note": result.engine_note,
+        "density_table": result.density_table,
+        "inputs_sha256": dict(inputs),
+        "notes": list(result.case.notes),
+    }
+    (folder / "report.html").write_text(web.recalculation_report(result, described, clock.stages), encoding="utf-8")
     stages = [{"name": s.name, "wall_s": round(s.wall_s, 3), "cpu_s": round(s.cpu_s, 3)} for s in clock.stages]
     _write_json(folder / "run.json", {**described, "stages": stages})
 

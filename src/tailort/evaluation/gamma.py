@@ -4,8 +4,8 @@ For each reference point r the smallest over all places e of the evaluated dose 
 
     sqrt( |e - r|^2 / distance^2 + (D_e - D_r)^2 / difference^2 )
 
-At most 1 agrees. Between voxels both doses are linear. Places are tried on a lattice of a fifth of the distance, nearest
-first, until none farther away can be better; then about the best one on ever finer lattices.
+At most 1 agrees. Between voxels both doses are linear. Places are tried on a lattice of a fifth of the distance,
+nearest first, until none farther away can be better; then about the best one on ever finer lattices.
 
 References
 ----------
@@ -169,7 +169,7 @@ def _at(dose: NDArray[np.float32], k: float, j: float, i: float) -> float:  # pr
     """Trilinear dose at a fractional index; not a number outside the voxels' centres."""
     nk, nj, ni = dose.shape
     if k < 0.0 or j < 0.0 or i < 0.0 or k > nk - 1.0 or j > nj - 1.0 or i > ni - 1.0:
-        return np.nan  # type: ignore[no-any-return]
+        return np.nan
     k0, j0, i0 = min(int(k), max(nk - 2, 0)), min(int(j), max(nj - 2, 0)), min(int(i), max(ni - 2, 0))
     k1, j1, i1 = min(k0 + 1, nk - 1), min(j0 + 1, nj - 1), min(i0 + 1, ni - 1)
     fk, fj, fi = k - k0, j - j0, i - i0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -15,6 +16,18 @@ from ruamel.yaml import YAML
 
 from tailort.errors import InputError
 from tailort.geometry.image import Image
+
+# Dry air at 20 degrees and 101.3 kPa, g/cm3: what is around the patient.
+AIR_G_CM3 = 0.0012
+# Nothing is denser than osmium and iridium, g/cm3.
+DENSEST_G_CM3 = 22.7
+# A table that starts with this or less starts with air: what has a lower CT number is air too.
+_AS_AIR_G_CM3 = 0.01
+# Below this no noise of air is expected: padding, or the edge of the scanned field, HU.
+_NO_AIR_HU = -1100.0
+# Water lies within this in the table of any scanner, g/cm3.
+_WATER_G_CM3 = (0.8, 1.2)
+_HEADER = ("hu", "density_g_cm3")
 
 
 @dataclass(frozen=True)
@@ -42,8 +55,24 @@ class DensityTable:
     def __post_init__(self) -> None:
         if len(self.hu) < 2 or len(self.hu) != len(self.density_g_cm3):
             raise InputError(f"density table '{self.name}' needs at least two points of CT number and density")
+        if not (np.isfinite(self.hu).all() and np.isfinite(self.density_g_cm3).all()):
+            raise InputError(f"density table '{self.name}' holds values that are not numbers")
         if np.diff(self.hu).min() <= 0 or np.diff(self.density_g_cm3).min() < 0 or self.density_g_cm3[0] < 0:
             raise InputError(f"density table '{self.name}': CT numbers must ascend and densities never fall")
+        if self.density_g_cm3[-1] > DENSEST_G_CM3:
+            raise InputError(
+                f"density table '{self.name}' has a density of {self.density_g_cm3[-1]:g} g/cm3, and nothing is denser "
+                f"than {DENSEST_G_CM3:g}; densities are in g/cm3"
+            )
+
+    @property
+    def range_hu(self) -> tuple[float, float]:
+        """Lowest and highest CT number of which the table tells the density, HU.
+
+        A table that starts with air tells it of the noise of air too.
+        """
+        low, high = self.hu[0], self.hu[-1]
+        return (min(low, _NO_AIR_HU) if self.density_g_cm3[0] <= _AS_AIR_G_CM3 else low), high
 
 
 @cache
@@ -75,6 +104,61 @@ def density_table(name: str) -> DensityTable:
     if name not in tables:
         raise InputError(f"unknown table from CT number to density '{name}'; known are {', '.join(sorted(tables))}")
     return tables[name]
+
+
+def density_table_of_csv(text: str, where: str) -> DensityTable:
+    """Table of a scanner from CSV: columns hu and density_g_cm3, ascending; lines that start with # are comments.
+
+    Parameters
+    ----------
+    text : str
+        The file's text.
+    where : str
+        The file's name, for messages and reports.
+
+    Raises
+    ------
+    InputError
+        When a line cannot be used; names the line.
+    """
+    hu: list[float] = []
+    density_g_cm3: list[float] = []
+    titled = False
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        at = f"{where}, line {number}"
+        cells = [cell.strip() for cell in line.split(",")]
+        if not titled:
+            if tuple(cell.lower() for cell in cells) != _HEADER:
+                raise InputError(f"{at}: found '{line.strip()}'; expected the heading '{','.join(_HEADER)}'")
+            titled = True
+            continue
+        try:
+            here, dense = (float(cell) for cell in cells)
+        except ValueError as error:
+            raise InputError(f"{at}: found '{line.strip()}'; expected two numbers, a CT number and g/cm3") from error
+        if not (math.isfinite(here) and 0 <= dense <= DENSEST_G_CM3):
+            raise InputError(
+                f"{at}: a density of {dense:g} g/cm3 at HU {here:g} cannot be; expected 0 to {DENSEST_G_CM3:g} g/cm3"
+            )
+        if hu and (here <= hu[-1] or dense < density_g_cm3[-1]):
+            raise InputError(
+                f"{at}: HU {here:g} with {dense:g} g/cm3 follows HU {hu[-1]:g} with {density_g_cm3[-1]:g} g/cm3; CT "
+                "numbers must ascend and densities never fall"
+            )
+        hu.append(here)
+        density_g_cm3.append(dense)
+    if len(hu) < 2:
+        raise InputError(f"{where} has {len(hu)} point(s); expected at least two lines of '{','.join(_HEADER)}'")
+    water = float(np.interp(0.0, hu, density_g_cm3))
+    if not _WATER_G_CM3[0] <= water <= _WATER_G_CM3[1]:
+        raise InputError(
+            f"{where} gives water, HU 0, a density of {water:g} g/cm3; expected one near 1: check the columns, and "
+            "that the CT numbers are in HU"
+        )
+    sources = tuple(f"HU {n:g}: given in {where}" for n in hu)
+    return DensityTable(where, "given by the user", tuple(hu), tuple(density_g_cm3), sources)
 
 
 def density(ct: Image, table: DensityTable | str) -> Image:

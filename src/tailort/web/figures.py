@@ -88,6 +88,33 @@ def planes(
     return Picture(_png(fig), caption, "CT in three planes with dose")
 
 
+def gamma_planes(scan: Scan, gamma: Image, centre_mm: Float, label: str) -> Picture:
+    """Gamma in the three planes through a point over the CT; what is not judged is clear."""
+    fig = _figure(13.2, 5.2)
+    axes = fig.subplots(1, 3, width_ratios=(1.25, 1.1, 0.9))
+    zs, ys, xs = gamma.grid.axes_mm()
+    k, j, i = (int(np.argmin(np.abs(axis - at))) for axis, at in zip((zs, ys, xs), centre_mm[::-1], strict=True))
+    cuts = (
+        ("transverse", gamma.values[k], xs, ys, lambda u, v: (u, v, np.full_like(u, zs[k]))),
+        ("coronal", gamma.values[:, j], xs, zs, lambda u, v: (u, np.full_like(u, ys[j]), v)),
+        ("sagittal", gamma.values[:, :, i], ys, zs, lambda u, v: (np.full_like(u, xs[i]), u, v)),
+    )
+    for ax, (name, values, across, down, place) in zip(axes, cuts, strict=True):
+        upright = name != "transverse"
+        extent, origin = _extent(across, down, upright), "lower" if upright else "upper"
+        hu = interpolate(scan.image, _lattice(across, down, place), outside=-1000.0)
+        ax.imshow(hu, cmap="gray", vmin=-210, vmax=240, extent=extent, origin=origin, aspect="equal")
+        wash = ax.imshow(
+            np.ma.masked_invalid(values), cmap="coolwarm", vmin=0, vmax=2, alpha=0.75, extent=extent, origin=origin,
+            aspect="equal", interpolation="nearest",
+        )  # fmt: skip
+        ax.set_xticks([])
+        ax.set_yticks([])
+    fig.colorbar(wash, ax=axes, fraction=0.018, pad=0.01).set_label(f"gamma, {label}")
+    caption = f"Gamma {label} of the recalculated dose against the dose as it came; red does not agree. Same planes."
+    return Picture(_png(fig), caption, "gamma in three planes")
+
+
 def transverse_slices(
     scan: Scan,
     structures: StructureSet,

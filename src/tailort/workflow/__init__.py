@@ -3,6 +3,7 @@
 from tailort.workflow.clock import StageClock
 from tailort.workflow.evaluating import evaluate
 from tailort.workflow.planning import PlanningOptions, plan
+from tailort.workflow.recalculating import Recalculation, recalculate
 from tailort.workflow.records import Convergence, Evaluation, PlanningRun, PlanResult, Stage
 
 __all__ = [
@@ -11,8 +12,10 @@ __all__ = [
     "PlanResult",
     "PlanningOptions",
     "PlanningRun",
+    "Recalculation",
     "Stage",
     "StageClock",
     "evaluate",
     "plan",
+    "recalculate",
 ]

@@ -13,6 +13,7 @@ import csv
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import resources
 from typing import Any
 
@@ -40,7 +41,7 @@ class Kind:
 
 KINDS = {
     "pdd": Kind("per cent of the maximum on the axis; depth 0 is the surface", "% of maximum", 1.0),
-    "output": Kind("dose per MU relative to 100 x 100 mm at the same distance and depth", "%", 0.7),
+    "output": Kind("dose per MU relative to 100 x 100 mm at the same distance and depth", "%", 0.6),
     "tpr": Kind("tissue phantom ratio of depths 200 and 100 mm at the isocentre", "%", 0.5),
     "profile": Kind("per cent of the axis at the same depth, along x", "% of axis", 1.0),
     "penumbra": Kind("distance between 80 and 20 % of the axis along x, mm at the depth", "mm", 0.5),
@@ -52,7 +53,10 @@ COLUMNS = ("kind", *NUMBERS, "weight", "set")
 
 @dataclass(frozen=True)
 class Parameter:
-    """A number that can be fitted: its place among the machine's facts, step, limits, and the data it acts on."""
+    """A number that can be fitted: its place among the machine's facts, step, limits, and the data it acts on.
+
+    The limits of the electrons' energy are shares of the nominal energy.
+    """
 
     place: tuple[str, ...]
     step: float
@@ -62,7 +66,7 @@ class Parameter:
 
 _DEPTH = ("pdd", "tpr", "output")
 PARAMETERS = {
-    "end_mev": Parameter(("spectrum", "value", "end_mev"), 0.2, (3.0, 25.0), _DEPTH),
+    "end_mev": Parameter(("spectrum", "value", "end_mev"), 0.2, (0.9, 1.1), _DEPTH),
     "aluminium_g_cm2": Parameter(("spectrum", "value", "aluminium_g_cm2"), 4.0, (0.0, 120.0), _DEPTH),
     "extrafocal_share": Parameter(("extrafocal_share", "value"), 0.01, (0.0, 0.25), ("pdd", "output")),
     "extrafocal_sigma_mm": Parameter(("extrafocal_sigma_mm", "value"), 3.0, (8.0, 60.0), ("pdd", "output")),
@@ -74,6 +78,8 @@ PARAMETERS = {
 }
 # The horns, fitted to profiles.
 PROFILE = "profile"
+# Data across the beam; the numbers that act on them are fitted after the others.
+LATERAL = ("profile", "penumbra", "width")
 
 # Depths among which the maximum of a depth dose is found, mm.
 MAXIMUM_DEPTHS_MM = np.arange(5.0, 40.0, 1.25)
@@ -147,7 +153,7 @@ class MachineFit:
     converged : bool
         Whether the last step changed little.
     evaluations : int
-        How often the dose of all targets was computed.
+        How often the dose of targets was computed.
     """
 
     facts: Facts
@@ -285,13 +291,21 @@ class _Tank:
         return x20 - x80 if kind == "penumbra" else 2 * x50 / spread
 
 
+def _nobody(evaluations: int) -> None:
+    """Tell nobody."""
+
+
+def _later(tell: Callable[[int], None], before: int, evaluations: int) -> None:
+    tell(before + evaluations)
+
+
 def fit(
     facts: Facts,
     targets: Sequence[Target],
     free: Sequence[str],
     source: str,
     *,
-    progress: Callable[[int], None] | None = None,
+    tell: Callable[[int], None] = _nobody,
 ) -> MachineFit:
     """Fit numbers of a machine to beam data by least squares.
 
@@ -306,8 +320,8 @@ def fit(
         Names from `PARAMETERS`, and "profile" for the horns. Those on which no data act stay as they are.
     source : str
         What the targets are; becomes the source of each fitted number.
-    progress : callable, optional
-        Called with the number of evaluations.
+    tell : callable
+        Called with the number of evaluations so far.
 
     Raises
     ------
@@ -330,19 +344,25 @@ def fit(
     horns = PROFILE in free and PROFILE in kinds
     if not names and not horns:
         raise InputError(f"data of the kinds {', '.join(sorted(kinds))} say nothing of {', '.join(free)}")
-    work = _Work(facts, counted, names, source, progress)
     start: dict[str, Any] = {name: _number(facts, name) for name in names}
+    found, evaluations, converged = facts, 0, True
+    for lateral in (False, True):
+        data = [target for target in counted if (target.kind in LATERAL) == lateral]
+        own = [name for name in names if (PARAMETERS[name].kinds[0] in LATERAL) == lateral]
+        if lateral and horns:
+            start[PROFILE] = copy.deepcopy(facts[PROFILE]["value"])
+            for _ in range(PROFILE_ROUNDS):
+                found = _with_horns(found, residuals(machine_of_facts("trial", found, "the fit"), data), source, facts)
+        if own:
+            work = _Work(found, data, own, source, partial(_later, tell, evaluations))
+            converged = work.converge() and converged
+            evaluations += work.evaluations
+            found = _with_numbers(found, own, [round(float(v), 5) for v in work.at], source, facts)
+    fitted: dict[str, Any] = {name: _number(found, name) for name in names}
     if horns:
-        start[PROFILE] = copy.deepcopy(facts[PROFILE]["value"])
-        for _ in range(PROFILE_ROUNDS):
-            work.facts = _with_horns(work.facts, residuals(work.machine(work.at), counted), source, facts)
-    converged = work.converge() if names else True
-    final = _with_numbers(work.facts, names, [round(float(v), 5) for v in work.at], source, facts)
-    fitted: dict[str, Any] = {name: _number(final, name) for name in names}
-    if horns:
-        fitted[PROFILE] = final[PROFILE]["value"]
-    found = residuals(machine_of_facts("fitted", final, "the fit"), targets)
-    return MachineFit(final, start, fitted, found, converged, work.evaluations + 1)
+        fitted[PROFILE] = found[PROFILE]["value"]
+    last = residuals(machine_of_facts("fitted", found, "the fit"), targets)
+    return MachineFit(found, start, fitted, last, converged, evaluations)
 
 
 class _Work:
@@ -354,13 +374,16 @@ class _Work:
         targets: Sequence[Target],
         names: Sequence[str],
         source: str,
-        progress: Callable[[int], None] | None,
+        tell: Callable[[int], None],
     ) -> None:
         self.facts, self.targets, self.names, self.source = facts, targets, names, source
-        self.progress, self.evaluations = progress, 0
+        self.tell, self.evaluations = tell, 0
         self.at = np.array([_number(facts, name) for name in names])
         self.steps = np.array([PARAMETERS[name].step for name in names])
-        self.low, self.high = np.array([PARAMETERS[name].limits for name in names]).reshape(-1, 2).T
+        nominal = float(facts["energy_mv"]["value"])
+        limits = [np.array(PARAMETERS[name].limits) * (nominal if name == "end_mev" else 1.0) for name in names]
+        self.low, self.high = np.array(limits).reshape(-1, 2).T
+        self.at = np.clip(self.at, self.low, self.high)
 
     def machine(self, at: Float) -> Machine:
         return machine_of_facts("trial", _with_numbers(self.facts, self.names, at, self.source), "the fit")
@@ -368,8 +391,7 @@ class _Work:
     def differences(self, at: Float, kinds: Sequence[str] = tuple(KINDS)) -> Float:
         """Weighted differences; 0 for data of other kinds."""
         self.evaluations += 1
-        if self.progress is not None:
-            self.progress(self.evaluations)
+        self.tell(self.evaluations)
         chosen = [n for n, target in enumerate(self.targets) if target.kind in kinds]
         out = np.zeros(len(self.targets))
         for n, found in zip(chosen, residuals(self.machine(at), [self.targets[n] for n in chosen]), strict=True):

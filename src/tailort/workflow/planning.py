@@ -10,16 +10,18 @@ from numpy.typing import NDArray
 
 from tailort import dose as engines
 from tailort import optimisation
-from tailort.errors import GeometryError, InputError, MissingStructureError
+from tailort.errors import GeometryError, InputError
 from tailort.evaluation import Arm, Comparison, assess, compare, histograms
-from tailort.geometry import Grid, Image, PartialVolume, average, partial_volume
+from tailort.geometry import Grid, Image, PartialVolume, partial_volume
 from tailort.optimisation import Delivery, Problem, VoxelSet
 from tailort.patient import Case, Constraint, Dose, Influence, Metric, Plan, Prescription, Structure, StructureSet
-from tailort.physics import Machine, density, density_table, machine
+from tailort.physics import DensityTable, Machine, density_table, machine
 from tailort.protocols import Protocol, decide
 from tailort.protocols.protocol import ReportMetric
 from tailort.targets import derive
 from tailort.workflow.clock import StageClock
+from tailort.workflow.densities import body_density
+from tailort.workflow.densities import outline_of as outline_of
 from tailort.workflow.records import Convergence, PlanningRun, PlanResult
 from tailort.workflow.rows import Rows, choose_rows
 
@@ -48,8 +50,10 @@ class PlanningOptions:
         Spacing of the dose grid.
     technique : str or None
         None is the protocol's.
-    density_table : str
-        From CT numbers to mass density; the table of the scanner should be named.
+    density_table : DensityTable or str
+        From CT numbers to mass density: the table of the scanner, or the name of a packaged one.
+    densities : tuple of (str, float)
+        Structures whose density is given, g/cm3; where two overlap, the later one holds.
     machine : str
         Used when the protocol names none.
     engine : str
@@ -58,7 +62,8 @@ class PlanningOptions:
 
     dose_grid_mm: float = 3.0
     technique: str | None = None
-    density_table: str = "schneider2000"
+    density_table: DensityTable | str = "schneider2000"
+    densities: tuple[tuple[str, float], ...] = ()
     machine: str = "generic-6MV"
     engine: str = "collapsed-cone"
 
@@ -154,7 +159,7 @@ def plan(
     with clock.stage("compare"):
         comparison = _compare(protocol, structures, results)
     return PlanningRun(
-        case=case,
+        case=bench.case,
         protocol=protocol,
         decision=decision,
         structures=structures,
@@ -193,11 +198,13 @@ def _set_up(
     clock: StageClock,
 ) -> _Bench:
     with clock.stage("dose grid and beams"):
-        outline = _outline(structures)
+        outline = outline_of(structures)
         grid = _dose_grid(case, outline, options.dose_grid_mm)
         slice_mm = case.ct.image.grid.spacing_mm[0]
         body = partial_volume(outline.contours, grid)
-        mass = average(density(case.ct.image, options.density_table), grid, outside=0.0)
+        dense = body_density(case.ct.image, structures, options.density_table, options.densities)
+        mass = dense.around(grid)
+        case = replace(case, notes=(*case.notes, *dense.notes))
         targets = list(dict.fromkeys(p.target for request in requests for p in request.prescriptions))
         limits = [c for request in requests for c in _steering(request.constraints, structures)]
         judged = list(dict.fromkeys([*targets, *(c.structure for c in limits)]))
@@ -409,20 +416,6 @@ def _compare(protocol: Protocol, structures: StructureSet, results: Sequence[Pla
     )
 
 
-def _outline(structures: StructureSet) -> Structure:
-    """The patient's outline."""
-    for structure in structures:
-        if structure.role == "EXTERNAL" and not structure.is_empty:
-            return structure
-    found = structures.find("External")
-    if found is None or found.is_empty:
-        raise MissingStructureError(
-            f"the patient's outline 'External' is needed for the dose and not in the case, which has: "
-            f"{', '.join(structures.names) or 'none'}; draw it, or map its name with --names FILE"
-        )
-    return found
-
-
 def _dose_grid(case: Case, outline: Structure, spacing_mm: float) -> Grid:
     """Grid over the part of the CT that holds the body."""
     ct = case.ct.image.grid
@@ -441,6 +434,6 @@ def _isocentre(targets: Sequence[Structure]) -> tuple[float, float, float]:
     return x, y, z
 
 
-def _about_table(name: str) -> str:
-    table = density_table(name)
+def _about_table(chosen: DensityTable | str) -> str:
+    table = density_table(chosen) if isinstance(chosen, str) else chosen
     return f"{table.name}: {table.label}"
