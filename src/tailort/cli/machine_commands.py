@@ -100,6 +100,14 @@ def fit_machine(
     new = name or (out.stem if out is not None else own)
     if data is not None:
         facts = {**facts, "label": f"{new}: fitted to {data.name} from {own}; check before any use"}
+        measured = [one.value for one in targets if one.kind == "tpr" and one.weight > 0]
+        if measured:
+            quality = {
+                "value": round(sum(measured) / len(measured), 4),
+                "source": f"measured, {data.name}",
+                "mark": "S",
+            }
+            facts["tpr20_10"] = quality
 
     def tell(evaluations: int) -> None:
         if progress is not None:

@@ -92,7 +92,7 @@ FIRST_RADIUS, LEAST_RADIUS = 2.0, 0.05
 # Differences, in the tolerance of their kind, that are none.
 NEGLIGIBLE = 1e-3
 # Horns are fitted this often, within this share of half the field.
-PROFILE_ROUNDS, INSIDE_FIELD = 2, 0.85
+PROFILE_ROUNDS, INSIDE_FIELD = 3, 0.85
 
 
 @dataclass(frozen=True)
