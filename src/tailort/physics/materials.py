@@ -158,7 +158,8 @@ def density_table_of_csv(text: str, where: str) -> DensityTable:
             "that the CT numbers are in HU"
         )
     sources = tuple(f"HU {n:g}: given in {where}" for n in hu)
-    return DensityTable(where, "given by the user", tuple(hu), tuple(density_g_cm3), sources)
+    label = f"given by the user, {len(hu)} points from HU {hu[0]:g} to {hu[-1]:g}"
+    return DensityTable(where, label, tuple(hu), tuple(density_g_cm3), sources)
 
 
 def density(ct: Image, table: DensityTable | str) -> Image:

@@ -148,7 +148,8 @@ def point_kernel(spectrum: Spectrum) -> PointKernel:
         _rings(table, scatter, 1.0 - ends, SCATTER_RINGS, SCATTER_TERMS, (0.01, 0.5)),
         terma,
         behind.sum(axis=1),
-        (primary_share - ends[0]) / (ends[1] - ends[0]),
+        # A beam of one energy does not harden.
+        (primary_share - ends[0]) / (ends[1] - ends[0]) if abs(ends[1] - ends[0]) > 1e-9 else np.zeros(len(depths)),
     )
 
 

@@ -7,7 +7,6 @@ secondary electrons are part of the energy loss), bremsstrahlung, annihilation a
 
 from tailort.physics.montecarlo.kernels import monoenergetic_kernel
 from tailort.physics.montecarlo.materials import Medium, medium
-
-# from tailort.physics.montecarlo.slabs import SlabDose, slab_dose
+from tailort.physics.montecarlo.slabs import SlabDose, slab_dose
 
 __all__ = ["Medium", "SlabDose", "medium", "monoenergetic_kernel", "slab_dose"]

@@ -116,9 +116,10 @@ def slab_dose(
     each = -(-histories // BATCHES)
     sums = np.zeros((BATCHES, len(depths) - 1, len(edges) - 1, len(edges) - 1))
     cumulative = np.cumsum(spectrum.number)
-    widths = np.gradient(spectrum.energies_mev)
+    energies = spectrum.energies_mev
+    widths = np.gradient(energies) if len(energies) > 1 else np.zeros(1)
     _run(
-        spectrum.energies_mev, widths, cumulative, field_cm, source_distance_cm, ends, densities, of_medium, each, seed,
+        energies, widths, cumulative, field_cm, source_distance_cm, ends, densities, of_medium, each, seed,
         tables_of([medium(name) for name in MEDIA]), depth_bin_cm, off_axis_bin_cm, sums,
     )  # fmt: skip
     # Both foldings, |x| on |y|, are the same square.
