@@ -174,7 +174,7 @@ def plan(
     described = {
         "protocol": protocol, "technique": technique, "series": series, "dose_grid_mm": dose_grid_mm,
         "record": record.name if record else None, "names": names.name if names else None,
-        "density_table": density_table, "density": list(densities),
+        "density_table": Path(density_table).name, "density": list(densities),
     }  # fmt: skip
     with whole_folder(out, overwrite=overwrite, inputs=(dicom_dir,)) as staging:
         return _plan_into(staging, dicom_dir, loaded, record, names, series, options, described, clock, interrupt)

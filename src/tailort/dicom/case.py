@@ -20,6 +20,7 @@ from tailort.patient import Case, Person, Scan, StructureSet
 RT_STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
 RT_PLAN = "1.2.840.10008.5.1.4.1.1.481.5"
 RT_DOSE = "1.2.840.10008.5.1.4.1.1.481.2"
+RT_ION_PLAN = "1.2.840.10008.5.1.4.1.1.481.8"
 _USED = {RT_STRUCTURE_SET, RT_PLAN, RT_DOSE, *IMAGE_CLASSES}
 
 
@@ -141,8 +142,18 @@ def _kind(file: DicomFile) -> str:
 
 
 def _unused(files: Sequence[DicomFile]) -> list[str]:
-    kinds = Counter(_kind(file) for file in files if file.sop_class_uid not in _USED or is_localiser(file))
-    return [f"{count} DICOM file(s) of a kind that is not used were skipped: {kind}" for kind, count in kinds.items()]
+    ions = [file for file in files if file.sop_class_uid == RT_ION_PLAN]
+    notes = [
+        f"plan '{file.text('RTPlanLabel') or file.path.name}' was left out: it is an RT Ion Plan (protons or ions), "
+        "which is unsupported; only photon beams are computed and read"
+        for file in ions
+    ]
+    kinds = Counter(
+        _kind(file) for file in files if file not in ions and (file.sop_class_uid not in _USED or is_localiser(file))
+    )
+    return notes + [
+        f"{count} DICOM file(s) of a kind that is not used were skipped: {kind}" for kind, count in kinds.items()
+    ]
 
 
 def _require_one_patient(ct: DicomFile, others: Sequence[DicomFile]) -> None:

@@ -203,6 +203,8 @@ class DVH:
         """
         if not bin_gy > 0:
             raise InputError(f"the distance of the doses of a DVH must be above 0 Gy; found {bin_gy:g}")
+        if not len(self.doses_gy):
+            return np.array([0.0, bin_gy]), np.array([float(self.volume_cm3), 0.0])
         doses: Float = bin_gy * np.arange(int(np.floor(self.highest_gy / bin_gy * (1 + 1e-6))) + 2, dtype=np.float64)
         knot_volume, knot_dose = self._knots
         level = doses.astype(np.float32)

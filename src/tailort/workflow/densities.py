@@ -24,6 +24,8 @@ from tailort.physics import AIR_G_CM3, DENSEST_G_CM3, DensityTable, density, den
 MOST_OUTSIDE_TABLE_CM3 = 1.0
 # A bolus or a couch of a lower mean density in the CT is not in the CT, g/cm3.
 NOT_IN_CT_G_CM3 = 0.05
+# What is denser is no air or lung, g/cm3.
+TISSUE_G_CM3 = 0.5
 # A voxel that overrides fill so far has no density of its own any more.
 _WHOLE = 0.999
 # Couch and immobilisation by name, where the file tells no role.
@@ -38,11 +40,14 @@ class BodyDensity:
     ----------
     image : Image
         On the voxels of the CT, g/cm3.
+    outline : (k, j, i) bool
+        Voxels of the CT of which the patient's outline holds at least a half.
     notes : tuple of str
         What a reader of the dose must know: included couch and bolus, overrides, CT numbers outside the table.
     """
 
     image: Image
+    outline: NDArray[np.bool_]
     notes: tuple[str, ...]
 
     def around(self, grid: Grid) -> Image:
@@ -113,11 +118,15 @@ def body_density(
 
     # Where the CT tells the density: a voxel that the outline or a bolus touches keeps all that the CT shows in it.
     told = np.zeros(ct.grid.shape, dtype=np.bool_)
-    for structure in (outline_of(structures), *_included(structures, named)):
+    external = outline_of(structures)
+    body = _volume(external, ct.grid)
+    told[body.block] = body.fractions > 0
+    within = body.full() >= 0.5
+    notes += _about_ends(external, within, of_ct, ct.grid)
+    for structure in _included(structures, named):
         volume = _volume(structure, ct.grid)
         told[volume.block] |= volume.fractions > 0
-        if structure.role != "EXTERNAL" and structure.name.lower() != "external":
-            notes += _about_included(structure, volume, of_ct)
+        notes += _about_included(structure, volume, of_ct)
     values: NDArray[np.float32] = np.where(told, of_ct, np.float32(AIR_G_CM3))
     for structure, g_cm3 in given:
         volume = _volume(structure, ct.grid)
@@ -130,7 +139,7 @@ def body_density(
             "whatever the CT shows"
         )
     notes += _outside_table(ct.values[told], ct.grid, chosen)
-    return BodyDensity(Image(ct.grid, values, "g/cm3"), tuple(notes))
+    return BodyDensity(Image(ct.grid, values, "g/cm3"), within, tuple(notes))
 
 
 def outline_of(structures: StructureSet) -> Structure:
@@ -183,6 +192,22 @@ def is_support(structure: Structure) -> bool:
 
 def _volume(structure: Structure, grid: Grid) -> PartialVolume:
     return partial_volume(structure.contours, grid, single_slice_thickness_mm=grid.spacing_mm[0])
+
+
+def _about_ends(
+    external: Structure, within: NDArray[np.bool_], of_ct: NDArray[np.float32], grid: Grid
+) -> Iterable[str]:
+    """Notes on an outline that ends where the CT shows that the body goes on."""
+    drawn = np.flatnonzero(within.any(axis=(1, 2)))
+    if not len(drawn):
+        return
+    heights = grid.axes_mm()[0]
+    for k, after, side in ((drawn[-1], drawn[-1] + 1, "above"), (drawn[0], drawn[0] - 1, "below")):
+        if 0 <= after < len(heights) and np.mean(of_ct[after][within[k]] > TISSUE_G_CM3) > 0.5:
+            yield (
+                f"outline '{external.name}' ends at z = {heights[k]:.1f} mm, and the CT shows the body {side} it: what "
+                "is not outlined is taken as air"
+            )
 
 
 def _about_included(structure: Structure, volume: PartialVolume, of_ct: NDArray[np.float32]) -> list[str]:

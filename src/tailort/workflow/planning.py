@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tailort import dose as engines
 from tailort import optimisation
+from tailort.dose.cut_off import cut_offs
 from tailort.errors import GeometryError, InputError
 from tailort.evaluation import Arm, Comparison, assess, compare, histograms
 from tailort.geometry import Grid, Image, PartialVolume, partial_volume
@@ -20,8 +21,7 @@ from tailort.protocols import Protocol, decide
 from tailort.protocols.protocol import ReportMetric
 from tailort.targets import derive
 from tailort.workflow.clock import StageClock
-from tailort.workflow.densities import body_density
-from tailort.workflow.densities import outline_of as outline_of
+from tailort.workflow.densities import body_density, outline_of
 from tailort.workflow.records import Convergence, PlanningRun, PlanResult
 from tailort.workflow.rows import Rows, choose_rows
 
@@ -78,6 +78,7 @@ class _Bench:
     grid: Grid
     density: Image
     body: PartialVolume
+    outline: NDArray[np.bool_]
     volumes_cm3: dict[str, float]
     rows: Rows
     influence: Influence
@@ -158,8 +159,9 @@ def plan(
         results.append(_make(bench, request, clock, stop, keep))
     with clock.stage("compare"):
         comparison = _compare(protocol, structures, results)
+        warnings = [cut.warning for cut in cut_offs(results[0].plan, bench.outline, case.ct.image.grid)]
     return PlanningRun(
-        case=bench.case,
+        case=replace(bench.case, notes=(*bench.case.notes, *warnings)),
         protocol=protocol,
         decision=decision,
         structures=structures,
@@ -228,7 +230,7 @@ def _set_up(
             mass, beamlets, linac, grid, rows.voxels, position=case.ct.patient_position, progress=tell
         )
     sizes = {name: volume.volume_cm3(grid) for name, volume in volumes.items()}
-    return _Bench(case, structures, linac, grid, mass, body, sizes, rows, influence, options)
+    return _Bench(case, structures, linac, grid, mass, body, dense.outline, sizes, rows, influence, options)
 
 
 def _make(

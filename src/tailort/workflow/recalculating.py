@@ -17,7 +17,7 @@ from tailort.geometry import Grid, Image, average, partial_volume
 from tailort.patient import Case, Dose, Plan
 from tailort.physics import Machine, density, density_table
 from tailort.physics.materials import relative_electron_density
-from tailort.workflow.planning import outline_of
+from tailort.workflow.densities import outline_of
 
 ENGINE = "collapsed-cone"
 # Spacing where no dose comes with the plan, mm.
