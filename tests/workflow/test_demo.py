@@ -57,7 +57,7 @@ def test_the_run_folder_is_whole(demo: tuple[PlanningRun, Path]) -> None:
     assert json.loads((out / "decision.json").read_text())["answer"] == "yes"
     run_json = json.loads((out / "run.json").read_text())
     assert run_json["engine"] == "collapsed-cone"
-    assert "not for judging plans in lung" in run_json["engine_note"]
+    assert "dose to medium" in run_json["engine_note"]
     assert len(run_json["inputs_sha256"]) == len([p for p in (out / "case").rglob("*") if p.is_file()])
 
 
