@@ -207,6 +207,8 @@ def recalculate(
     names: Names = None,
     out: Out = COARSE_DEFAULT,
     series: Series = None,
+    density_table: DensityTable = TABLE,
+    density: Densities = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -216,8 +218,9 @@ def recalculate(
 
     with interruptible(), Progress() as progress:
         result = commands.recalculate(
-            dicom_dir, machine=machine, names=names, out=out, series=series, overwrite=overwrite, progress=progress
-        )
+            dicom_dir, machine=machine, names=names, out=out, series=series, density_table=density_table,
+            densities=tuple(density or ()), overwrite=overwrite, progress=progress,
+        )  # fmt: skip
     with _on_stdout():
         if as_json:
             _print_json({"out": str(out), "notes": list(result.case.notes), **result.as_dict()})

@@ -253,6 +253,8 @@ def recalculate(
     names: Path | None = None,
     out: Path = Path("tailort-out"),
     series: str | None = None,
+    density_table: str = "schneider2000",
+    densities: tuple[str, ...] = (),
     overwrite: bool = False,
     progress: Tell = _silent,
 ) -> Recalculation:
@@ -264,14 +266,18 @@ def recalculate(
         Folder with CT, RTSTRUCT and RTPLAN; RTDOSE when there is one.
     machine : str or None
         Id of a machine or a machine file; None is the machine that the plan names, when TailoRT carries it.
-    names, series, out, overwrite, progress
+    names, series, density_table, densities, out, overwrite, progress
         As in `plan`.
     """
     from tailort.physics import machines
 
     clock = StageClock(progress)
     chosen = None if machine is None else load_machine(machine)
-    described = {"machine": machine, "series": series, "names": names.name if names else None}
+    table, overrides = read_density_table(density_table), tuple(density_of_text(text) for text in densities)
+    described = {
+        "machine": machine, "series": series, "names": names.name if names else None,
+        "density_table": Path(density_table).name, "density": list(densities),
+    }  # fmt: skip
     with whole_folder(out, overwrite=overwrite, inputs=(dicom_dir,)) as staging:
         with clock.stage("read the case"):
             case = _read(dicom_dir, series, names)
@@ -285,7 +291,7 @@ def recalculate(
                     f"one with --machine: {', '.join(sorted(machines()))}, or a machine file"
                 )
         with clock.stage("recalculate") as tell:
-            result = workflow.recalculate(case, chosen, progress=tell)
+            result = workflow.recalculate(case, chosen, table=table, overrides=overrides, progress=tell)
         with clock.stage("write and report"):
             write_recalculation(result, staging, described, hash_inputs(dicom_dir), clock)
     return result

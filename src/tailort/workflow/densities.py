@@ -28,6 +28,8 @@ NOT_IN_CT_G_CM3 = 0.05
 TISSUE_G_CM3 = 0.5
 # A voxel that overrides fill so far has no density of its own any more.
 _WHOLE = 0.999
+# Densities are averaged over voxels no wider than this, mm: interfaces stay where they are on a coarse dose grid.
+WIDEST_MM = 3.2
 # Couch and immobilisation by name, where the file tells no role.
 _SUPPORT_NAME = re.compile(r"^(couch|fixation|immobili[sz]ation|tabletop)", re.IGNORECASE)
 
@@ -53,7 +55,7 @@ class BodyDensity:
     def around(self, grid: Grid) -> Image:
         """Mean density on the voxels of a dose grid, carried on as far as there is more than air.
 
-        Couch and bolus beyond the dose grid attenuate the beam too.
+        Couch and bolus beyond the dose grid attenuate the beam too. Voxels wider than `WIDEST_MM` are divided.
 
         Parameters
         ----------
@@ -66,11 +68,19 @@ class BodyDensity:
             ends = np.sort(grid.to_index(self.image.grid.to_world(corners)), axis=0)
             low = np.minimum(np.floor(ends[0] + 0.5 + 1e-6), 0).astype(int)
             high = np.maximum(np.ceil(ends[1] + 0.5 - 1e-6), grid.shape).astype(int)
-            k, j, i = (int(n) for n in high - low)
-            affine = np.array(grid.affine)
-            affine[:3, 3] = grid.to_world(low)
-            grid = Grid((k, j, i), affine, grid.frame_of_reference)
+            grid = _divided(grid, low, high)
         return average(self.image, grid, outside=AIR_G_CM3)
+
+
+def _divided(grid: Grid, low: NDArray[np.int64], high: NDArray[np.int64]) -> Grid:
+    """Voxels low <= index < high of the lattice of a grid, divided where they are wide."""
+    steps = np.array(grid.spacing_mm)
+    parts = np.ceil(steps / WIDEST_MM - 1e-6).astype(int)
+    k, j, i = (int(n) for n in (high - low) * parts)
+    affine = np.array(grid.affine)
+    affine[:3, :3] /= parts
+    affine[:3, 3] = grid.to_world(low - 0.5 + 0.5 / parts)
+    return Grid((k, j, i), affine, grid.frame_of_reference)
 
 
 def body_density(

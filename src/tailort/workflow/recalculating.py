@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tailort import dose as engines
+from tailort.dose.cut_off import cut_offs
 from tailort.dose.fan import Fan
 from tailort.errors import GeometryError, InputError
 from tailort.evaluation import DVH, histograms
 from tailort.evaluation.gamma import STANDARD, Gamma, gamma
-from tailort.geometry import Grid, Image, average, partial_volume
+from tailort.geometry import Image, partial_volume
 from tailort.patient import Case, Dose, Plan
-from tailort.physics import Machine, density, density_table
+from tailort.physics import DensityTable, Machine, density_table
 from tailort.physics.materials import relative_electron_density
-from tailort.workflow.densities import outline_of
+from tailort.workflow.densities import body_density, outline_of
 
 ENGINE = "collapsed-cone"
 # Spacing where no dose comes with the plan, mm.
 SPACING_MM = 2.5
-# Densities are averaged over voxels no wider than this, mm.
-WIDEST_MM = 3.0
 METRICS = ("D98%[Gy]", "D95%[Gy]", "D50%[Gy]", "D2%[Gy]", "Mean[Gy]", "Max[Gy]")
 
 
@@ -134,7 +133,8 @@ def recalculate(
     machine: Machine | None,
     *,
     engine: str = ENGINE,
-    table: str = "schneider2000",
+    table: DensityTable | str = "schneider2000",
+    overrides: Sequence[tuple[str, float]] = (),
     progress: Callable[[float], None] | None = None,
 ) -> Recalculation:
     """Compute the dose of a case's plan and compare it with the case's dose.
@@ -145,8 +145,12 @@ def recalculate(
         With one plan, a CT and the patient's outline; with its dose or without.
     machine : Machine or None
         Of the plan's beams; None only for a case without a plan, which is refused.
-    engine, table : str
-        Dose engine and table from CT number to density.
+    engine : str
+        Dose engine.
+    table : DensityTable or str
+        From CT number to density.
+    overrides : sequence of (str, float)
+        Structures and their densities, g/cm3.
     progress : callable, optional
         Called with the finished share.
 
@@ -175,7 +179,8 @@ def recalculate(
     else:
         grid = given.image.grid
         grid.require_axial("the recalculated dose")
-    mass = average(density(ct, table), _fine(grid, low, high), outside=0.0)
+    dense = body_density(ct, case.structures, table, overrides)
+    mass = dense.around(grid)
     body = partial_volume(outline.contours, grid).full() > 0
     compute = engines.engine(engine).compute
     total: NDArray[np.float64] = np.zeros(grid.shape)
@@ -202,12 +207,14 @@ def recalculate(
         gammas = tuple(gamma(given, dose, criterion) for criterion in STANDARD)
     if progress is not None:
         progress(1.0)
+    warnings = [cut.warning for cut in cut_offs(plan, dense.outline, ct.grid)]
+    chosen = density_table(table) if isinstance(table, str) else table
     return Recalculation(
-        case,
+        replace(case, notes=(*case.notes, *dense.notes, *warnings)),
         plan,
         machine,
         engines.engine(engine).label,
-        f"{table}: {density_table(table).label}",
+        f"{chosen.name}: {chosen.label}",
         dose,
         given,
         tuple(checks),
@@ -254,17 +261,6 @@ def _its_dose(case: Case, plan: Plan) -> Dose | None:
             f"the dose of the folder is {dose.label}; a recalculated dose is physical: give the physical one"
         )
     return (dose if dose.fractions is not None else replace(dose, fractions=plan.fractions)).per_course()
-
-
-def _fine(grid: Grid, low_mm: NDArray[np.float64], high_mm: NDArray[np.float64]) -> Grid:
-    """Grid of the same lattice, divided where it is wide, over the patient and the grid."""
-    steps = np.array(grid.spacing_mm)
-    parts = np.ceil(steps / WIDEST_MM - 1e-6)
-    ends = grid.to_index(np.stack([low_mm, high_mm]))
-    low = np.floor(np.minimum(ends.min(axis=0), 0.0)).astype(int)
-    high = np.ceil(np.maximum(ends.max(axis=0), np.array(grid.shape) - 1.0)).astype(int)
-    origin = grid.to_world(low - 0.5 + 0.5 / parts)
-    return Grid.axial(((high - low + 1) * parts).astype(int), steps / parts, origin, grid.frame_of_reference)
 
 
 def _at(image: Image, place_mm: tuple[float, float, float]) -> float:
