@@ -205,7 +205,7 @@ def test_a_patient_needs_an_outline_in_the_frame_of_the_ct() -> None:
 
 def test_the_mean_on_a_dose_grid_is_carried_on_to_the_couch_on_the_same_lattice() -> None:
     found = body_density(ct(couch=0), drawn(COUCH), TABLE)
-    dose_grid = GRID.crop((0, 10, 10), (10, 30, 30)).with_spacing(4.0)
+    dose_grid = GRID.crop((0, 10, 10), (10, 30, 30)).with_spacing(3.0)
     coarse = found.around(dose_grid)
     low = dose_grid.to_index(coarse.grid.origin_mm)
     np.testing.assert_allclose(low, np.rint(low), atol=1e-9)
@@ -214,6 +214,16 @@ def test_the_mean_on_a_dose_grid_is_carried_on_to_the_couch_on_the_same_lattice(
     np.testing.assert_allclose(coarse.values[k, j, i], bare.values, atol=1e-6)
     # All the mass of body and couch, 40 x 40 x 30 and 60 x 6 x 30 mm of water.
     assert grams(Image(coarse.grid, coarse.values - np.float32(0.0012), "g/cm3")) == pytest.approx(58.8, rel=0.005)
+
+
+def test_wide_voxels_of_a_dose_grid_are_divided() -> None:
+    found = body_density(ct(couch=0), drawn(COUCH), TABLE)
+    dose_grid = GRID.crop((0, 10, 10), (10, 30, 30)).with_spacing((3.0, 5.0, 2.5))
+    fine = found.around(dose_grid)
+    assert fine.grid.spacing_mm == pytest.approx((3.0, 2.5, 2.5))
+    outer = dose_grid.to_index(fine.grid.to_world([-0.5, -0.5, -0.5]))
+    np.testing.assert_allclose(outer - 0.5, np.rint(outer - 0.5), atol=1e-9)
+    assert grams(Image(fine.grid, fine.values - np.float32(0.0012), "g/cm3")) == pytest.approx(58.8, rel=0.005)
 
 
 def test_a_couch_beyond_the_dose_grid_lengthens_the_way() -> None:
