@@ -69,17 +69,16 @@ def test_a_step_moved_by_the_distance_passes_and_by_more_does_not() -> None:
 @given(st.integers(0, 1000))
 @settings(max_examples=8, deadline=None)
 def test_wider_criteria_never_give_a_larger_gamma(seed: int) -> None:
-    rng = np.random.default_rng(seed)
     one = bumps(seed)
-    other = one * (1 + 0.05 * rng.normal(size=one.shape))
+    other = one + 0.08 * bumps(seed + 1) - 0.03
     narrow, more, farther = (
         gamma(dose(one), dose(other), GammaCriterion(*criterion)).image.values
         for criterion in ((2.0, 2.0), (3.0, 2.0), (2.0, 3.0))
     )
     judged = np.isfinite(narrow)
     # The lattice follows the distance, so the place found may differ a little.
-    assert (more[judged] <= narrow[judged] + 0.06).all()
-    assert (farther[judged] <= narrow[judged] + 0.06).all()
+    assert (more[judged] <= narrow[judged] + 0.05).all()
+    assert (farther[judged] <= narrow[judged] + 0.05).all()
 
 
 def test_doses_on_different_grids_are_compared_where_they_lie() -> None:
