@@ -57,7 +57,7 @@ def fill_rows(
     values, columns, starts
         As in `Influence`, Gy per MU.
     """
-    tree = _tree(beamlets, machine)
+    tree = grouped(beamlets, machine)
     if lateral is None:
         lateral = np.ones(len(voxels), dtype=np.float32)
     tables = _tables(beamlets, machine, places, lateral, TABLE_MM)
@@ -71,7 +71,7 @@ def fill_rows(
         tree.blocks.centres,
     )
     far_mm = max(FAR_MM, near_mm + BLOCKS * BLOCK_MM)
-    np.cumsum(_count(places, *groups, near_mm**2, far_mm**2), out=starts[1:])
+    np.cumsum(count_entries(places, *groups, near_mm**2, far_mm**2), out=starts[1:])
     values = np.empty(starts[-1], dtype=np.float32)
     columns = np.empty(starts[-1], dtype=np.uint32)
     _fill(
@@ -84,7 +84,7 @@ def fill_rows(
         *groups,
         tree.patches.spread,
         tree.blocks.spread,
-        _own_variance(beamlets, machine) / 4,
+        own_variance(beamlets, machine) / 4,
         tree.members,
         np.asarray(beamlets.x_mm, dtype=np.float64),
         np.asarray(beamlets.y_mm, dtype=np.float64),
@@ -99,13 +99,13 @@ def fill_rows(
         tables.step,
         machine.source_axis_distance_mm,
         scale,
-        _EXPONENTIALS,
+        EXPONENTIALS,
     )
     return values, columns, starts
 
 
 @dataclass(frozen=True, eq=False)
-class _Groups:
+class Groups:
     """Groups of neighbouring items, in the order of the items.
 
     Group n has the items `first[n]` to `first[n + 1]`; `centres` (n, 2) is the mean u, v of its beamlets, `spread` (n)
@@ -117,7 +117,7 @@ class _Groups:
     spread: Float
 
     @classmethod
-    def of(cls, group: NDArray[np.int64], x: Float, y: Float, own_variance: float) -> _Groups:
+    def of(cls, group: NDArray[np.int64], x: Float, y: Float, own_variance: float) -> Groups:
         """Group beamlets whose ascending group numbers are given."""
         first = np.searchsorted(group, np.arange(group[-1] + 2 if len(group) else 1)).astype(np.int64)
         count = np.diff(first)
@@ -130,7 +130,7 @@ class _Groups:
 
 
 @dataclass(frozen=True, eq=False)
-class _Tree:
+class Tree:
     """Beams of patches of blocks of beamlets.
 
     `members` are the beamlets in this order; `blocks` count them, `patches` too; patch n has the blocks
@@ -138,13 +138,14 @@ class _Tree:
     """
 
     members: NDArray[np.uint32]
-    blocks: _Groups
-    patches: _Groups
+    blocks: Groups
+    patches: Groups
     block_of_patch: NDArray[np.int64]
     patch_of_beam: NDArray[np.int64]
 
 
-def _tree(beamlets: Beamlets, machine: Machine) -> _Tree:
+def grouped(beamlets: Beamlets, machine: Machine) -> Tree:
+    """Group the beamlets of each beam in blocks, and those in patches."""
     beam = np.asarray(beamlets.beam, dtype=np.int64)
     lattice = []
     for place, width in ((beamlets.x_mm, beamlets.width_x_mm), (beamlets.y_mm, beamlets.width_y_mm)):
@@ -157,10 +158,10 @@ def _tree(beamlets: Beamlets, machine: Machine) -> _Tree:
     new = np.diff(keys[:, order], axis=1, prepend=-1) != 0
     patch = np.cumsum(new[:3].any(axis=0)) - 1
     block = np.cumsum(new.any(axis=0)) - 1
-    own = _own_variance(beamlets, machine)
+    own = own_variance(beamlets, machine)
     x, y = (np.asarray(place, dtype=np.float64)[order] for place in (beamlets.x_mm, beamlets.y_mm))
-    blocks, patches = _Groups.of(block, x, y, own), _Groups.of(patch, x, y, own)
-    return _Tree(
+    blocks, patches = Groups.of(block, x, y, own), Groups.of(patch, x, y, own)
+    return Tree(
         order.astype(np.uint32),
         blocks,
         patches,
@@ -169,7 +170,7 @@ def _tree(beamlets: Beamlets, machine: Machine) -> _Tree:
     )
 
 
-def _own_variance(beamlets: Beamlets, machine: Machine) -> float:
+def own_variance(beamlets: Beamlets, machine: Machine) -> float:
     """Variance of one beamlet's fluence, both axes together, mm2."""
     return (beamlets.width_x_mm**2 + beamlets.width_y_mm**2) / 12 + 2 * machine.penumbra_sigma_mm**2
 
@@ -209,7 +210,7 @@ def _tables(
         limits *= (float(lateral.min()), float(lateral.max()))
     slopes = family(limits, 1.01)
     primary = _primary(widths, step, size, slopes, machine.penumbra_sigma_mm)
-    inverse = _inverse_distance(widths, step, size, machine.penumbra_sigma_mm)
+    inverse = inverse_distance_table(widths, step, size, machine.penumbra_sigma_mm)
     logs = np.log(slopes)
     return _Tables(primary, float(logs[0]), float(logs[1] - logs[0]), inverse, step)
 
@@ -232,7 +233,7 @@ def _primary(widths: Float, step: Float, size: NDArray[np.int64], slopes: Float,
     return out
 
 
-def _inverse_distance(widths: Float, step: Float, size: NDArray[np.int64], blur_mm: float) -> NDArray[np.float32]:
+def inverse_distance_table(widths: Float, step: Float, size: NDArray[np.int64], blur_mm: float) -> NDArray[np.float32]:
     """Integral of 1/(2 pi q) over the rectangle, blurred, at multiples of `step`: (y, x), mm."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(16)
     weights = weights / weights.sum()
@@ -261,11 +262,11 @@ def _inverse_distance(widths: Float, step: Float, size: NDArray[np.int64], blur_
 
 
 _EXPONENTIAL_STEPS = 64
-_EXPONENTIALS = np.exp(-np.arange(40 * _EXPONENTIAL_STEPS + 1) / _EXPONENTIAL_STEPS)
+EXPONENTIALS = np.exp(-np.arange(40 * _EXPONENTIAL_STEPS + 1) / _EXPONENTIAL_STEPS)
 
 
 @numba.njit(cache=True, inline="always")
-def _exp_minus(exponentials: Float, x: float) -> Any:  # pragma: no cover - compiled
+def exp_minus(exponentials: Float, x: float) -> Any:  # pragma: no cover - compiled
     """exp(-x) for x >= 0 to 1e-6, four times as fast as the library's; 0 beyond 40."""
     n = int(x * _EXPONENTIAL_STEPS)
     if n >= exponentials.size:
@@ -275,7 +276,7 @@ def _exp_minus(exponentials: Float, x: float) -> Any:  # pragma: no cover - comp
 
 
 @numba.njit(cache=True, parallel=True)
-def _count(
+def count_entries(
     places: NDArray[np.float32],
     patch_of_beam: NDArray[np.int64],
     block_of_patch: NDArray[np.int64],
@@ -286,6 +287,7 @@ def _count(
     near2: float,
     far2: float,
 ) -> NDArray[np.int64]:  # pragma: no cover - compiled
+    """Entries of each row: of each beamlet near it, of each block, of each patch beyond."""
     out = np.zeros(places.shape[1], dtype=np.int64)
     for row in numba.prange(places.shape[1]):
         entries = 0
@@ -303,12 +305,12 @@ def _count(
 
 
 @numba.njit(cache=True, inline="always")
-def _group_dose(squared: float, spread: float, slope: float, exponentials: Float) -> Any:  # pragma: no cover - compiled
+def group_dose(squared: float, spread: float, slope: float, exponentials: Float) -> Any:  # pragma: no cover - compiled
     """exp(-k q)/q averaged over a group of beamlets whose centre is sqrt(squared) away."""
     inverse = 1.0 / np.sqrt(squared)
     # The Laplacian of 1/q is 1/q^3.
     inverse *= 1.0 + spread * inverse * inverse
-    return inverse * _exp_minus(exponentials, slope / inverse)
+    return inverse * exp_minus(exponentials, slope / inverse)
 
 
 @numba.njit(cache=True, parallel=True)
@@ -364,8 +366,8 @@ def _fill(
                 if squared > far2:
                     start = patch_first[patch]
                     count = patch_first[patch + 1] - start
-                    values[n] = wide * count * share * _group_dose(squared, patch_spread[patch], slope, exponentials)
-                    columns[n] = members[start + _drawn(voxels[row], patch, count)]
+                    values[n] = wide * count * share * group_dose(squared, patch_spread[patch], slope, exponentials)
+                    columns[n] = members[start + drawn(voxels[row], patch, count)]
                     n += 1
                     continue
                 for block in range(block_of_patch[patch], block_of_patch[patch + 1]):
@@ -373,10 +375,8 @@ def _fill(
                     squared = (block_centres[block, 0] - u) ** 2 + (block_centres[block, 1] - v) ** 2
                     if squared > near2:
                         count = end - start
-                        values[n] = (
-                            wide * count * share * _group_dose(squared, block_spread[block], slope, exponentials)
-                        )
-                        columns[n] = members[start + _drawn(voxels[row], block, count)]
+                        values[n] = wide * count * share * group_dose(squared, block_spread[block], slope, exponentials)
+                        columns[n] = members[start + drawn(voxels[row], block, count)]
                         n += 1
                         continue
                     for member in range(start, end):
@@ -386,7 +386,7 @@ def _fill(
                         columns[n] = column
                         if i + one >= last_x or j + one >= last_y:
                             squared = (x[column] - u) ** 2 + (y[column] - v) ** 2
-                            values[n] = wide * share * _group_dose(squared, own_spread, slope, exponentials)
+                            values[n] = wide * share * group_dose(squared, own_spread, slope, exponentials)
                             n += 1
                             continue
                         fx, fy = across - i, along - j
@@ -405,12 +405,12 @@ def _fill(
                             + d * inverse_distance[j + one, i + one]
                         )
                         # exp(-k q) at the mean distance of the beamlet's scatter, which is share / inverse.
-                        values[n] = short * near + wide * inverse * _exp_minus(exponentials, slope * share / inverse)
+                        values[n] = short * near + wide * inverse * exp_minus(exponentials, slope * share / inverse)
                         n += 1
 
 
 @numba.njit(cache=True, inline="always")
-def _drawn(voxel: int, block: int, count: int) -> Any:  # pragma: no cover - compiled
+def drawn(voxel: int, block: int, count: int) -> Any:  # pragma: no cover - compiled
     """Whole number below `count`, well mixed from voxel and block, the same in every run."""
     mixed = np.uint64(voxel) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(block) * np.uint64(0xC2B2AE3D27D4EB4F)
     mixed ^= mixed >> np.uint64(29)

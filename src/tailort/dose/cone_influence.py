@@ -1,42 +1,43 @@
 """Dose of single beamlets that agrees with the collapsed cone.
 
-Each row starts from the pencil kernel, whose primary part spreads sideways in the density about the row's voxel. Then
-the row's entries of each beam are multiplied by one factor: the collapsed-cone dose of the beam's whole open field
-there over the sum of the entries. So the open field of each beam has its collapsed-cone dose in every voxel, build-up,
-lung and what lies behind it included; the pencil kernel only tells how the dose is shared among the beamlets.
+For each beam the collapsed cone computes the dose of all its beamlets together, open for 1 MU each. In every voxel this
+dose is then shared out among the beamlets (`tailort.dose.cone_rows`): so even fluence has its collapsed-cone dose
+everywhere, build-up, lung and what lies behind it included, and any other fluence as far as the shares are right.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from tailort.dose.beamlets import NEAR_MM
-from tailort.dose.collapsed_cone import NAME, Space, scale_gy_per_mu
-from tailort.dose.fluence import exposures
-from tailort.dose.pencil import pencil_rows
-from tailort.geometry import Grid, Image, PatientPosition, average
+from tailort.dose.collapsed_cone import NAME, TISSUE_G_CM3, Space, scale_gy_per_mu
+from tailort.dose.cone_rows import OpenDose, fill_rows
+from tailort.dose.cones import Cones, transport
+from tailort.dose.fan import Fan, voxel_centres_mm
+from tailort.dose.lattice import Lattice, beamlet_fluence, head_scatter
+from tailort.dose.terma import add_terma
+from tailort.errors import GeometryError, InputError
+from tailort.geometry import Grid, Image, PatientPosition
 from tailort.patient.influence import Beamlets, Influence
-from tailort.patient.plan import Beam, ControlPoint
 from tailort.physics.machine import Machine
-from tailort.physics.materials import relative_electron_density
+from tailort.physics.point_kernel import point_kernel
 
 Float = NDArray[np.float64]
+Values = NDArray[np.float32]
 Progress = Callable[[float], None]
 
-# Standard deviation of the Gaussian that tells the density about a voxel, mm.
-ABOUT_MM = 4.0
-# The density in which the primary dose spreads is taken between these, relative to water.
-SPREADS_IN = (0.15, 1.2)
-# Where the sum of a row's entries of a beam is less than this share of the beam's highest, no factor is trusted: 1.
-LEAST_SUM = 0.002
-FACTORS = (0.2, 5.0)
+# Standard deviation of the Gaussian that tells the density in which scattered photons come to a voxel, mm, and the
+# densities between which it is taken.
+ABOUT_MM = 25.0
+SPREADS_IN = (0.3, 1.1)
+# Distance of the nodes at which head scatter is computed, mm of the isocentre plane.
+HEAD_NODE_MM = 5.0
 
 
 def influence(
@@ -52,10 +53,15 @@ def influence(
 ) -> Influence:
     """Dose of each beamlet, as an open field of its own, in chosen voxels.
 
+    The sum of each beam's entries in a row is the collapsed-cone dose of all its beamlets together. Entries are drawn
+    together away from a voxel as `tailort.dose.pencil.influence` does it.
+
     Parameters
     ----------
-    density, beamlets, machine, grid, voxels, position, near_mm, progress
+    density, machine, grid, voxels, position, near_mm, progress
         As for `tailort.dose.pencil.influence`.
+    beamlets : Beamlets
+        Of one size; those of each beam on a lattice of that size, with or without gaps.
 
     Returns
     -------
@@ -65,108 +71,99 @@ def influence(
     Raises
     ------
     InputError
-        When `near_mm` is too small or a voxel is not in the grid.
+        When `near_mm` is too small, a voxel is not in the grid or beamlets are not on a lattice.
     GeometryError
         When frames of reference differ or the grid is oblique.
     """
-    space = Space.around(grid, density)
+    grid.require_same_frame(density.grid.frame_of_reference, "the density image")
     rows = np.ascontiguousarray(voxels, dtype=np.uint32)
-    about = average(relative_electron_density(density), grid, 0.0)
-    smooth = ndimage.gaussian_filter(about.values, ABOUT_MM / np.array(grid.spacing_mm), mode="nearest")
-    lateral = np.clip(smooth.reshape(-1)[rows], *SPREADS_IN).astype(np.float32)
-    values, columns, starts = pencil_rows(
-        density, beamlets, machine, grid, rows, position, near_mm, lateral,
-        None if progress is None else lambda share: progress(0.5 * share),
-    )  # fmt: skip
-    beam_of = np.asarray(beamlets.beam, dtype=np.int64)
-    sums = _sums(values, columns, starts, beam_of, len(beamlets.setups))
-    factors = np.ones((len(beamlets.setups), len(rows)), dtype=np.float32)
-    bare = _without_collimator(machine)
-    for n in range(len(beamlets.setups)):
-        opened = open_field(beamlets, n, machine)
-        left = space.released_and_spread(opened, tuple(exposures(opened)), position, bare)
-        wanted = space.on(left, grid).reshape(-1)[rows] * scale_gy_per_mu(machine)
-        trusted = sums[n] > LEAST_SUM * max(float(sums[n].max(initial=0.0)), 1e-30)
-        factors[n, trusted] = np.clip(wanted[trusted] / sums[n, trusted], *FACTORS)
+    if near_mm < 20.0:
+        raise InputError(f"near_mm of {near_mm:g} is less than the reach of electrons in water; give at least 20 mm")
+    if rows.size and int(rows.max()) >= grid.size:
+        raise InputError(f"voxel {int(rows.max())} is not in a dose grid of {grid.size} voxels")
+    count = len(beamlets.setups)
+    lattices = [Lattice.of(beamlets, n) for n in range(count)]
+    fans = [Fan.of(setup, position, machine.source_axis_distance_mm) for setup in beamlets.setups]
+    space = Space.around(_voxel_in_tissue(grid, density), density)
+    points = voxel_centres_mm(grid.affine, grid.shape, rows)
+    places = np.empty((count, len(rows), 4), dtype=np.float32)
+    opened = OpenDose.empty(count, len(rows))
+    for n, (fan, lattice) in enumerate(zip(fans, lattices, strict=True)):
+        coordinates = fan.coordinates(points)
+        places[n, :, :3] = coordinates
+        places[n, :, 3] = fan.radiological_depth_cm(space.traced, coordinates)
+        if lattice.column.size:
+            parts = _open_dose(space, fan, lattice, machine)
+            doses = [np.maximum(space.on(left, grid), 0.0) * np.float32(scale_gy_per_mu(machine)) for left in parts]
+            opened.highest[n] = doses[0].max()
+            for wanted, dose in zip((opened.primary, opened.scatter, opened.surface), doses, strict=True):
+                wanted[n] = dose.reshape(-1)[rows]
+            opened.head_scatter[n] = _seen_head(lattice, machine, coordinates)
         if progress is not None:
-            progress(0.5 + 0.5 * (n + 1) / len(beamlets.setups))
-    _multiply(values, columns, starts, beam_of, factors)
-    return Influence(values, columns, starts, grid, rows, beamlets, NAME)
-
-
-def open_field(beamlets: Beamlets, beam: int, machine: Machine) -> Beam:
-    """Beam whose segments of 1 MU each open all beamlets of one direction, each once.
-
-    Parameters
-    ----------
-    beamlets : Beamlets
-    beam : int
-        Index in `beamlets.setups`.
-    machine : Machine
-        Tells its name and energy.
-    """
-    own = np.flatnonzero(beamlets.beam == beam)
-    wide, high = beamlets.width_x_mm, beamlets.width_y_mm
-    row = np.round(beamlets.y_mm[own] / high - 0.5).astype(int)
-    column = np.round(beamlets.x_mm[own] / wide - 0.5).astype(int)
-    first, last = int(row.min()), int(row.max())
-    runs: list[list[tuple[int, int]]] = []
-    for r in range(first, last + 1):
-        across = np.sort(column[row == r])
-        breaks = np.flatnonzero(np.diff(across) > 1)
-        starts = across[np.append(0, breaks + 1)] if len(across) else []
-        ends = across[np.append(breaks, len(across) - 1)] + 1 if len(across) else []
-        runs.append(list(zip(starts, ends, strict=True)))
-    setup = beamlets.setups[beam]
-    jaws_y = (first * high, (last + 1) * high)
-    jaws_x = (float(column.min()) * wide, float(column.max() + 1) * wide)
-    points: list[ControlPoint] = []
-    for n in range(max(len(run) for run in runs)):
-        leaves = np.full((2, len(runs)), jaws_x[0])
-        for r, run in enumerate(runs):
-            if n < len(run):
-                leaves[:, r] = run[n][0] * wide, run[n][1] * wide
-        for mu in (float(n), n + 1.0):
-            points.append(
-                ControlPoint(mu, setup.gantry_deg, setup.collimator_deg, setup.couch_deg, jaws_x, jaws_y, leaves)
-            )
-    edges = tuple(float(edge) * high for edge in range(first, last + 2))
-    return Beam(
-        setup.name, setup.number, machine.id, machine.energy_mv, machine.flattened, setup.isocentre_mm, edges,
-        tuple(points), source_axis_distance_mm=machine.source_axis_distance_mm,
+            progress(0.5 * (n + 1) / count)
+    step = np.linalg.inv(space.grid.affine[:3, :3])
+    to_index = np.column_stack([step, -step @ space.grid.affine[:3, 3]])
+    widths = [np.array(kind.spacing_mm) for kind in (grid, space.grid)]
+    blur = float(np.sqrt(sum((wide**2).mean() for wide in widths) / 12))
+    filled = fill_rows(
+        places, rows, points, beamlets, lattices, fans, opened, space.electrons, _about(space, points), to_index,
+        point_kernel(machine.spectrum), machine, scale_gy_per_mu(machine), blur, near_mm,
     )  # fmt: skip
+    if progress is not None:
+        progress(1.0)
+    return Influence(*filled, grid, rows, beamlets, NAME)
 
 
-def _without_collimator(machine: Machine) -> Machine:
-    """Machine whose leaves and jaws let nothing through and have no gap and no tongue: that belongs to a plan."""
-    head = replace(machine.head, leaf_end_gap_mm=0.0, tongue_mm=0.0)
-    return replace(machine, head=head, leaf_transmission=0.0, jaw_transmission=0.0)
+def _open_dose(space: Space, fan: Fan, lattice: Lattice, machine: Machine) -> tuple[Values, Values, Values]:
+    """Energy left by primary electrons, scattered photons and contaminating electrons of all beamlets of a beam."""
+    kernel = point_kernel(machine.spectrum)
+    soft, hard, surface = (np.zeros(space.grid.shape, dtype=np.float32) for _ in range(3))
+    flow = np.zeros((3, *space.grid.shape), dtype=np.float32)
+    direction = add_terma(
+        soft, hard, flow, surface, space.grid, fan, partial(beamlet_fluence, lattice, machine), space.traced, kernel,
+        machine,
+    )  # fmt: skip
+    if not direction.any():
+        return surface, surface, surface
+    to_index = (space.grid.affine[:3, :3] / np.array(space.grid.spacing_mm)).T
+    spacing_cm = np.array(space.grid.spacing_mm) / 10
+    primary, scatter = (
+        transport(soft, hard, flow, space.electrons, spacing_cm, to_index, Cones.around(direction, rings))
+        for rings in (kernel.primary, kernel.scatter)
+    )
+    return primary, scatter, surface
 
 
-@numba.njit(cache=True, parallel=True)
-def _sums(
-    values: NDArray[np.float32],
-    columns: NDArray[np.uint32],
-    starts: NDArray[np.int64],
-    beam_of: NDArray[np.int64],
-    beams: int,
-) -> Float:  # pragma: no cover - compiled
-    """Sum of each row's entries by beam: (beams, rows)."""
-    out = np.zeros((beams, starts.size - 1))
-    for r in numba.prange(starts.size - 1):
-        for n in range(starts[r], starts[r + 1]):
-            out[beam_of[columns[n]], r] += values[n]
-    return out
+def _about(space: Space, points: Float) -> Values:
+    """Mean electron density in a wide neighbourhood of points (n, 3), LPS mm."""
+    wide = ndimage.gaussian_filter(space.electrons, ABOUT_MM / np.array(space.grid.spacing_mm), mode="nearest")
+    about: Values = ndimage.map_coordinates(wide, space.grid.to_index(points).T, order=1, mode="nearest")
+    return np.clip(about, *SPREADS_IN)
 
 
-@numba.njit(cache=True, parallel=True)
-def _multiply(
-    values: NDArray[np.float32],
-    columns: NDArray[np.uint32],
-    starts: NDArray[np.int64],
-    beam_of: NDArray[np.int64],
-    factors: NDArray[np.float32],
-) -> None:  # pragma: no cover - compiled
-    for r in numba.prange(starts.size - 1):
-        for n in range(starts[r], starts[r + 1]):
-            values[n] *= factors[beam_of[columns[n]], r]
+def _voxel_in_tissue(grid: Grid, density: Image) -> Grid:
+    """The one voxel of a dose grid, or of the lattice it would go on with, at the middle of the tissue.
+
+    Energy is transported in as many more as there is tissue: beside it there is none to be left.
+    """
+    grid.require_axial("the collapsed-cone dose")
+    tissue = np.argwhere(density.values > TISSUE_G_CM3)
+    if not len(tissue):
+        raise GeometryError("the density image has no tissue; check the table from CT number to density")
+    middle = density.grid.to_world((tissue.min(axis=0) + tissue.max(axis=0)) / 2)
+    return Grid.axial(
+        (1, 1, 1), grid.spacing_mm, grid.to_world(np.round(grid.to_index(middle))), grid.frame_of_reference
+    )
+
+
+def _seen_head(lattice: Lattice, machine: Machine, coordinates: Float) -> Values:
+    """Extra-focal fluence of all beamlets of a beam at fan coordinates (n, 3), MU."""
+    if machine.head.extrafocal_share <= 0 or not len(coordinates):
+        return np.zeros(len(coordinates), dtype=np.float32)
+    low, high = coordinates[:, :2].min(axis=0), coordinates[:, :2].max(axis=0)
+    x, y = (np.arange(a, b + HEAD_NODE_MM, HEAD_NODE_MM) for a, b in zip(low, high, strict=True))
+    place = ((coordinates[:, :2] - low) / HEAD_NODE_MM).T[::-1]
+    seen: Values = ndimage.map_coordinates(
+        head_scatter(lattice, machine, x, y), place, output=np.float32, order=1, mode="nearest"
+    )
+    return seen
