@@ -245,7 +245,7 @@ def transport_growth(linac: Machine) -> None:
             directions, slopes, weights, turns = (values[::share] for values in part)
             cones = Cones(directions, slopes, weights, every.across, turns)
             cpu = used_cpu()
-            transport(soft, hard, flow, water, np.full(3, 0.25), np.eye(3)[::-1].copy(), cones)
+            transport(soft, hard, flow, water, np.full(3, 0.25), np.eye(3)[::-1].copy(), np.zeros(3), cones)
             cpu = used_cpu() - cpu
             print(f"{soft.size:10d} {len(directions):6d} {cpu:8.3f} {1e9 * cpu / soft.size / len(directions):8.2f}")
 

@@ -19,14 +19,12 @@ def kernel(name: str = "point-6MV") -> PointKernel:
     return point_kernel(machine(name).spectrum)
 
 
-def spread(terma: np.ndarray, electrons: np.ndarray, axis: tuple[float, float, float], *, hard: float = 0.0):  # type: ignore[no-untyped-def, type-arg]
+def spread(terma: np.ndarray, electrons: np.ndarray, axis: tuple[float, float, float], *, hard: float = 0.0, anchor: tuple[float, float, float] = (0, 0, 0)):  # type: ignore[no-untyped-def, type-arg]
     along = np.array(axis) / np.linalg.norm(axis)
     flow = (terma[None] * along[:, None, None, None]).astype(np.float32)
     soft, stiff = ((part * terma).astype(np.float32) for part in (1 - hard, hard))
-    return sum(
-        transport(soft, stiff, flow, electrons.astype(np.float32), SPACING_CM, UNIT, Cones.around(along, rings))
-        for rings in (kernel().primary, kernel().scatter)
-    )
+    kernels = [Cones.around(along, rings) for rings in (kernel().primary, kernel().scatter)]
+    return sum(transport(soft, stiff, flow, electrons.astype(np.float32), SPACING_CM, UNIT, np.array(anchor), *kernels))
 
 
 @settings(max_examples=15, deadline=None)
@@ -60,6 +58,26 @@ def test_dose_is_linear_in_terma() -> None:
     )
 
 
+@settings(max_examples=10, deadline=None)
+@given(
+    st.integers(0, 10_000),
+    st.tuples(*[st.integers(0, 4)] * 3),
+    st.tuples(*[st.floats(-20.0, 40.0)] * 3),
+    st.tuples(*[st.floats(-1, 1)] * 3).filter(lambda a: np.linalg.norm(a) > 0.1),
+)
+def test_dose_does_not_depend_on_where_the_grid_begins(
+    seed: int, more: tuple[int, int, int], anchor: tuple[float, float, float], axis: tuple[float, float, float]
+) -> None:
+    rng = np.random.default_rng(seed)
+    terma = rng.uniform(0, 1, (9, 11, 10))
+    electrons = rng.uniform(0.2, 1.5, terma.shape)
+    wider = [np.pad(values, [(n, 0) for n in more]) for values in (terma, electrons)]
+    moved = tuple(a + n for a, n in zip(anchor, more, strict=True))
+    there = spread(*wider, axis, anchor=moved)[more[0] :, more[1] :, more[2] :]  # type: ignore[arg-type]
+    # The place of a line is rounded: one of thousands of jumps may fall to the other side.
+    np.testing.assert_allclose(there, spread(terma, electrons, axis, anchor=anchor), rtol=1e-4, atol=2e-4)
+
+
 def test_an_exponential_along_one_line_is_the_one_on_paper() -> None:
     """One direction, one term: behind a released slab the rate falls as exp(-a l), and dose is its mean by voxel."""
     a, step = 1.7, 0.25
@@ -70,7 +88,8 @@ def test_an_exponential_along_one_line_is_the_one_on_paper() -> None:
     )
     flow = np.zeros((3, *terma.shape), dtype=np.float32)
     dense = np.full(terma.shape, 1.0, dtype=np.float32)
-    left = transport(terma, np.zeros_like(terma), flow, dense, np.full(3, step), UNIT, cones)[:, 1, 1]
+    (left,) = transport(terma, np.zeros_like(terma), flow, dense, np.full(3, step), UNIT, np.zeros(3), cones)
+    left = left[:, 1, 1]
     x = a * step
     expected = np.zeros(40)
     expected[5] = 1 - (1 - np.exp(-x)) / x

@@ -11,7 +11,7 @@ field's and the sector's opening. The dose is that to the tissue of the voxel ("
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, Literal
@@ -105,7 +105,7 @@ def compute(
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """The voxels in which energy is transported: those of the dose grid, carried on over all of the patient.
+    """The voxels in which energy is transported: those of the lattice of the dose grid that hold tissue.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ class Space:
         """Voxels about a dose grid in a patient of this mass density."""
         grid.require_axial("the collapsed-cone dose")
         traced = relative_electron_density(density)
-        fine = _carried_on(grid, density)
+        fine = _tissue_voxels(grid, density)
         mass = average(density, fine, 0.0)
         electrons = relative_electron_density(mass)
         ratio = electrons.values / np.maximum(mass.values, np.float32(1e-4))
@@ -151,31 +151,52 @@ class Space:
             )  # fmt: skip
         if not direction.any():
             return np.zeros(self.grid.shape, dtype=np.float32)
-        to_index = (self.grid.affine[:3, :3] / np.array(self.grid.spacing_mm)).T
-        spacing_cm = np.array(self.grid.spacing_mm) / 10
-        for rings in (kernel.primary, kernel.scatter):
-            surface += transport(soft, hard, flow, self.electrons, spacing_cm, to_index, Cones.around(direction, rings))
+        kernels = [Cones.around(direction, rings) for rings in (kernel.primary, kernel.scatter)]
+        for left in self.carried(soft, hard, flow, kernels, sector[0].setup.isocentre_mm):
+            surface += left
         return surface
 
+    def carried(
+        self, soft: Values, hard: Values, flow: Values, kernels: Sequence[Cones], anchor_mm: Sequence[float]
+    ) -> list[Values]:
+        """Energy left per electron density by each of the kernels; the lines' jumps are counted from the anchor."""
+        spacing = np.array(self.grid.spacing_mm)
+        to_index = (self.grid.affine[:3, :3] / spacing).T
+        anchor = self.grid.to_index(np.array(anchor_mm))
+        return transport(soft, hard, flow, self.electrons, spacing / 10, to_index, anchor, *kernels)
+
     def on(self, left: Values, grid: Grid) -> Values:
-        """Dose to medium on the dose grid, of energy left per electron density."""
-        return average(Image(self.grid, left * self.to_medium, "Gy"), grid, 0.0).values
+        """Dose to medium on the dose grid about which these voxels are, of energy left per electron density."""
+        dose = left * self.to_medium
+        parts = np.round(np.array(grid.spacing_mm) / np.array(self.grid.spacing_mm)).astype(int)
+        if (parts > 1).any():
+            k, j, i = np.array(dose.shape) // parts
+            dose = dose.reshape(k, parts[0], j, parts[1], i, parts[2]).mean(axis=(1, 3, 5))
+        start = np.round(grid.to_index(self.grid.to_world((parts - 1) / 2))).astype(int)
+        here, there = np.maximum(start, 0), np.minimum(start + dose.shape, grid.shape)
+        out = np.zeros(grid.shape, dtype=np.float32)
+        if (there > here).all():
+            into = tuple(slice(a, b) for a, b in zip(here, there, strict=True))
+            out[into] = dose[tuple(slice(a, b) for a, b in zip(here - start, there - start, strict=True))]
+        return out
 
 
-def _carried_on(grid: Grid, density: Image) -> Grid:
-    """Grid with the voxels of `grid`, divided if wide, as far as there is tissue and the grid."""
+def _tissue_voxels(grid: Grid, density: Image) -> Grid:
+    """Grid with the voxels of the lattice of `grid`, divided if wide, where there is tissue: beside it none is left."""
     steps = np.array(grid.spacing_mm)
-    parts = np.ceil(steps / WIDEST_VOXEL_MM - 1e-6)
-    tissue = np.argwhere(density.values > TISSUE_G_CM3)
-    if not len(tissue):
+    parts = np.ceil(steps / WIDEST_VOXEL_MM - 1e-6).astype(int)
+    tissue = density.values > TISSUE_G_CM3
+    if not tissue.any():
         raise GeometryError("the density image has no tissue; check the table from CT number to density")
-    ends = grid.to_index(density.grid.to_world(np.stack([tissue.min(axis=0) - 0.5, tissue.max(axis=0) + 0.5])))
-    low = np.floor(np.minimum(ends.min(axis=0), 0) + 0.5).astype(int)
-    high = np.ceil(np.maximum(ends.max(axis=0), np.array(grid.shape) - 1) - 0.5).astype(int)
-    shape = ((high - low + 1) * parts).astype(int)
-    spacing = steps / parts
+    ends = []
+    for axis in range(3):
+        there = np.flatnonzero(tissue.any(axis=tuple(other for other in range(3) if other != axis)))
+        ends.append((there[0] - 0.5, there[-1] + 0.5))
+    ends = grid.to_index(density.grid.to_world(np.array(ends).T))
+    low = np.floor(ends.min(axis=0) + 0.5).astype(int)
+    high = np.maximum(np.ceil(ends.max(axis=0) - 0.5).astype(int), low)
     origin = grid.to_world(low - 0.5 + 0.5 / parts)
-    return Grid.axial(shape, spacing, origin, grid.frame_of_reference)
+    return Grid.axial((high - low + 1) * parts, steps / parts, origin, grid.frame_of_reference)
 
 
 # What is denser belongs to the patient or to what the beam passes, g/cm3.

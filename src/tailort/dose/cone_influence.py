@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from tailort.dose.beamlets import NEAR_MM
-from tailort.dose.collapsed_cone import NAME, TISSUE_G_CM3, Space, scale_gy_per_mu
+from tailort.dose.collapsed_cone import NAME, Space, scale_gy_per_mu
 from tailort.dose.cone_rows import OpenDose, fill_rows
-from tailort.dose.cones import Cones, transport
+from tailort.dose.cones import Cones
 from tailort.dose.fan import Fan, voxel_centres_mm
 from tailort.dose.lattice import Lattice, beamlet_fluence, head_scatter
 from tailort.dose.terma import add_terma
-from tailort.errors import GeometryError, InputError
+from tailort.errors import InputError
 from tailort.geometry import Grid, Image, PatientPosition
 from tailort.patient.influence import Beamlets, Influence
 from tailort.physics.machine import Machine
@@ -84,7 +84,7 @@ def influence(
     count = len(beamlets.setups)
     lattices = [Lattice.of(beamlets, n) for n in range(count)]
     fans = [Fan.of(setup, position, machine.source_axis_distance_mm) for setup in beamlets.setups]
-    space = Space.around(_voxel_in_tissue(grid, density), density)
+    space = Space.around(grid, density)
     points = voxel_centres_mm(grid.affine, grid.shape, rows)
     places = np.empty((count, len(rows), 4), dtype=np.float32)
     opened = OpenDose.empty(count, len(rows))
@@ -125,12 +125,8 @@ def _open_dose(space: Space, fan: Fan, lattice: Lattice, machine: Machine) -> tu
     )  # fmt: skip
     if not direction.any():
         return surface, surface, surface
-    to_index = (space.grid.affine[:3, :3] / np.array(space.grid.spacing_mm)).T
-    spacing_cm = np.array(space.grid.spacing_mm) / 10
-    primary, scatter = (
-        transport(soft, hard, flow, space.electrons, spacing_cm, to_index, Cones.around(direction, rings))
-        for rings in (kernel.primary, kernel.scatter)
-    )
+    kernels = [Cones.around(direction, rings) for rings in (kernel.primary, kernel.scatter)]
+    primary, scatter = space.carried(soft, hard, flow, kernels, fan.isocentre_mm)
     return primary, scatter, surface
 
 
@@ -139,21 +135,6 @@ def _about(space: Space, points: Float) -> Values:
     wide = ndimage.gaussian_filter(space.electrons, ABOUT_MM / np.array(space.grid.spacing_mm), mode="nearest")
     about: Values = ndimage.map_coordinates(wide, space.grid.to_index(points).T, order=1, mode="nearest")
     return np.clip(about, *SPREADS_IN)
-
-
-def _voxel_in_tissue(grid: Grid, density: Image) -> Grid:
-    """The one voxel of a dose grid, or of the lattice it would go on with, at the middle of the tissue.
-
-    Energy is transported in as many more as there is tissue: beside it there is none to be left.
-    """
-    grid.require_axial("the collapsed-cone dose")
-    tissue = np.argwhere(density.values > TISSUE_G_CM3)
-    if not len(tissue):
-        raise GeometryError("the density image has no tissue; check the table from CT number to density")
-    middle = density.grid.to_world((tissue.min(axis=0) + tissue.max(axis=0)) / 2)
-    return Grid.axial(
-        (1, 1, 1), grid.spacing_mm, grid.to_world(np.round(grid.to_index(middle))), grid.frame_of_reference
-    )
 
 
 def _seen_head(lattice: Lattice, machine: Machine, coordinates: Float) -> Values:

@@ -94,9 +94,10 @@ def transport(
     electrons: Values,
     spacing_cm: Float,
     to_index: Float,
-    cones: Cones,
-) -> Values:
-    """Energy that the cones leave in each voxel, per electron density.
+    anchor: Float,
+    *kernels: Cones,
+) -> list[Values]:
+    """Energy that the cones of each kernel leave in each voxel, per electron density.
 
     Parameters
     ----------
@@ -111,43 +112,47 @@ def transport(
         Voxel spacing along (k, j, i), cm.
     to_index : (3, 3) float
         Takes LPS directions to (k, j, i) components of the same length (rows are the grid's unit vectors).
-    cones : Cones
+    anchor : (3,) float
+        Index (k, j, i) of a point, also outside the grid, from which the jumps of the lines are counted: where it is the
+        same place of the patient, the dose does not depend on where the grid begins.
+    *kernels : Cones
+        Of one beam.
 
     Returns
     -------
-    (k, j, i) float32
-        In the unit of the TERMA.
+    list of (k, j, i) float32
+        For each kernel, in the unit of the TERMA.
     """
-    local = cones.directions @ to_index.T
-    # Along the main axis the line passes from plane to plane, and jumps by at most one voxel across.
-    main = np.argmax(np.abs(local) / spacing_cm, axis=1)
-    total = np.zeros(soft.shape, dtype=np.float32)
-    top = float(np.abs(cones.weights).max() * (np.abs(soft).max() + np.abs(hard).max()))
-    if top == 0.0:
-        return total
-    turned = np.tensordot(cones.across.astype(np.float32), flow, axes=1)
+    totals = [np.zeros(soft.shape, dtype=np.float32) for _ in kernels]
+    highest = float(np.abs(soft).max() + np.abs(hard).max())
+    if highest == 0.0:
+        return totals
+    turned = np.tensordot(kernels[0].across.astype(np.float32), flow, axes=1)
+    dense = np.maximum(electrons, np.float32(VACUUM))
+    # Along the main axis a line passes from plane to plane, and jumps by at most one voxel across.
+    local = [cones.directions @ to_index.T / spacing_cm for cones in kernels]
+    main = [np.argmax(np.abs(steps), axis=1) for steps in local]
     for axis in range(3):
-        own = np.flatnonzero(main == axis)
-        if not len(own):
-            continue
         order = (axis, *(other for other in range(3) if other != axis))
-        t0, t1, t2, t3, dense = (
-            np.ascontiguousarray(values.transpose(order))
-            for values in (soft, hard, turned[0], turned[1], np.maximum(electrons, VACUUM))
+        t0, t1, t2, t3, own_dense = (
+            np.ascontiguousarray(values.transpose(order)) for values in (soft, hard, turned[0], turned[1], dense)
         )
-        step = local[own][:, order] / spacing_cm[list(order)]
-        path_cm = 1.0 / np.abs(step[:, 0])
-        tilt = step[:, 1:] / np.abs(step[:, :1])
         low, high = _extent(t0, t1)
-        threads = min(numba.get_num_threads(), len(own))
-        left = np.zeros((threads, *t0.shape), dtype=np.float32)
-        _sweep(
-            t0, t1, t2, t3, dense, low, high, np.sign(step[:, 0]).astype(np.int64), tilt, path_cm, cones.slopes[own],
-            np.concatenate([cones.weights[own], cones.turns[own]], axis=1).astype(np.float32),
-            np.float32(NEGLIGIBLE * top), left,
-        )  # fmt: skip
-        total += left.sum(axis=0, dtype=np.float32).transpose(np.argsort(order))
-    return total
+        for total, cones, steps, axes in zip(totals, kernels, local, main, strict=True):
+            own = np.flatnonzero(axes == axis)
+            if not len(own):
+                continue
+            step = steps[own][:, order]
+            left = np.zeros((min(numba.get_num_threads(), len(own)), *t0.shape), dtype=np.float32)
+            top = float(np.abs(cones.weights).max()) * highest
+            _sweep(
+                t0, t1, t2, t3, own_dense, low, high, np.sign(step[:, 0]).astype(np.int64),
+                step[:, 1:] / np.abs(step[:, :1]), float(anchor[axis]), 1.0 / np.abs(step[:, 0]), cones.slopes[own],
+                np.concatenate([cones.weights[own], cones.turns[own]], axis=1).astype(np.float32),
+                np.float32(NEGLIGIBLE * top), left,
+            )  # fmt: skip
+            total += left.sum(axis=0, dtype=np.float32).transpose(np.argsort(order))
+    return totals
 
 
 @numba.njit(cache=True)
@@ -176,6 +181,7 @@ def _sweep(
     high: NDArray[np.int32],
     sign: NDArray[np.int64],
     tilt: Float,
+    anchor: float,
     path_cm: Float,
     slopes: Float,
     weights: Values,
@@ -198,11 +204,13 @@ def _sweep(
                     first[side, row] = columns + 2
                     last[side, row] = 0
             now = 0
-            at_row, at_column = 0, 0
+            behind = anchor if sign[m] > 0 else planes - 1 - anchor
+            at_row, at_column = _jumps(-behind, tilt[m, 0]), _jumps(-behind, tilt[m, 1])
             for n in range(planes):
                 plane = n if sign[m] > 0 else planes - 1 - n
-                row_jump = round(n * tilt[m, 0]) - at_row
-                column_jump = round(n * tilt[m, 1]) - at_column
+                # Where the tilt is 1, rounding must not make it 2.
+                row_jump = min(max(_jumps(n - behind, tilt[m, 0]) - at_row, -1), 1)
+                column_jump = min(max(_jumps(n - behind, tilt[m, 1]) - at_column, -1), 1)
                 at_row += row_jump
                 at_column += column_jump
                 before, now = now, 1 - now
@@ -245,6 +253,12 @@ def _sweep(
 
 
 @numba.njit(cache=True, inline="always")
+def _jumps(planes: float, tilt: float) -> int:  # pragma: no cover - compiled
+    """Voxels by which a line has jumped so many planes after its anchor."""
+    return int(np.floor(planes * tilt + 0.5))
+
+
+@numba.njit(cache=True, inline="always")
 def _still(carried: Values, row: int, column: int, negligible: np.float32) -> bool:  # pragma: no cover - compiled
     still = True
     for term in range(carried.shape[0]):
@@ -284,8 +298,9 @@ def _relax(
         p = p * p
         p = p * p
         p = p * p
-        q = one / p
-        phi = (one - q) / x if x > small else one - x * half * (one - x * third)
+        r = one / (x * p)
+        q = x * r
+        phi = (p - one) * r if x > small else one - x * half * (one - x * third)
         d = arriving[c] - s
         leaving[c] = s + q * d
         out[c] += s + phi * d
