@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tailort.dose.cones import Cones, transport
 from tailort.physics import machine
@@ -19,7 +20,14 @@ def kernel(name: str = "point-6MV") -> PointKernel:
     return point_kernel(machine(name).spectrum)
 
 
-def spread(terma: np.ndarray, electrons: np.ndarray, axis: tuple[float, float, float], *, hard: float = 0.0, anchor: tuple[float, float, float] = (0, 0, 0)):  # type: ignore[no-untyped-def, type-arg]
+def spread(  # type: ignore[no-untyped-def]
+    terma: NDArray[np.float64],
+    electrons: NDArray[np.float64],
+    axis: tuple[float, float, float],
+    *,
+    hard: float = 0.0,
+    anchor: tuple[float, float, float] = (0, 0, 0),
+):
     along = np.array(axis) / np.linalg.norm(axis)
     flow = (terma[None] * along[:, None, None, None]).astype(np.float32)
     soft, stiff = ((part * terma).astype(np.float32) for part in (1 - hard, hard))

@@ -31,7 +31,6 @@ def fill_rows(
     machine: Machine,
     scale: float,
     near_mm: float,
-    lateral: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint32], NDArray[np.int64]]:
     """Compute the rows of the influence matrix.
 
@@ -49,8 +48,6 @@ def fill_rows(
         Gy per MU and unit of the kernel.
     near_mm : float
         Within this distance of a block's centre its beamlets have entries of their own, mm.
-    lateral : (rows,) float, optional
-        Density relative to water in which the primary dose spreads sideways about each row's voxel; None is water.
 
     Returns
     -------
@@ -58,9 +55,7 @@ def fill_rows(
         As in `Influence`, Gy per MU.
     """
     tree = grouped(beamlets, machine)
-    if lateral is None:
-        lateral = np.ones(len(voxels), dtype=np.float32)
-    tables = _tables(beamlets, machine, places, lateral, TABLE_MM)
+    tables = _tables(beamlets, machine, places, TABLE_MM)
     starts = np.zeros(len(voxels) + 1, dtype=np.int64)
     groups = (
         tree.patch_of_beam,
@@ -79,7 +74,6 @@ def fill_rows(
         columns,
         starts,
         places,
-        lateral,
         voxels,
         *groups,
         tree.patches.spread,
@@ -190,7 +184,6 @@ def _tables(
     beamlets: Beamlets,
     machine: Machine,
     places: NDArray[np.float32],
-    lateral: NDArray[np.float32],
     reach_mm: float,
 ) -> _Tables:
     table = depth_table(machine)
@@ -206,8 +199,6 @@ def _tables(
             limits = np.array([min(limits[0], low), max(limits[1], high)])
     if limits[1] == 0.0:
         limits = np.array([0.4, 0.5])
-    if len(lateral):
-        limits *= (float(lateral.min()), float(lateral.max()))
     slopes = family(limits, 1.01)
     primary = _primary(widths, step, size, slopes, machine.penumbra_sigma_mm)
     inverse = inverse_distance_table(widths, step, size, machine.penumbra_sigma_mm)
@@ -319,7 +310,6 @@ def _fill(
     columns: NDArray[np.uint32],
     starts: NDArray[np.int64],
     places: NDArray[np.float32],
-    lateral: NDArray[np.float32],
     voxels: NDArray[np.uint32],
     patch_of_beam: NDArray[np.int64],
     block_of_patch: NDArray[np.int64],
@@ -359,7 +349,7 @@ def _fill(
             short = unit * at_depth(table, 0, z)
             slope = at_depth(table, 3, z) * s / sad
             wide = unit * at_depth(table, 2, z) * slope
-            level = round((np.log(at_depth(table, 1, z) * lateral[row] * s / sad) - first_log) / log_step)
+            level = round((np.log(at_depth(table, 1, z) * s / sad) - first_log) / log_step)
             of_level = primary[min(max(level, 0), primary.shape[0] - 1)]
             for patch in range(patch_of_beam[beam], patch_of_beam[beam + 1]):
                 squared = (patch_centres[patch, 0] - u) ** 2 + (patch_centres[patch, 1] - v) ** 2

@@ -157,12 +157,12 @@ class Space:
         return surface
 
     def carried(
-        self, soft: Values, hard: Values, flow: Values, kernels: Sequence[Cones], anchor_mm: Sequence[float]
+        self, soft: Values, hard: Values, flow: Values, kernels: Sequence[Cones], anchor_mm: Float | Sequence[float]
     ) -> list[Values]:
         """Energy left per electron density by each of the kernels; the lines' jumps are counted from the anchor."""
         spacing = np.array(self.grid.spacing_mm)
         to_index = (self.grid.affine[:3, :3] / spacing).T
-        anchor = self.grid.to_index(np.array(anchor_mm))
+        anchor = self.grid.to_index(np.asarray(anchor_mm, dtype=np.float64))
         return transport(soft, hard, flow, self.electrons, spacing / 10, to_index, anchor, *kernels)
 
     def on(self, left: Values, grid: Grid) -> Values:
@@ -188,11 +188,11 @@ def _tissue_voxels(grid: Grid, density: Image) -> Grid:
     tissue = density.values > TISSUE_G_CM3
     if not tissue.any():
         raise GeometryError("the density image has no tissue; check the table from CT number to density")
-    ends = []
+    reach = []
     for axis in range(3):
         there = np.flatnonzero(tissue.any(axis=tuple(other for other in range(3) if other != axis)))
-        ends.append((there[0] - 0.5, there[-1] + 0.5))
-    ends = grid.to_index(density.grid.to_world(np.array(ends).T))
+        reach.append((there[0] - 0.5, there[-1] + 0.5))
+    ends = grid.to_index(density.grid.to_world(np.array(reach).T))
     low = np.floor(ends.min(axis=0) + 0.5).astype(int)
     high = np.maximum(np.ceil(ends.max(axis=0) - 0.5).astype(int), low)
     origin = grid.to_world(low - 0.5 + 0.5 / parts)

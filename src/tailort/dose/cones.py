@@ -113,8 +113,8 @@ def transport(
     to_index : (3, 3) float
         Takes LPS directions to (k, j, i) components of the same length (rows are the grid's unit vectors).
     anchor : (3,) float
-        Index (k, j, i) of a point, also outside the grid, from which the jumps of the lines are counted: where it is the
-        same place of the patient, the dose does not depend on where the grid begins.
+        Index (k, j, i) of a point, in the grid or not, from which the jumps of the lines are counted: if it is one
+        place of the patient, the dose does not depend on where the grid begins.
     *kernels : Cones
         Of one beam.
 

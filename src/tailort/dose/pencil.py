@@ -154,33 +154,10 @@ def influence(
         When frames of reference differ.
     """
     rows = np.ascontiguousarray(voxels, dtype=np.uint32)
-    values, columns, starts = pencil_rows(density, beamlets, machine, grid, rows, position, near_mm, None, progress)
-    return Influence(values, columns, starts, grid, rows, beamlets, NAME)
-
-
-def pencil_rows(
-    density: Image,
-    beamlets: Beamlets,
-    machine: Machine,
-    grid: Grid,
-    rows: NDArray[np.uint32],
-    position: PatientPosition,
-    near_mm: float,
-    lateral: NDArray[np.float32] | None,
-    progress: Progress | None,
-) -> tuple[NDArray[np.float32], NDArray[np.uint32], NDArray[np.int64]]:
-    """Values, columns and starts of the rows of `influence`.
-
-    Parameters
-    ----------
-    density, beamlets, machine, grid, rows, position, near_mm, progress
-        As for `influence`.
-    lateral : (rows,) float or None
-        Density relative to water in which the primary dose spreads sideways about each row's voxel; None is water.
-    """
     grid.require_same_frame(density.grid.frame_of_reference, "the density image")
     if near_mm < 20.0:
         raise InputError(f"near_mm of {near_mm:g} would cut the primary dose; give at least 20 mm")
+    rows = np.ascontiguousarray(voxels, dtype=np.uint32)
     if rows.size and int(rows.max()) >= grid.size:
         raise InputError(f"voxel {int(rows.max())} is not in a dose grid of {grid.size} voxels")
     points = voxel_centres_mm(grid.affine, grid.shape, rows)
@@ -193,10 +170,10 @@ def pencil_rows(
         places[n, :, 3] = fan.radiological_depth_cm(electrons, coordinates)
         if progress is not None:
             progress(0.5 * (n + 1) / len(beamlets.setups))
-    filled = fill_rows(places, rows, beamlets, machine, scale_gy_per_mu(machine), near_mm, lateral)
+    filled = fill_rows(places, rows, beamlets, machine, scale_gy_per_mu(machine), near_mm)
     if progress is not None:
         progress(1.0)
-    return filled
+    return Influence(*filled, grid, rows, beamlets, NAME)
 
 
 @cache
