@@ -41,7 +41,7 @@ NAME = "collapsed-cone"
 LABEL = "collapsed-cone superposition, dose to medium"
 
 # Directions of an arc within this angle share the axis of their kernels, degrees.
-SECTOR_DEG = 6.0
+SECTOR_DEG = 9.0
 # Dose grids with wider voxels are computed on voxels divided until they are not, mm.
 WIDEST_VOXEL_MM = 3.2
 # Half the side by which a water tank exceeds the field, and what lies below the deepest point, mm.
@@ -105,7 +105,7 @@ def compute(
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """The voxels in which energy is transported: those of the lattice of the dose grid that hold tissue.
+    """The voxels in which energy is transported: those of the lattice of the dose grid that hold tissue or are close to it.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ class Space:
 
 
 def _tissue_voxels(grid: Grid, density: Image) -> Grid:
-    """Grid with the voxels of the lattice of `grid`, divided if wide, where there is tissue: beside it none is left."""
+    """Grid with the voxels of the lattice of `grid`, divided if wide, where there is tissue and close about it."""
     steps = np.array(grid.spacing_mm)
     parts = np.ceil(steps / WIDEST_VOXEL_MM - 1e-6).astype(int)
     tissue = density.values > TISSUE_G_CM3
@@ -193,14 +193,15 @@ def _tissue_voxels(grid: Grid, density: Image) -> Grid:
         there = np.flatnonzero(tissue.any(axis=tuple(other for other in range(3) if other != axis)))
         reach.append((there[0] - 0.5, there[-1] + 0.5))
     ends = grid.to_index(density.grid.to_world(np.array(reach).T))
-    low = np.floor(ends.min(axis=0) + 0.5).astype(int)
-    high = np.maximum(np.ceil(ends.max(axis=0) - 0.5).astype(int), low)
+    low = np.floor(ends.min(axis=0) - ABOUT_TISSUE_MM / steps + 0.5).astype(int)
+    high = np.ceil(ends.max(axis=0) + ABOUT_TISSUE_MM / steps - 0.5).astype(int)
     origin = grid.to_world(low - 0.5 + 0.5 / parts)
     return Grid.axial((high - low + 1) * parts, steps / parts, origin, grid.frame_of_reference)
 
 
-# What is denser belongs to the patient or to what the beam passes, g/cm3.
+# What is denser belongs to the patient or to what the beam passes, g/cm3; an outline may hold so much air about it, mm.
 TISSUE_G_CM3 = 0.05
+ABOUT_TISSUE_MM = 5.0
 
 
 def _sectors(parts: list[Exposure]) -> Iterator[tuple[Exposure, ...]]:
