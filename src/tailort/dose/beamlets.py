@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from tailort.dose.terms import at_depth, depth_table, family, slope_ranges
-from tailort.patient.influence import Beamlets
+from tailort.patient.influence import Beamlets, Columns, column_type
 from tailort.physics.machine import Machine
 
 Float = NDArray[np.float64]
@@ -31,7 +31,7 @@ def fill_rows(
     machine: Machine,
     scale: float,
     near_mm: float,
-) -> tuple[NDArray[np.float32], NDArray[np.uint32], NDArray[np.int64]]:
+) -> tuple[NDArray[np.float32], Columns, NDArray[np.int64]]:
     """Compute the rows of the influence matrix.
 
     Parameters
@@ -68,7 +68,7 @@ def fill_rows(
     far_mm = max(FAR_MM, near_mm + BLOCKS * BLOCK_MM)
     np.cumsum(count_entries(places, *groups, near_mm**2, far_mm**2), out=starts[1:])
     values = np.empty(starts[-1], dtype=np.float32)
-    columns = np.empty(starts[-1], dtype=np.uint32)
+    columns = np.empty(starts[-1], dtype=column_type(len(beamlets)))
     _fill(
         values,
         columns,
@@ -307,7 +307,7 @@ def group_dose(squared: float, spread: float, slope: float, exponentials: Float)
 @numba.njit(cache=True, parallel=True)
 def _fill(
     values: NDArray[np.float32],
-    columns: NDArray[np.uint32],
+    columns: Columns,
     starts: NDArray[np.int64],
     places: NDArray[np.float32],
     voxels: NDArray[np.uint32],

@@ -105,7 +105,7 @@ def compute(
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """The voxels in which energy is transported: those of the lattice of the dose grid that hold tissue or are close to it.
+    """The voxels in which energy is transported: those of the lattice of the dose grid with tissue or close to it.
 
     Parameters
     ----------

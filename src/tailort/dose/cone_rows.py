@@ -41,7 +41,7 @@ from tailort.dose.beamlets import (
 from tailort.dose.cones import Cones
 from tailort.dose.fan import Fan
 from tailort.dose.lattice import Lattice, head_view, open_view, source_blur_mm
-from tailort.patient.influence import Beamlets
+from tailort.patient.influence import Beamlets, Columns, column_type
 from tailort.physics.machine import Machine
 from tailort.physics.point_kernel import DEPTH_STEP_CM, FIRST_DEPTH_CM, PointKernel
 
@@ -112,7 +112,7 @@ def fill_rows(
     scale: float,
     blur_mm: float,
     near_mm: float,
-) -> tuple[Values, NDArray[np.uint32], Indices]:
+) -> tuple[Values, Columns, Indices]:
     """Compute the rows of the influence matrix.
 
     Parameters
@@ -160,7 +160,7 @@ def fill_rows(
     starts = np.zeros(len(voxels) + 1, dtype=np.int64)
     np.cumsum(count_entries(places, *groups, near_mm**2, far_mm**2), out=starts[1:])
     values = np.empty(starts[-1], dtype=np.float32)
-    columns = np.empty(starts[-1], dtype=np.uint32)
+    columns = np.empty(starts[-1], dtype=column_type(len(beamlets)))
     widths = np.array([beamlets.width_x_mm, beamlets.width_y_mm])
     fineness = np.ceil(widths / NODE_MM).astype(np.int64)
     pitch = widths / fineness
@@ -463,7 +463,7 @@ def _within(middle: float, half: float, low: float, high: float) -> float:  # pr
 @numba.njit(cache=True, parallel=True, error_model="numpy")
 def _fill(
     values: Values,
-    columns: NDArray[np.uint32],
+    columns: Columns,
     starts: Indices,
     places: Values,
     voxels: NDArray[np.uint32],

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tailort.errors import InputError
 from tailort.patient import Beamlets, Influence
+from tailort.patient.influence import Columns
 from tailort.physics.machine import Machine
 
 Float = NDArray[np.float64]
@@ -218,7 +219,7 @@ class SegmentDose:
 @numba.njit(cache=True, parallel=True)
 def _segment_dose(
     values: NDArray[np.float32],
-    columns: NDArray[np.uint32],
+    columns: Columns,
     starts: Int,
     exposure: Float,
     first: Int,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
@@ -44,6 +45,14 @@ class Beamlets:
         return len(self.beam)
 
 
+Columns = NDArray[np.unsignedinteger[Any]]
+
+
+def column_type(beamlets: int) -> type[np.unsignedinteger[Any]]:
+    """Smallest type for the columns of so many beamlets: products with the matrix wait for the memory."""
+    return np.uint16 if beamlets <= 1 << 16 else np.uint32
+
+
 @dataclass(frozen=True, eq=False)
 class Influence:
     """Dose of each beamlet in each voxel, by sparse rows.
@@ -55,8 +64,8 @@ class Influence:
     ----------
     values : (nnz,) float32
         Gy per fraction per MU of the beamlet.
-    columns : (nnz,) uint32
-        Beamlet.
+    columns : (nnz,) uint16 or uint32
+        Beamlet; of the smaller type that holds their number (`column_type`).
     starts : (rows + 1,) int64
         First entry of each row.
     grid : Grid
@@ -70,7 +79,7 @@ class Influence:
     """
 
     values: NDArray[np.float32]
-    columns: NDArray[np.uint32]
+    columns: Columns
     starts: NDArray[np.int64]
     grid: Grid
     voxels: NDArray[np.uint32]
@@ -107,7 +116,7 @@ class Influence:
 
 @numba.njit(cache=True, parallel=True)
 def _multiply(
-    values: NDArray[np.float32], columns: NDArray[np.uint32], starts: NDArray[np.int64], x: NDArray[np.float64]
+    values: NDArray[np.float32], columns: Columns, starts: NDArray[np.int64], x: NDArray[np.float64]
 ) -> NDArray[np.float64]:  # pragma: no cover - compiled
     rows = starts.size - 1
     out = np.empty(rows, dtype=np.float64)
@@ -122,7 +131,7 @@ def _multiply(
 @numba.njit(cache=True, parallel=True)
 def _multiply_transposed(
     values: NDArray[np.float32],
-    columns: NDArray[np.uint32],
+    columns: Columns,
     starts: NDArray[np.int64],
     y: NDArray[np.float64],
     size: int,
