@@ -369,3 +369,32 @@ def test_the_same_case_gives_the_same_numbers(case: Path, tmp_path: Path) -> Non
         commands.evaluate(case, out=tmp_path / out)
     for name in ("scorecard.json", "dvh.csv"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--engine", "acuros", ("unknown dose engine 'acuros'", "collapsed-cone-water", "pencil-nyholm")),
+        ("--machine", "truebeam", ("truebeam", "generic-6MV")),
+    ],
+)
+def test_an_engine_or_machine_that_is_not_there(
+    option: str,
+    value: str,
+    words: tuple[str, ...],
+    case: Path,
+    protocol: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    told = refused(["plan", str(case), "--protocol", str(protocol), option, value], capfd, tmp_path)
+    for word in words:
+        assert word in told
+
+
+def test_a_machine_that_is_not_the_protocols(
+    case: Path, protocol: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    protocol.write_text(PROTOCOL.replace("beams: 5", "beams: 5, machine: generic-6MV"))
+    told = refused(["plan", str(case), "--protocol", str(protocol), "--machine", "generic-10MV-FFF"], capfd, tmp_path)
+    assert "asks for machine generic-6MV, --machine generic-10MV-FFF" in told

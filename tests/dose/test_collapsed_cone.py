@@ -46,7 +46,7 @@ def thorax(spacing: float = 4.0, turned: bool = False) -> Image:
     return Image(grid, density.astype(np.float32), "g/cm3")
 
 
-def dose_of(plan: Plan, density: Image) -> np.ndarray:  # type: ignore[type-arg]
+def dose_of(plan: Plan, density: Image) -> np.ndarray:
     body = np.ones(density.grid.shape)
     return compute(plan, density, POINT, density.grid, body=body).image.values
 
@@ -128,7 +128,7 @@ def test_lung_lets_the_penumbra_grow_and_water_behind_it_gets_more() -> None:
     in_water, in_lung = dose_of(plan_of(), water), dose_of(plan_of(), lung)
     assert in_lung[20, n + 10, 20] > 1.2 * in_water[20, n + 10, 20]
 
-    def penumbra_mm(dose: np.ndarray, row: int) -> float:  # type: ignore[type-arg]
+    def penumbra_mm(dose: np.ndarray, row: int) -> float:
         right = dose[20, row, 20:]
         x = 2.5 * np.arange(len(right))
         return float(np.interp(-0.2, -right / right[0], x) - np.interp(-0.8, -right / right[0], x))
@@ -162,3 +162,20 @@ def test_a_plan_of_another_energy_is_refused() -> None:
     wrong = replace(other, beams=tuple(replace(beam, energy_mv=10.0) for beam in other.beams))
     with pytest.raises(InputError, match="choose a machine"):
         compute(wrong, ct, POINT, ct.grid)
+
+
+def test_dose_to_water_is_dose_to_medium_times_the_ratio_of_stopping_powers() -> None:
+    """Cortical bone 1.10-1.14 (Siebers 2000 has 1.116 for ICRP bone), lung and muscle 0.99-1.01, water 1."""
+    n = 24
+    grid = Grid.axial((12, n, n), (4.0, 4.0, 4.0), (-46.0, -46.0, -22.0), "frame")
+    values = np.ones(grid.shape, dtype=np.float32)
+    values[:, 6:10], values[:, 12:16], values[:, 18:21] = 1.92, 0.26, 1.05
+    ct = Image(grid, values, "g/cm3")
+    body = np.ones(grid.shape)
+    medium, water = (compute(plan_of(), ct, POINT, grid, body=body, dose_to=to) for to in ("medium", "water"))  # type: ignore[arg-type]
+    ratio = (water.image.values / medium.image.values)[6, :, 12]
+    assert 1.10 <= ratio[8] <= 1.14
+    assert ratio[14] == pytest.approx(1.0, abs=0.0101)
+    assert ratio[19] == pytest.approx(1.0, abs=0.0101)
+    np.testing.assert_allclose(ratio[[2, 11, 23]], 1.0, rtol=1e-6)
+    assert (medium.engine, water.engine) == ("collapsed-cone", "collapsed-cone-water")

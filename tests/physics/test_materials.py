@@ -17,6 +17,8 @@ from tailort.physics import (
     density_tables,
     relative_electron_density,
 )
+from tailort.physics.materials import water_over_medium
+from tailort.physics.montecarlo.materials import energies_mev, medium
 
 
 def image(values: list[float], unit: str) -> Image:
@@ -148,3 +150,11 @@ def test_electron_density_is_near_that_of_phantom_inserts(physical: float, relat
     # CIRS 062 inserts as recalled (+-0.005); they are plastics, so 2 % is all that can be asked.
     found = relative_electron_density(image([physical], "g/cm3")).values[0, 0, 0]
     assert found == pytest.approx(relative, rel=0.02)
+
+
+@pytest.mark.parametrize(("name", "g_cm3"), [("lung", 0.3), ("bone", 1.92), ("water", 1.0)])
+def test_the_stopping_power_ratio_is_that_of_the_monte_carlo(name: str, g_cm3: float) -> None:
+    at = int(np.argmin(np.abs(energies_mev() - 1.5)))
+    wanted = medium("water").stopping[at] / medium(name).stopping[at]
+    found = water_over_medium(image([g_cm3], "g/cm3"))
+    assert float(found.values[0, 0, 0]) == pytest.approx(wanted, abs=1e-3)

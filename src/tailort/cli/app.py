@@ -72,6 +72,11 @@ Densities = Annotated[
 DicomDir = Annotated[Path, typer.Argument(help="Folder with the case as DICOM, in any order and nesting.")]
 FULL, COARSE_DEFAULT = Size.full, Path("tailort-out")
 TABLE = "schneider2000"
+Engine = Annotated[
+    str,
+    typer.Option("--engine", metavar="NAME", help="Dose engine: collapsed-cone, collapsed-cone-water, pencil-nyholm."),
+]
+ENGINE = "collapsed-cone"
 
 
 @app.callback(invoke_without_command=True)
@@ -144,6 +149,10 @@ def plan(
     dose_grid: DoseGrid = 3.0,
     density_table: DensityTable = TABLE,
     density: Densities = None,
+    machine: Annotated[
+        str | None, typer.Option("--machine", help="Machine id or file (default: the protocol's, else generic-6MV).")
+    ] = None,
+    engine: Engine = ENGINE,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -155,7 +164,7 @@ def plan(
         run = commands.plan(
             dicom_dir, protocol, record=record, names=names, technique=technique.value if technique else None, out=out,
             series=series, dose_grid_mm=dose_grid, density_table=density_table, densities=tuple(density or ()),
-            overwrite=overwrite, progress=progress, interrupt=interrupt,
+            machine=machine, engine=engine, overwrite=overwrite, progress=progress, interrupt=interrupt,
         )  # fmt: skip
     _tell_plan(run, out, as_json)
 
@@ -209,6 +218,7 @@ def recalculate(
     series: Series = None,
     density_table: DensityTable = TABLE,
     density: Densities = None,
+    engine: Engine = ENGINE,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -219,7 +229,7 @@ def recalculate(
     with interruptible(), Progress() as progress:
         result = commands.recalculate(
             dicom_dir, machine=machine, names=names, out=out, series=series, density_table=density_table,
-            densities=tuple(density or ()), overwrite=overwrite, progress=progress,
+            densities=tuple(density or ()), engine=engine, overwrite=overwrite, progress=progress,
         )  # fmt: skip
     with _on_stdout():
         if as_json:

@@ -28,6 +28,7 @@ Size = Literal["full", "coarse"]
 Tell = Callable[[str, float], None]
 DEMO_PROTOCOLS = {"oesophagus": "smart-imrt"}
 RECORD = "record.yaml"
+DEFAULT_ENGINE = PlanningOptions().engine
 
 _METRIC = re.compile(
     r"^(?P<structure>[^:]+):\s*(?P<metric>[^\s]+\])"
@@ -125,6 +126,8 @@ def plan(
     dose_grid_mm: float = 3.0,
     density_table: str = "schneider2000",
     densities: tuple[str, ...] = (),
+    machine: str | None = None,
+    engine: str = DEFAULT_ENGINE,
     overwrite: bool = False,
     progress: Tell = _silent,
     interrupt: Interrupt | None = None,
@@ -153,6 +156,10 @@ def plan(
         From CT numbers to density: name of a packaged table, or path of a CSV file.
     densities : tuple of str
         "CouchInterior=0.08": structures whose density is given, g/cm3.
+    machine : str or None
+        Id of a machine or a machine file; None is the protocol's, or the generic 6 MV linac.
+    engine : str
+        Dose engine, by which influence and dose are computed.
     overwrite : bool
         Whether an earlier result may be replaced.
     progress, interrupt : callable, Interrupt
@@ -170,11 +177,14 @@ def plan(
         technique=technique,
         density_table=read_density_table(density_table),
         densities=tuple(density_of_text(text) for text in densities),
+        machine=None if machine is None else load_machine(machine),
+        engine=engine,
     )
     described = {
         "protocol": protocol, "technique": technique, "series": series, "dose_grid_mm": dose_grid_mm,
         "record": record.name if record else None, "names": names.name if names else None,
         "density_table": Path(density_table).name, "density": list(densities),
+        "machine": None if machine is None else Path(machine).name, "engine": engine,
     }  # fmt: skip
     with whole_folder(out, overwrite=overwrite, inputs=(dicom_dir,)) as staging:
         return _plan_into(staging, dicom_dir, loaded, record, names, series, options, described, clock, interrupt)
@@ -255,6 +265,7 @@ def recalculate(
     series: str | None = None,
     density_table: str = "schneider2000",
     densities: tuple[str, ...] = (),
+    engine: str = DEFAULT_ENGINE,
     overwrite: bool = False,
     progress: Tell = _silent,
 ) -> Recalculation:
@@ -266,7 +277,7 @@ def recalculate(
         Folder with CT, RTSTRUCT and RTPLAN; RTDOSE when there is one.
     machine : str or None
         Id of a machine or a machine file; None is the machine that the plan names, when TailoRT carries it.
-    names, series, density_table, densities, out, overwrite, progress
+    names, series, density_table, densities, engine, out, overwrite, progress
         As in `plan`.
     """
     from tailort.physics import machines
@@ -276,7 +287,7 @@ def recalculate(
     table, overrides = read_density_table(density_table), tuple(density_of_text(text) for text in densities)
     described = {
         "machine": machine, "series": series, "names": names.name if names else None,
-        "density_table": Path(density_table).name, "density": list(densities),
+        "density_table": Path(density_table).name, "density": list(densities), "engine": engine,
     }  # fmt: skip
     with whole_folder(out, overwrite=overwrite, inputs=(dicom_dir,)) as staging:
         with clock.stage("read the case"):
@@ -291,7 +302,7 @@ def recalculate(
                     f"one with --machine: {', '.join(sorted(machines()))}, or a machine file"
                 )
         with clock.stage("recalculate") as tell:
-            result = workflow.recalculate(case, chosen, table=table, overrides=overrides, progress=tell)
+            result = workflow.recalculate(case, chosen, engine=engine, table=table, overrides=overrides, progress=tell)
         with clock.stage("write and report"):
             write_recalculation(result, staging, described, hash_inputs(dicom_dir), clock)
     return result

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from tailort.dose import collapsed_cone, cone_influence, pencil
 from tailort.errors import InputError
@@ -39,9 +40,15 @@ class Engine:
 
 ENGINES = {
     pencil.NAME: Engine(pencil.NAME, pencil.LABEL, pencil.compute, pencil.influence),
-    collapsed_cone.NAME: Engine(
-        collapsed_cone.NAME, collapsed_cone.LABEL, collapsed_cone.compute, cone_influence.influence
-    ),
+    **{
+        name: Engine(
+            name,
+            collapsed_cone.LABELS[to],
+            partial(collapsed_cone.compute, dose_to=to),
+            partial(cone_influence.influence, dose_to=to),
+        )
+        for to, name in collapsed_cone.NAMES.items()
+    },
 }
 
 

@@ -6,7 +6,8 @@ the dose. Distances scale with electron density, along each cone and for the pho
 
 What is assumed: composition between the tissues of the density table (no metal), kernels about one axis for each
 direction and, in arcs, for each `SECTOR_DEG` of gantry, whose angles differ from the local ray's by at most half the
-field's and the sector's opening. The dose is that to the tissue of the voxel ("medium").
+field's and the sector's opening. The dose is that to the tissue of the voxel ("medium") or, by the ratio of the
+electrons' stopping powers, that to water in it.
 """
 
 from __future__ import annotations
@@ -30,15 +31,16 @@ from tailort.geometry import Grid, Image, PatientPosition, average
 from tailort.patient.dose import Dose
 from tailort.patient.plan import Beam, ControlPoint, Plan
 from tailort.physics.machine import Machine
-from tailort.physics.materials import relative_electron_density
+from tailort.physics.materials import relative_electron_density, water_over_medium
 from tailort.physics.point_kernel import point_kernel
 
 Progress = Callable[[float], None]
 Float = NDArray[np.float64]
 Values = NDArray[np.float32]
 
-NAME = "collapsed-cone"
-LABEL = "collapsed-cone superposition, dose to medium"
+DoseTo = Literal["medium", "water"]
+NAMES: dict[DoseTo, str] = {"medium": "collapsed-cone", "water": "collapsed-cone-water"}
+LABELS: dict[DoseTo, str] = {to: f"collapsed-cone superposition, dose to {to}" for to in NAMES}
 
 # Directions of an arc within this angle share the axis of their kernels, degrees.
 SECTOR_DEG = 9.0
@@ -58,6 +60,7 @@ def compute(
     *,
     body: NDArray[Any] | None = None,
     progress: Progress | None = None,
+    dose_to: DoseTo = "medium",
 ) -> Dose:
     """Physical dose of one fraction of a deliverable plan.
 
@@ -76,11 +79,13 @@ def compute(
         Without it, what is denser than `tailort.dose.inputs.BODY_DENSITY_G_CM3`, with its holes filled.
     progress : callable, optional
         Called with the finished share, 0 to 1.
+    dose_to : {"medium", "water"}
+        To what the dose is, in each voxel.
 
     Returns
     -------
     Dose
-        Gy per fraction, physical, to medium.
+        Gy per fraction, physical.
 
     Raises
     ------
@@ -91,7 +96,7 @@ def compute(
     """
     require_matching(plan, density, machine, grid)
     inside = outline_mask(density, grid, body)
-    space = Space.around(grid, density)
+    space = Space.around(grid, density, dose_to)
     sectors = [(beam, sector) for beam in plan.beams for sector in _sectors(exposures(beam))]
     total = np.zeros(space.grid.shape, dtype=np.float32)
     for n, (beam, sector) in enumerate(sectors):
@@ -100,7 +105,9 @@ def compute(
             progress((n + 1) / len(sectors))
     dose = space.on(total, grid) * np.float32(scale_gy_per_mu(machine))
     values = np.where(inside, dose, np.float32(0.0))
-    return Dose(Image(grid, values, "Gy"), "physical", "fraction", plan.fractions, None, NAME, plan.sop_instance_uid)
+    return Dose(
+        Image(grid, values, "Gy"), "physical", "fraction", plan.fractions, None, NAMES[dose_to], plan.sop_instance_uid
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,17 +122,17 @@ class Space:
         Electron density relative to water, through which the photons come to the voxels.
     electrons : (k, j, i) float32
         Its mean in each voxel.
-    to_medium : (k, j, i) float32
-        Dose to the voxel's medium over the energy left per electron density.
+    to_dose : (k, j, i) float32
+        Dose to the voxel's medium, or to water in it, over the energy left per electron density.
     """
 
     grid: Grid
     traced: Image
     electrons: Values
-    to_medium: Values
+    to_dose: Values
 
     @classmethod
-    def around(cls, grid: Grid, density: Image) -> Space:
+    def around(cls, grid: Grid, density: Image, dose_to: DoseTo) -> Space:
         """Voxels about a dose grid in a patient of this mass density."""
         grid.require_axial("the collapsed-cone dose")
         traced = relative_electron_density(density)
@@ -133,6 +140,8 @@ class Space:
         mass = average(density, fine, 0.0)
         electrons = relative_electron_density(mass)
         ratio = electrons.values / np.maximum(mass.values, np.float32(1e-4))
+        if dose_to == "water":
+            ratio *= water_over_medium(mass).values
         return cls(fine, traced, electrons.values, ratio.astype(np.float32))
 
     def released_and_spread(
@@ -166,8 +175,8 @@ class Space:
         return transport(soft, hard, flow, self.electrons, spacing / 10, to_index, anchor, *kernels)
 
     def on(self, left: Values, grid: Grid) -> Values:
-        """Dose to medium on the dose grid about which these voxels are, of energy left per electron density."""
-        dose = left * self.to_medium
+        """Dose on the dose grid about which these voxels are, of energy left per electron density."""
+        dose = left * self.to_dose
         parts = np.round(np.array(grid.spacing_mm) / np.array(self.grid.spacing_mm)).astype(int)
         if (parts > 1).any():
             k, j, i = np.array(dose.shape) // parts

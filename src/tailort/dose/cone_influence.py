@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from tailort.dose.beamlets import NEAR_MM
-from tailort.dose.collapsed_cone import NAME, Space, scale_gy_per_mu
+from tailort.dose.collapsed_cone import NAMES, DoseTo, Space, scale_gy_per_mu
 from tailort.dose.cone_rows import OpenDose, fill_rows
 from tailort.dose.cones import Cones
 from tailort.dose.fan import Fan, voxel_centres_mm
@@ -50,6 +50,7 @@ def influence(
     position: PatientPosition,
     near_mm: float = NEAR_MM,
     progress: Progress | None = None,
+    dose_to: DoseTo = "medium",
 ) -> Influence:
     """Dose of each beamlet, as an open field of its own, in chosen voxels.
 
@@ -60,13 +61,15 @@ def influence(
     ----------
     density, machine, grid, voxels, position, near_mm, progress
         As for `tailort.dose.pencil.influence`.
+    dose_to : {"medium", "water"}
+        To what the dose is, in each voxel.
     beamlets : Beamlets
         Of one size; those of each beam on a lattice of that size, with or without gaps.
 
     Returns
     -------
     Influence
-        Gy per fraction per MU, to medium.
+        Gy per fraction per MU.
 
     Raises
     ------
@@ -84,7 +87,7 @@ def influence(
     count = len(beamlets.setups)
     lattices = [Lattice.of(beamlets, n) for n in range(count)]
     fans = [Fan.of(setup, position, machine.source_axis_distance_mm) for setup in beamlets.setups]
-    space = Space.around(grid, density)
+    space = Space.around(grid, density, dose_to)
     points = voxel_centres_mm(grid.affine, grid.shape, rows)
     places = np.empty((count, len(rows), 4), dtype=np.float32)
     opened = OpenDose.empty(count, len(rows))
@@ -111,7 +114,7 @@ def influence(
     )  # fmt: skip
     if progress is not None:
         progress(1.0)
-    return Influence(*filled, grid, rows, beamlets, NAME)
+    return Influence(*filled, grid, rows, beamlets, NAMES[dose_to])
 
 
 def _open_dose(space: Space, fan: Fan, lattice: Lattice, machine: Machine) -> tuple[Values, Values, Values]:

@@ -27,6 +27,8 @@ from tailort.workflow.rows import Rows, choose_rows
 
 Float = NDArray[np.float64]
 
+# For protocols that name none.
+DEFAULT_MACHINE = "generic-6MV"
 # Beyond the PTV's shadow by the width of the penumbra, mm at the isocentre.
 BEAMLET_MARGIN_MM = 7.0
 # Weight of the smoothness of the fluence, in the unit of the wishes.
@@ -54,17 +56,17 @@ class PlanningOptions:
         From CT numbers to mass density: the table of the scanner, or the name of a packaged one.
     densities : tuple of (str, float)
         Structures whose density is given, g/cm3; where two overlap, the later one holds.
-    machine : str
-        Used when the protocol names none.
+    machine : Machine or None
+        None is the protocol's or, when it names none, `generic-6MV`.
     engine : str
-        Of the reported dose.
+        Of the influence and of the reported dose.
     """
 
     dose_grid_mm: float = 3.0
     technique: str | None = None
     density_table: DensityTable | str = "schneider2000"
     densities: tuple[tuple[str, float], ...] = ()
-    machine: str = "generic-6MV"
+    machine: Machine | None = None
     engine: str = "collapsed-cone"
 
 
@@ -139,6 +141,7 @@ def plan(
         decision.require_yes()
         protocol.require_structures(case.structures)
         _require_technique(protocol, options)
+        engine_note, linac = engines.engine(options.engine).label, _machine(protocol, options)
     with clock.stage("targets"):
         other = protocol.comparator()
         steps = other.target_steps if other else protocol.target_steps()
@@ -151,7 +154,7 @@ def plan(
     ]  # fmt: skip
     if other is not None:
         requests.append(_Request(other.title, "comparator", other.prescriptions, other.constraints, other.report))
-    bench = _set_up(case, structures, protocol, options, requests, clock)
+    bench = _set_up(case, structures, protocol, linac, options, requests, clock)
     results: list[PlanResult] = []
     for request in requests:
         if results and stop():
@@ -169,7 +172,7 @@ def plan(
         comparator=results[1] if len(results) > 1 else None,
         comparison=comparison,
         machine=bench.machine,
-        engine_note=engines.engine(options.engine).label,
+        engine_note=engine_note,
         density_table=_about_table(options.density_table),
         stages=clock.stages,
     )
@@ -185,6 +188,15 @@ def _require_technique(protocol: Protocol, options: PlanningOptions) -> None:
         raise InputError(f"protocol '{protocol.id}' has {len(phases)} phases; this version plans courses of one phase")
 
 
+def _machine(protocol: Protocol, options: PlanningOptions) -> Machine:
+    named = protocol.technique.machine
+    if options.machine is None:
+        return machine(named or DEFAULT_MACHINE)
+    if named is not None and named != options.machine.id:
+        raise InputError(f"protocol '{protocol.id}' asks for machine {named}, --machine {options.machine.id}")
+    return options.machine
+
+
 def _steering(constraints: Sequence[Constraint], structures: StructureSet) -> tuple[Constraint, ...]:
     """Limits of structures that are drawn; those of the others are judged unknown."""
     drawn = {s.name.lower(): s.name for s in structures if not s.is_empty}
@@ -195,6 +207,7 @@ def _set_up(
     case: Case,
     structures: StructureSet,
     protocol: Protocol,
+    linac: Machine,
     options: PlanningOptions,
     requests: Sequence[_Request],
     clock: StageClock,
@@ -218,7 +231,6 @@ def _set_up(
                 raise GeometryError(f"target '{name}' lies outside the body's dose grid; check its contours")
         whole = {c.structure for c in limits if _needs_every_voxel(c)}
         rows = choose_rows(grid, volumes, body, targets, whole, np.random.default_rng(0))
-        linac = machine(protocol.technique.machine or options.machine)
         isocentre = _isocentre([structures[name] for name in targets])
         setups = optimisation.arrange(
             protocol.technique.gantry_angles_deg(), isocentre, protocol.technique.collimator_deg
