@@ -121,6 +121,18 @@ class Limit:
     label: str = ""
 
 
+class WeightTerm(Protocol):
+    """A part of a problem's value that depends on the weights alone."""
+
+    def value(self, weights_mu: Float) -> float:
+        """Value of the term."""
+        ...
+
+    def derivative(self, weights_mu: Float) -> Float:
+        """Derivative by the weights, per MU."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Smoothness:
     """Mean square of the difference of neighbouring beamlets, relative to a reference weight.
@@ -192,7 +204,7 @@ class Problem:
         Weighted objectives.
     limits : tuple of Limit
         What must hold.
-    smoothness : Smoothness or None
+    smoothness : WeightTerm or None
         Of the fluence.
     lower_mu, upper_mu : float
         Bounds of each weight, MU per fraction.
@@ -206,7 +218,7 @@ class Problem:
     sets: Mapping[str, VoxelSet]
     wishes: tuple[Wish, ...]
     limits: tuple[Limit, ...] = ()
-    smoothness: Smoothness | None = None
+    smoothness: WeightTerm | None = None
     lower_mu: float = 0.0
     upper_mu: float = np.inf
     offset_gy: Float | None = None
