@@ -293,4 +293,5 @@ def main() -> None:
         transport_growth(linac)
 
 
-main()
+if __name__ == "__main__":
+    main()

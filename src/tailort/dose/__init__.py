@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from tailort.dose import collapsed_cone, cone_influence, pencil
+from tailort.dose import collapsed_cone, collapsed_cone_gpu, cone_influence, pencil
 from tailort.errors import InputError
 from tailort.patient.dose import Dose
 from tailort.patient.influence import Influence
@@ -48,6 +48,16 @@ ENGINES = {
             partial(cone_influence.influence, dose_to=to),
         )
         for to, name in collapsed_cone.NAMES.items()
+    },
+    # The doses on a graphics card; beamlets are computed as without.
+    **{
+        name: Engine(
+            name,
+            collapsed_cone_gpu.LABELS[to],
+            partial(collapsed_cone_gpu.compute, dose_to=to),
+            partial(cone_influence.influence, dose_to=to),
+        )
+        for to, name in collapsed_cone_gpu.NAMES.items()
     },
 }
 

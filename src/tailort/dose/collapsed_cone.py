@@ -97,17 +97,13 @@ def compute(
     require_matching(plan, density, machine, grid)
     inside = outline_mask(density, grid, body)
     space = Space.around(grid, density, dose_to)
-    sectors = [(beam, sector) for beam in plan.beams for sector in _sectors(exposures(beam))]
+    parts = sectors(plan)
     total = np.zeros(space.grid.shape, dtype=np.float32)
-    for n, (beam, sector) in enumerate(sectors):
+    for n, (beam, sector) in enumerate(parts):
         total += space.released_and_spread(beam, sector, plan.patient_position, machine)
         if progress is not None:
-            progress((n + 1) / len(sectors))
-    dose = space.on(total, grid) * np.float32(scale_gy_per_mu(machine))
-    values = np.where(inside, dose, np.float32(0.0))
-    return Dose(
-        Image(grid, values, "Gy"), "physical", "fraction", plan.fractions, None, NAMES[dose_to], plan.sop_instance_uid
-    )
+            progress((n + 1) / len(parts))
+    return space.dose_of(plan, total, machine, grid, inside, NAMES[dose_to])
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,6 +170,14 @@ class Space:
         anchor = self.grid.to_index(np.asarray(anchor_mm, dtype=np.float64))
         return transport(soft, hard, flow, self.electrons, spacing / 10, to_index, anchor, *kernels)
 
+    def dose_of(
+        self, plan: Plan, left: Values, machine: Machine, grid: Grid, inside: NDArray[np.bool_], engine: str
+    ) -> Dose:
+        """Dose of one fraction within the outline, of the energy that all sectors left per electron density."""
+        dose = self.on(left, grid) * np.float32(scale_gy_per_mu(machine))
+        image = Image(grid, np.where(inside, dose, np.float32(0.0)), "Gy")
+        return Dose(image, "physical", "fraction", plan.fractions, None, engine, plan.sop_instance_uid)
+
     def on(self, left: Values, grid: Grid) -> Values:
         """Dose on the dose grid about which these voxels are, of energy left per electron density."""
         dose = left * self.to_dose
@@ -211,6 +215,11 @@ def _tissue_voxels(grid: Grid, density: Image) -> Grid:
 # What is denser belongs to the patient or to what the beam passes, g/cm3; an outline may hold so much air about it, mm.
 TISSUE_G_CM3 = 0.05
 ABOUT_TISSUE_MM = 5.0
+
+
+def sectors(plan: Plan) -> list[tuple[Beam, tuple[Exposure, ...]]]:
+    """Parts of a plan's beams whose energy is spread together, in the order of delivery."""
+    return [(beam, sector) for beam in plan.beams for sector in _sectors(exposures(beam))]
 
 
 def _sectors(parts: list[Exposure]) -> Iterator[tuple[Exposure, ...]]:

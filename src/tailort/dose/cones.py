@@ -87,6 +87,56 @@ class Cones:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Lines:
+    """Lines along those of a kernel's directions whose main axis is the same.
+
+    Along it a line passes from plane to plane, and jumps by at most one voxel across.
+
+    Parameters
+    ----------
+    sign : (n,) int
+        Whether planes are passed upwards (1) or downwards (-1).
+    tilt : (n, 2) float
+        Voxels along the other two axes of the grid, in their order, from plane to plane.
+    path_cm : (n,) float
+        Way in a voxel.
+    slopes : (n, m) float
+        cm2/g.
+    weights : (n, 4, m) float32
+        `Cones.weights` and `Cones.turns`.
+    """
+
+    sign: NDArray[np.int64]
+    tilt: Float
+    path_cm: Float
+    slopes: Float
+    weights: Values
+
+    @classmethod
+    def of(cls, cones: Cones, spacing_cm: Float, to_index: Float) -> tuple[Lines, Lines, Lines]:
+        """Lines of a kernel by their main axis k, j, i; parameters as those of `transport`."""
+        local = cones.directions @ to_index.T / spacing_cm
+        main = np.argmax(np.abs(local), axis=1)
+        weights = np.concatenate([cones.weights, cones.turns], axis=1).astype(np.float32)
+
+        def along(axis: int) -> Lines:
+            own = np.flatnonzero(main == axis)
+            step = local[own][:, order_from(axis)]
+            return cls(
+                np.sign(step[:, 0]).astype(np.int64), step[:, 1:] / np.abs(step[:, :1]), 1.0 / np.abs(step[:, 0]),
+                cones.slopes[own], weights[own],
+            )  # fmt: skip
+
+        return along(0), along(1), along(2)
+
+
+def order_from(axis: int) -> tuple[int, int, int]:
+    """Axes of the grid with this one first."""
+    first, second = (other for other in range(3) if other != axis)
+    return axis, first, second
+
+
 def transport(
     soft: Values,
     hard: Values,
@@ -129,27 +179,22 @@ def transport(
         return totals
     turned = np.tensordot(kernels[0].across.astype(np.float32), flow, axes=1)
     dense = np.maximum(electrons, np.float32(VACUUM))
-    # Along the main axis a line passes from plane to plane, and jumps by at most one voxel across.
-    local = [cones.directions @ to_index.T / spacing_cm for cones in kernels]
-    main = [np.argmax(np.abs(steps), axis=1) for steps in local]
+    lines = [Lines.of(cones, spacing_cm, to_index) for cones in kernels]
     for axis in range(3):
-        order = (axis, *(other for other in range(3) if other != axis))
+        order = order_from(axis)
         t0, t1, t2, t3, own_dense = (
             np.ascontiguousarray(values.transpose(order)) for values in (soft, hard, turned[0], turned[1], dense)
         )
         low, high = _extent(t0, t1)
-        for total, cones, steps, axes in zip(totals, kernels, local, main, strict=True):
-            own = np.flatnonzero(axes == axis)
-            if not len(own):
+        for total, cones, by_axis in zip(totals, kernels, lines, strict=True):
+            own = by_axis[axis]
+            if not own.sign.size:
                 continue
-            step = steps[own][:, order]
-            left = np.zeros((min(numba.get_num_threads(), len(own)), *t0.shape), dtype=np.float32)
+            left = np.zeros((min(numba.get_num_threads(), own.sign.size), *t0.shape), dtype=np.float32)
             top = float(np.abs(cones.weights).max()) * highest
             _sweep(
-                t0, t1, t2, t3, own_dense, low, high, np.sign(step[:, 0]).astype(np.int64),
-                step[:, 1:] / np.abs(step[:, :1]), float(anchor[axis]), 1.0 / np.abs(step[:, 0]), cones.slopes[own],
-                np.concatenate([cones.weights[own], cones.turns[own]], axis=1).astype(np.float32),
-                np.float32(NEGLIGIBLE * top), left,
+                t0, t1, t2, t3, own_dense, low, high, own.sign, own.tilt, float(anchor[axis]), own.path_cm, own.slopes,
+                own.weights, np.float32(NEGLIGIBLE * top), left,
             )  # fmt: skip
             total += left.sum(axis=0, dtype=np.float32).transpose(np.argsort(order))
     return totals

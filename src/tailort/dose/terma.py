@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numba
@@ -76,46 +77,84 @@ def add_terma(
     (3,) float
         Mean direction of the photons weighted by the TERMA, LPS; its length is the sum of the TERMA.
     """
-    half_field = np.ceil(machine.jaw_limit_mm) + BEYOND_FIELD_MM
-    x = np.arange(-half_field, half_field + PIXEL_MM / 2, PIXEL_MM)
-    y = x
-    field, stray = fluence(x, y)
-    columns, rows = (np.flatnonzero((field > LEAST_FLUENCE * field.max()).any(axis=n)) for n in (0, 1))
-    if field.max() <= 0 or not len(columns):
+    seen = Incident.on(grid, fan, fluence, kernel, machine)
+    if seen is None:
         return np.zeros(3)
-    part = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-    field, stray = field[part], np.ascontiguousarray(stray[part])
-    start = np.array([x[columns[0]], y[rows[0]]])
-    summed = np.zeros((field.shape[0] + 1, field.shape[1] + 1))
-    summed[1:, 1:] = field.cumsum(axis=0).cumsum(axis=1) * PIXEL_MM**2
-    # Half the width of a voxel as seen along the two axes: of the same variance as its projection.
-    spacing = np.array(grid.spacing_mm)
-    turned = grid.affine[:3, :3] / spacing
-    half = [0.5 * float(np.sqrt(np.sum((fan.axes[n] @ turned * spacing) ** 2))) for n in (0, 1)]
-    low = np.array([start[0], start[1], 0.0])
-    high = np.array([start[0] + field.shape[1] * PIXEL_MM, start[1] + field.shape[0] * PIXEL_MM, 0.0])
-    depths, first = _depths(grid, fan, electrons, low, high, half)
-    if depths is None:
-        return np.zeros(3)
-    farthest = float(np.hypot(*np.maximum(np.abs(low[:2]), np.abs(high[:2]))))
-    rings = np.arange(0.0, farthest + HARDNESS_STEP_MM, HARDNESS_STEP_MM)
-    shift = np.append(kernel.softening_shift_cm(machine.hardness(rings)), 0.0)
-    shift[-1] = shift[-2]
+    depths = fan.depths_cm(electrons, seen.first, seen.count, RAY_PITCH_MM)
     sums = np.zeros((grid.shape[0], 3))
     _add(
-        soft, hard, flow, grid.affine, fan.source_mm, fan.axes, fan.source_axis_distance_mm, summed, start, PIXEL_MM,
-        np.array(half), depths, first, RAY_PITCH_MM, shift, HARDNESS_STEP_MM, kernel.terma, kernel.hardness,
-        kernel.fluence, FIRST_DEPTH_CM, DEPTH_STEP_CM, surface, stray, machine.head.contamination_cm2_g,
-        machine.head.contamination_per_cm, sums,
+        soft, hard, flow, grid.affine, fan.source_mm, fan.axes, fan.source_axis_distance_mm, seen.summed, seen.start,
+        PIXEL_MM, seen.half, depths, seen.first, RAY_PITCH_MM, seen.shift, HARDNESS_STEP_MM, kernel.terma,
+        kernel.hardness, kernel.fluence, FIRST_DEPTH_CM, DEPTH_STEP_CM, surface, seen.stray,
+        machine.head.contamination_cm2_g, machine.head.contamination_per_cm, sums,
     )  # fmt: skip
     total: Float = sums.sum(axis=0)
     return total
 
 
-def _depths(
-    grid: Grid, fan: Fan, electrons: Image, low: Float, high: Float, half: list[float]
-) -> tuple[Values | None, Float]:
-    """Radiological depths (v, u, s), cm, of the fan that covers the field within the grid, and its first node."""
+@dataclass(frozen=True, eq=False)
+class Incident:
+    """What comes down on a grid from one direction, in the isocentre plane, and the nodes at which depths are needed.
+
+    Parameters
+    ----------
+    summed : (ny + 1, nx + 1) float
+        Energy fluence summed over all pixels before, times a pixel's area.
+    stray : (ny, nx) float
+        What the contaminating electrons follow.
+    start : (2,) float
+        Edge of the first pixel along x and y, mm.
+    half : (2,) float
+        Half the width of a voxel as seen along x and y, mm.
+    first : (3,) float
+        u, v, s of the first node, mm.
+    count : (3,) int
+        Nodes along u, v, s.
+    shift : (n,) float
+        Water path by which the beam is softer in rings of `HARDNESS_STEP_MM`, cm.
+    """
+
+    summed: Float
+    stray: Float
+    start: Float
+    half: Float
+    first: Float
+    count: NDArray[np.int64]
+    shift: Float
+
+    @classmethod
+    def on(cls, grid: Grid, fan: Fan, fluence: FluenceMap, kernel: PointKernel, machine: Machine) -> Incident | None:
+        """Fluence of a direction cut to its field; None when nothing of it meets the grid."""
+        half_field = np.ceil(machine.jaw_limit_mm) + BEYOND_FIELD_MM
+        x = np.arange(-half_field, half_field + PIXEL_MM / 2, PIXEL_MM)
+        y = x
+        field, stray = fluence(x, y)
+        columns, rows = (np.flatnonzero((field > LEAST_FLUENCE * field.max()).any(axis=n)) for n in (0, 1))
+        if field.max() <= 0 or not len(columns):
+            return None
+        part = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+        field, stray = field[part], np.ascontiguousarray(stray[part])
+        start = np.array([x[columns[0]], y[rows[0]]])
+        summed = np.zeros((field.shape[0] + 1, field.shape[1] + 1))
+        summed[1:, 1:] = field.cumsum(axis=0).cumsum(axis=1) * PIXEL_MM**2
+        # Half the width of a voxel as seen along the two axes: of the same variance as its projection.
+        spacing = np.array(grid.spacing_mm)
+        turned = grid.affine[:3, :3] / spacing
+        half = np.array([0.5 * float(np.sqrt(np.sum((fan.axes[n] @ turned * spacing) ** 2))) for n in (0, 1)])
+        low = np.array([start[0], start[1], 0.0])
+        high = np.array([start[0] + field.shape[1] * PIXEL_MM, start[1] + field.shape[0] * PIXEL_MM, 0.0])
+        nodes = _nodes(grid, fan, low, high, half)
+        if nodes is None:
+            return None
+        farthest = float(np.hypot(*np.maximum(np.abs(low[:2]), np.abs(high[:2]))))
+        rings = np.arange(0.0, farthest + HARDNESS_STEP_MM, HARDNESS_STEP_MM)
+        shift = np.append(kernel.softening_shift_cm(machine.hardness(rings)), 0.0)
+        shift[-1] = shift[-2]
+        return cls(summed, stray, start, half, *nodes, shift)
+
+
+def _nodes(grid: Grid, fan: Fan, low: Float, high: Float, half: Float) -> tuple[Float, NDArray[np.int64]] | None:
+    """First node (u, v, s), mm, and count of the fan that covers the field within the grid."""
     corners = grid.to_world(
         [(k, j, i) for k in (0, grid.shape[0] - 1) for j in (0, grid.shape[1] - 1) for i in (0, grid.shape[2] - 1)]
     )
@@ -125,10 +164,10 @@ def _depths(
     to = np.minimum(high + wide, seen.max(axis=0))
     from_[2], to[2] = seen[:, 2].min(), seen[:, 2].max()
     if (from_ > to).any():
-        return None, from_
+        return None
     first = np.floor(from_ / RAY_PITCH_MM) * RAY_PITCH_MM
     count = np.ceil((to - first) / RAY_PITCH_MM).astype(np.int64) + 1
-    return fan.depths_cm(electrons, first, count, RAY_PITCH_MM), first
+    return first, count
 
 
 @numba.njit(cache=True, parallel=True, error_model="numpy")
