@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tailort.errors import InputError
+from tailort.geometry.iec import beam_axes
 from tailort.physics.attenuation import attenuation_cm2_g, energy_absorption_cm2_g
-from tailort.physics.montecarlo import medium, monoenergetic_kernel, slab_dose
+from tailort.physics.montecarlo import Arc, box_dose, medium, monoenergetic_kernel, slab_dose
+from tailort.physics.montecarlo.boxes import aim
 from tailort.physics.montecarlo.materials import (
     ELECTRON_MASS_MEV,
     energies_mev,
@@ -17,7 +20,7 @@ from tailort.physics.montecarlo.materials import (
 )
 from tailort.physics.montecarlo.transport import compton_share, scatter_cosine, seeded
 from tailort.physics.point_kernel import kernel_table
-from tailort.physics.spectrum import Spectrum
+from tailort.physics.spectrum import Spectrum, packaged_spectrum
 
 OTHER = Path(__file__).parents[3] / "shared" / "reference" / "photon-data" / "kernel_mono.csv"
 
@@ -123,3 +126,108 @@ def test_a_slab_of_water_in_two_layers_is_one_slab() -> None:
     two = slab_dose(spectrum, 5.0, (("water", 1.0, 7.0), ("water", 1.0, 13.0)), 40_000, 2, depth_bin_cm=1.0)
     (first, e1), (second, e2) = one.axis(1.5), two.axis(1.5)
     assert (np.abs(first - second) < 5 * np.hypot(e1, e2)).all()
+
+
+LUNG_BOX = (("water", 1.0, 8.0), ("lung", 0.26, 8.0), ("water", 1.0, 8.0))
+
+
+def test_a_box_under_a_static_field_has_the_dose_of_its_layers_on_the_axis() -> None:
+    """The layers begin 88 cm from the source, where 5 cm of the isocentre plane are 4.4; the box ends far from it."""
+    spectrum = packaged_spectrum("fff10")
+    box = box_dose(spectrum, Arc.static(0.0, (5.0, 5.0)), LUNG_BOX, 24.0, 400_000, 1)
+    slab = slab_dose(
+        spectrum, 4.4, LUNG_BOX, 400_000, 2, depth_bin_cm=0.5, off_axis_bin_cm=0.25, source_distance_cm=88.0
+    )
+    left, head = (np.abs(faces[1:] + faces[:-1]) / 2 < 1.0 for faces in (box.left_cm, box.head_cm))
+    found = box.dose[:, :, left][:, :, :, head].mean(axis=(2, 3))
+    inside = slab.off_axis_cm[1:] <= 1.0
+    wanted = slab.dose[:, :, inside][:, :, :, inside].mean(axis=(2, 3)) / 0.88**2
+    for one, other in ((found, wanted), (found.mean(axis=1), wanted.mean(axis=1))):
+        error = np.sqrt((one.var(axis=0, ddof=1) + other.var(axis=0, ddof=1)) / len(one))
+        assert (np.abs(one.mean(axis=0) - other.mean(axis=0)) < 4.5 * error).all()
+    # The errors are small enough to see a wrong density or distance.
+    assert error < 0.01 * wanted.mean()
+
+
+def test_what_an_arc_sends_into_a_box_stays_or_leaves() -> None:
+    """Photons aside the box too; all of the energy is in the voxels or gone."""
+    arc = Arc(np.array([0.0, 1.0]), np.array([10.0, 300.0]), np.tile([[-9.0], [4.0]], (2, 1, 1)), np.array([-2.0, 9.0]))
+    found = box_dose(Spectrum([0.3, 1.0, 9.0], [1.0, 1.0, 1.0]), arc, LUNG_BOX, 12.0, 20_000, 3)
+    np.testing.assert_allclose(found.kept + found.gone, found.sent, rtol=1e-9)
+    assert (found.kept > 0).all()
+    assert (found.gone > 0).all()
+    density = np.repeat([1.0, 0.26, 1.0], 16)[:, None, None]
+    fluence = 20_000 / 20 / (13.0 * 11.0)
+    np.testing.assert_allclose((found.dose * density).sum(axis=(1, 2, 3)) * 0.5**3 * fluence, found.kept)
+
+
+def test_gantry_and_aperture_stand_as_in_iec_61217() -> None:
+    """An opening right of the axis and towards the gantry; mean place of the dose on the side of the source."""
+    leaves = np.tile([[0.0], [3.0]], (2, 1, 1))
+    for gantry in (0.0, 90.0, 200.0):
+        arc = Arc(np.array([0.0, 1.0]), np.full(2, gantry), leaves, np.array([0.0, 2.0]))
+        dose, _ = box_dose(Spectrum([0.5], [1.0]), arc, (("water", 1.0, 20.0),), 20.0, 20_000, 1).mean()
+        middles = np.arange(-9.75, 10.0, 0.5)
+        back, left, head = (
+            (dose.sum(axis=tuple(n for n in range(3) if n != axis)) @ middles) / dose.sum() for axis in range(3)
+        )
+        x, y, z = beam_axes(gantry, 0.0, 0.0, "HFS") @ np.array([left, back, head])
+        assert x == pytest.approx(1.45, abs=0.2)
+        assert y == pytest.approx(0.97, abs=0.2)
+        assert z > 1.5
+
+
+def test_photons_pass_the_moving_opening_evenly_and_as_the_mu_say() -> None:
+    """Two pairs; the second interval has three quarters of the MU; leaves move over both."""
+    mu, gantry = np.array([0.0, 1.0, 1.0, 4.0]), np.deg2rad([0.0, 20.0, 30.0, 90.0])
+    leaves = np.array([[[-1, 0], [1, 2]], [[-2, 0], [1, 0]], [[-2, 0], [1, 0]], [[-2, -1], [4, 1]]], dtype=float)
+    arc = Arc(mu, np.rad2deg(gantry), leaves, np.array([-1.0, 0.0, 2.0]))
+    bounds = np.array(arc.bounds_cm)
+    np.testing.assert_array_equal(bounds, [-2.0, 4.0, -1.0, 2.0])
+    state, place, direction = seeded(11, 0), np.empty(3), np.empty(3)
+    count = 100_000
+    drawn = np.empty((count, 4))
+    for n in range(count):
+        x, y, passes = aim(mu, gantry, arc.leaves_cm, arc.boundaries_cm, bounds, 100.0, place, direction, state)
+        drawn[n] = x, y, passes, np.arctan2(place[0], -place[2])
+    x, y, passes, angle = drawn.T
+    late = angle > np.deg2rad(25.0)
+    assert late.mean() == pytest.approx(0.75, abs=0.006)
+    # Within an interval the gantry moves evenly: means of 20 and 60 degrees.
+    assert np.rad2deg(angle[late].mean()) == pytest.approx(60.0, abs=0.3)
+    assert not ((angle > np.deg2rad(20.001)) & ~late).any()
+    # What passes is exactly what the leaves leave open at that moment.
+    t = np.where(late, np.rad2deg(angle) - 30.0, np.rad2deg(angle)) / np.where(late, 60.0, 20.0)
+    first, pair = np.where(late, 2, 0), np.where(y < 0, 0, 1)
+    low, high = (leaves[first, n, pair] + t * (leaves[first + 1, n, pair] - leaves[first, n, pair]) for n in (0, 1))
+    sure = (np.abs(x - low) > 1e-6) & (np.abs(x - high) > 1e-6)
+    np.testing.assert_array_equal(passes[sure] > 0, ((x > low) & (x < high))[sure])
+    # Openings of (2.5, 1) then (4.5, 1) cm in pairs of 1 and 2 cm, of a rectangle of 18 cm2.
+    share = (0.25 * (2.5 + 2.0) + 0.75 * (4.5 + 2.0)) / 18.0
+    assert passes.mean() == pytest.approx(share, abs=4 * np.sqrt(share / count))
+    cells, _, _ = np.histogram2d(x, y, bins=[12, 6])
+    expected = count / cells.size
+    assert ((cells - expected) ** 2 / expected).sum() < 71 + 5 * np.sqrt(2 * 71)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mu": np.array([1.0, 2.0])}, "start at 0"),
+        ({"gantry_deg": np.zeros(3)}, "gantry angles"),
+        ({"leaves_cm": np.tile([[1.0], [-1.0]], (2, 1, 1))}, "overlap"),
+        ({"boundaries_cm": np.array([1.0, -1.0])}, "ascend"),
+    ],
+)
+def test_an_arc_that_cannot_be_is_refused(change: dict[str, np.ndarray], message: str) -> None:
+    good = {
+        "mu": np.array([0.0, 1.0]), "gantry_deg": np.zeros(2), "leaves_cm": np.tile([[-1.0], [1.0]], (2, 1, 1)),
+        "boundaries_cm": np.array([-1.0, 1.0]),
+    }  # fmt: skip
+    with pytest.raises(InputError, match=message):
+        Arc(**good | change)
+
+
+def test_a_source_that_would_turn_within_its_box_is_refused() -> None:
+    with pytest.raises(InputError, match="within a box"):
+        box_dose(Spectrum([1.0], [1.0]), Arc.static(0.0, (1.0, 1.0)), LUNG_BOX, 24.0, 20, 1, source_distance_cm=10.0)

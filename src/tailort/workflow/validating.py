@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from scipy import ndimage
 
 from tailort import dose as engines
 from tailort.dose.collapsed_cone import scale_gy_per_mu, water_dose
+from tailort.errors import InputError
 from tailort.geometry import Grid, Image, PatientPosition
 from tailort.optimisation import arrange
 from tailort.patient import Beamlets
@@ -36,6 +38,13 @@ PHANTOMS = {
 # Depths of the first and last bin that count, mm, and the length over which both doses are averaged.
 SLAB_FROM_MM, SLAB_TO_MM, SLAB_MEAN_MM = 15.0, 280.0, 5.0
 VOXEL_MM = 2.5
+# Density (g/cm3) and thickness (mm) from front to back of the boxes of data/montecarlo_arc.csv, and their width.
+BOXES = {"water": ((1.0, 240.0),), "lung": ((1.0, 80.0), (0.26, 80.0), (1.0, 80.0))}
+BOX_MM = 240.0
+# Sides of what a point of that file is the mean of: within its plane and across it, mm.
+IN_PLANE_MM, ACROSS_MM = 5.0, 10.0
+# Axis (x, y, z) that its planes are across.
+PLANES = {"sagittal": 0, "coronal": 1, "transverse": 2}
 # Sums of beamlets are not compared this near the edge of a field, mm at the isocentre.
 EDGE_MM = 5.0
 
@@ -266,6 +275,184 @@ def _compute(plan: Plan, density: Image, beam: Machine, grid: Grid | None = None
     return values
 
 
+@dataclass(frozen=True, eq=False)
+class ArcDoses:
+    """An arc and its Monte Carlo doses, as data/montecarlo_arc.csv has them.
+
+    Parameters
+    ----------
+    mu, gantry_deg : (n,) float
+        Of the control points.
+    leaf_y_mm : (pairs,) float
+        Middles of the leaf pairs that are used.
+    leaves_mm : (n, 2, pairs) float
+        Leaf ends.
+    phantom, plane : (points,) str
+    place_mm : (points, 3) float
+        LPS mm about the isocentre.
+    dose, error : (points,) float
+        MeV/g per photon/cm2 and the standard error.
+    """
+
+    mu: Float
+    gantry_deg: Float
+    leaf_y_mm: Float
+    leaves_mm: Float
+    phantom: NDArray[np.str_]
+    plane: NDArray[np.str_]
+    place_mm: Float
+    dose: Float
+    error: Float
+
+
+ARC_COLUMNS = ("mu", "gantry_deg", "leaf_y_mm", "x1_mm", "x2_mm")
+POINT_COLUMNS = ("phantom", "plane", "x_mm", "y_mm", "z_mm", "dose", "se_pct")
+
+
+def read_arc_doses(text: str, where: str) -> ArcDoses:
+    """Read an arc and its Monte Carlo doses: comments, a table of leaves, an empty line, a table of points.
+
+    Parameters
+    ----------
+    text : str
+        Of the file.
+    where : str
+        Its name, for messages.
+
+    Raises
+    ------
+    InputError
+        When a table, a column or a number is missing or cannot be; names the line.
+    """
+    tables: list[list[tuple[int, str]]] = [[]]
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            tables.append([])
+        elif not line.startswith("#"):
+            tables[-1].append((number, line))
+    tables = [table for table in tables if table]
+    if len(tables) != 2:
+        raise InputError(f"{where} has {len(tables)} tables; expected one of leaves and one of points, a line between")
+    leaves = np.array([values for _, values in _cells(tables[0], ARC_COLUMNS, 0, where)])
+    points = _cells(tables[1], POINT_COLUMNS, 2, where)
+    rows = np.unique(leaves[:, 2])
+    by_point = leaves[: len(leaves) // len(rows) * len(rows)].reshape(-1, len(rows), 5)
+    same = (by_point[:, :, :2] == by_point[:, :1, :2]).all()
+    if len(leaves) % len(rows) or not same or not (by_point[:, :, 2] == rows).all():
+        raise InputError(f"{where}: each control point needs every leaf pair once, y ascending, at one MU and angle")
+    for (number, _), ((phantom, plane), values) in zip(tables[1][1:], points, strict=True):
+        if phantom not in BOXES or plane not in PLANES:
+            raise InputError(f"{where}, line {number}: unknown phantom '{phantom}' or plane '{plane}'")
+        if values[3] <= 0 or values[4] <= 0:
+            raise InputError(f"{where}, line {number}: dose and standard error must be above 0")
+    numbers = np.array([values for _, values in points])
+    words = np.array([words for words, _ in points])
+    return ArcDoses(
+        by_point[:, 0, 0], by_point[:, 0, 1], rows, by_point[:, :, 3:].transpose(0, 2, 1), words[:, 0], words[:, 1],
+        numbers[:, :3], numbers[:, 3], numbers[:, 3] * numbers[:, 4] / 100,
+    )  # fmt: skip
+
+
+def _cells(
+    table: list[tuple[int, str]], columns: tuple[str, ...], words: int, where: str
+) -> list[tuple[list[str], list[float]]]:
+    """Words and numbers of each line of a table with these columns, of which the first are words."""
+    (number, title), *lines = table
+    if tuple(title.split(",")) != columns or not lines:
+        raise InputError(f"{where}, line {number}: expected a table with the columns {','.join(columns)}")
+    made = []
+    for number, line in lines:
+        cells = line.split(",")
+        try:
+            values = [float(cell) for cell in cells[words:]]
+        except ValueError as error:
+            raise InputError(f"{where}, line {number}: '{line}' has a cell that is no number") from error
+        if len(cells) != len(columns) or not np.isfinite(values).all():
+            raise InputError(f"{where}, line {number}: expected {len(columns)} finite cells, found '{line}'")
+        made.append((cells[:words], values))
+    return made
+
+
+@cache
+def _arc_doses() -> ArcDoses:
+    where = "data/montecarlo_arc.csv"
+    return read_arc_doses(resources.files("tailort.workflow").joinpath(where).read_text(encoding="utf-8"), where)
+
+
+def arc_plan(arc: ArcDoses, beam: Machine) -> Plan:
+    """The arc as a deliverable plan of a machine; pairs that the arc does not use stay closed."""
+    edges = np.array(beam.leaf_boundaries_mm)
+    pairs = np.searchsorted(edges, arc.leaf_y_mm) - 1
+    if not np.allclose(0.5 * (edges[pairs] + edges[pairs + 1]), arc.leaf_y_mm, atol=1e-6):
+        raise InputError(f"machine '{beam.id}' has no leaf pairs where the arc needs them")
+    leaves = np.zeros((len(arc.mu), 2, len(edges) - 1))
+    leaves[:, :, pairs] = arc.leaves_mm
+    jaws_x = (float(arc.leaves_mm.min()), float(arc.leaves_mm.max()))
+    jaws_y = (float(edges[pairs[0]]), float(edges[pairs[-1] + 1]))
+    points = tuple(
+        ControlPoint(float(mu), float(angle), 0.0, 0.0, jaws_x, jaws_y, ends)
+        for mu, angle, ends in zip(arc.mu, arc.gantry_deg, leaves, strict=True)
+    )
+    arc_beam = Beam(
+        "arc", 1, beam.id, beam.energy_mv, beam.flattened, (0.0, 0.0, 0.0), beam.leaf_boundaries_mm, points, True
+    )
+    return Plan("validation", (arc_beam,), (), 1, "HFS", "phantom")
+
+
+def _box(phantom: str) -> Image:
+    n = round(BOX_MM / VOXEL_MM)
+    grid = Grid.axial((n, n, n), (VOXEL_MM,) * 3, (-(BOX_MM - VOXEL_MM) / 2,) * 3, "phantom")
+    ends = np.cumsum([thickness for _, thickness in BOXES[phantom]]) - BOX_MM / 2
+    layer = np.searchsorted(ends, grid.axes_mm()[1])
+    values = np.array([density for density, _ in BOXES[phantom]])[layer]
+    return Image(grid, np.broadcast_to(values[None, :, None], grid.shape).astype(np.float32), "g/cm3")
+
+
+@cache
+def _arc_differences(name: str, phantom: str, distance_mm: float) -> Float:
+    """Difference in per cent of the highest wanted dose at each point, 0 where it is found within a distance."""
+    beam, arc = machine(name), _arc_doses()
+    plan, density = arc_plan(arc, beam), _box(phantom)
+    # As for the slabs: per MeV/cm2 of an open beam over the whole arc.
+    scale = beam.spectrum.mean_energy_mev / scale_gy_per_mu(beam) / plan.mu
+    values = _compute(plan, density, beam) * scale
+    own = arc.phantom == phantom
+    wanted, difference = arc.dose[own], np.empty(own.sum())
+    for plane, axis in PLANES.items():
+        here = arc.plane[own] == plane
+        sides = np.full(3, IN_PLANE_MM)
+        sides[axis] = ACROSS_MM
+        found = _about(arc.place_mm[own][here], values, density.grid, sides, distance_mm)
+        agrees = (found.min(axis=0) <= wanted[here]) & (wanted[here] <= found.max(axis=0))
+        difference[here] = np.where(agrees, 0.0, 100 * (found[0] - wanted[here]) / wanted.max())
+    return difference
+
+
+def _about(place_mm: Float, values: NDArray[np.float32], grid: Grid, sides_mm: Float, distance_mm: float) -> Float:
+    """Mean over a cuboid about each point (first row), and about the points at a distance from it in 26 directions."""
+    steps = [np.arange(-side / 2 + VOXEL_MM / 2, side / 2, VOXEL_MM) for side in sides_mm]
+    within = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    ways = np.array([way for way in product((-1.0, 0.0, 1.0), repeat=3) if any(way)])
+    shifts = np.vstack([np.zeros((1, 3)), distance_mm * ways / np.linalg.norm(ways, axis=1, keepdims=True)])
+    means = []
+    for shift in shifts:
+        index = grid.to_index(place_mm[:, None] + within + shift)
+        at = ndimage.map_coordinates(values, np.moveaxis(index, -1, 0), order=1, mode="nearest", output=np.float64)
+        means.append(at.mean(axis=1))
+    return np.stack(means)
+
+
+def _arc(entry: Entry) -> Iterator[tuple[str, float]]:
+    for phantom in entry["phantoms"]:
+        yield f"arc, {phantom}", _largest(_arc_differences(entry["machine"], phantom, entry["distance_mm"]))
+
+
+def _arc_points(entry: Entry) -> Iterator[tuple[str, float]]:
+    for phantom in entry["phantoms"]:
+        difference = _arc_differences(entry["machine"], phantom, entry["distance_mm"])
+        yield f"points of the arc within, {phantom}", 100 * float((np.abs(difference) <= entry["within"]).mean())
+
+
 SMALL_FIELD = ((-25.0, 25.0), (-25.0, 25.0))
 
 
@@ -379,6 +566,8 @@ CHECKS: dict[str, Callable[[Entry], Iterator[tuple[Any, ...]]]] = {
     "field_edge": _field_edge,
     "penumbra": _penumbra,
     "slab": _slab,
+    "arc": _arc,
+    "arc_points": _arc_points,
     "quarter_turn": _quarter_turn,
     "translation": _translation,
     "linearity": _linearity,

@@ -5,8 +5,9 @@ What is modelled: Compton scattering off free electrons (Klein-Nishina), pair pr
 secondary electrons are part of the energy loss), bremsstrahlung, annihilation at rest.
 """
 
+from tailort.physics.montecarlo.boxes import Arc, BoxDose, box_dose
 from tailort.physics.montecarlo.kernels import monoenergetic_kernel
 from tailort.physics.montecarlo.materials import Medium, medium
 from tailort.physics.montecarlo.slabs import SlabDose, slab_dose
 
-__all__ = ["Medium", "SlabDose", "medium", "monoenergetic_kernel", "slab_dose"]
+__all__ = ["Arc", "BoxDose", "Medium", "SlabDose", "box_dose", "medium", "monoenergetic_kernel", "slab_dose"]

@@ -22,6 +22,7 @@ from tailort.physics.montecarlo.transport import (
     STACK,
     STEP_LOSS,
     STOPPING,
+    annihilate,
     interact,
     look,
     push,
@@ -127,20 +128,6 @@ def _run(
                 _leave(energy, place, primary, radii2, own)
                 if kind == POSITRON:
                     size = annihilate(place, direction, stack, size, state)
-
-
-@numba.njit(cache=True, inline="always")
-def annihilate(
-    place: Float, direction: Float, stack: Float, size: int, state: NDArray[np.uint64]
-) -> int:  # pragma: no cover - compiled
-    """Put the two photons of a positron at rest on the stack; return its new size."""
-    cosine = 2.0 * uniform(state) - 1.0
-    sine, azimuth = np.sqrt(1.0 - cosine * cosine), 2.0 * np.pi * uniform(state)
-    direction[0], direction[1], direction[2] = sine * np.cos(azimuth), sine * np.sin(azimuth), cosine
-    size = push(stack, size, 0.51099895, place, direction, PHOTON, LATER)
-    for axis in range(3):
-        direction[axis] = -direction[axis]
-    return push(stack, size, 0.51099895, place, direction, PHOTON, LATER)
 
 
 @numba.njit(cache=True)

@@ -114,6 +114,20 @@ def push(
     return size + 1
 
 
+@numba.njit(cache=True, inline="always")
+def annihilate(
+    place: Float, direction: Float, stack: Float, size: int, state: NDArray[np.uint64]
+) -> int:  # pragma: no cover - compiled
+    """Put the two photons of a positron at rest on the stack; return its new size."""
+    cosine = 2.0 * uniform(state) - 1.0
+    sine, azimuth = np.sqrt(1.0 - cosine * cosine), 2.0 * np.pi * uniform(state)
+    direction[0], direction[1], direction[2] = sine * np.cos(azimuth), sine * np.sin(azimuth), cosine
+    size = push(stack, size, _M, place, direction, PHOTON, LATER)
+    for axis in range(3):
+        direction[axis] = -direction[axis]
+    return push(stack, size, _M, place, direction, PHOTON, LATER)
+
+
 @numba.njit(cache=True)
 def interact(
     energy: float,
