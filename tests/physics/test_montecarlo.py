@@ -10,7 +10,7 @@ import pytest
 from tailort.errors import InputError
 from tailort.geometry.iec import beam_axes
 from tailort.physics.attenuation import attenuation_cm2_g, energy_absorption_cm2_g
-from tailort.physics.montecarlo import Arc, box_dose, medium, monoenergetic_kernel, slab_dose
+from tailort.physics.montecarlo import Arc, box_dose, medium, monoenergetic_kernel, pencil_dose
 from tailort.physics.montecarlo.boxes import aim
 from tailort.physics.montecarlo.materials import (
     ELECTRON_MASS_MEV,
@@ -114,17 +114,16 @@ def test_the_packaged_kernels_agree_with_those_of_another_code() -> None:
 
 def test_a_thin_beam_in_water_is_absorbed_at_the_rate_of_its_photons() -> None:
     """Far from its surface a wide field falls by what NIST says, less build-up: between mu_en and mu."""
-    found = slab_dose(Spectrum([1.25], [1.0]), 8.0, (("water", 1.0, 30.0),), 60_000, 3, depth_bin_cm=1.0)
-    dose, _ = found.axis(2.0)
+    dose, _ = pencil_dose(Spectrum([1.25], [1.0]), (("water", 1.0, 30.0),), 60_000, 3, depth_bin_cm=1.0).field(8.0, 2.0)
     attenuation = np.log(dose[3:8].mean() / dose[13:18].mean()) / 10.0 - 2 * np.log(115.5 / 105.5) / 10.0
     assert 0.0297 < attenuation < 0.0632
 
 
 def test_a_slab_of_water_in_two_layers_is_one_slab() -> None:
     spectrum = Spectrum([2.0], [1.0])
-    one = slab_dose(spectrum, 5.0, (("water", 1.0, 20.0),), 40_000, 1, depth_bin_cm=1.0)
-    two = slab_dose(spectrum, 5.0, (("water", 1.0, 7.0), ("water", 1.0, 13.0)), 40_000, 2, depth_bin_cm=1.0)
-    (first, e1), (second, e2) = one.axis(1.5), two.axis(1.5)
+    one = pencil_dose(spectrum, (("water", 1.0, 20.0),), 40_000, 1, depth_bin_cm=1.0)
+    two = pencil_dose(spectrum, (("water", 1.0, 7.0), ("water", 1.0, 13.0)), 40_000, 2, depth_bin_cm=1.0)
+    (first, e1), (second, e2) = one.field(5.0, 1.5), two.field(5.0, 1.5)
     assert (np.abs(first - second) < 5 * np.hypot(e1, e2)).all()
 
 
@@ -135,18 +134,15 @@ def test_a_box_under_a_static_field_has_the_dose_of_its_layers_on_the_axis() -> 
     """The layers begin 88 cm from the source, where 5 cm of the isocentre plane are 4.4; the box ends far from it."""
     spectrum = packaged_spectrum("fff10")
     box = box_dose(spectrum, Arc.static(0.0, (5.0, 5.0)), LUNG_BOX, 24.0, 400_000, 1)
-    slab = slab_dose(
-        spectrum, 4.4, LUNG_BOX, 400_000, 2, depth_bin_cm=0.5, off_axis_bin_cm=0.25, source_distance_cm=88.0
-    )
+    ray = pencil_dose(spectrum, LUNG_BOX, 200_000, 2, depth_bin_cm=0.5, source_distance_cm=88.0)
     left, head = (np.abs(faces[1:] + faces[:-1]) / 2 < 1.0 for faces in (box.left_cm, box.head_cm))
     found = box.dose[:, :, left][:, :, :, head].mean(axis=(2, 3))
-    inside = slab.off_axis_cm[1:] <= 1.0
-    wanted = slab.dose[:, :, inside][:, :, :, inside].mean(axis=(2, 3)) / 0.88**2
-    for one, other in ((found, wanted), (found.mean(axis=1), wanted.mean(axis=1))):
-        error = np.sqrt((one.var(axis=0, ddof=1) + other.var(axis=0, ddof=1)) / len(one))
-        assert (np.abs(one.mean(axis=0) - other.mean(axis=0)) < 4.5 * error).all()
-    # The errors are small enough to see a wrong density or distance.
-    assert error < 0.01 * wanted.mean()
+    # The square is a centimetre wide on both sides in the middle of the box.
+    wanted, spread = (values / 0.88**2 for values in ray.field(4.4, 0.88))
+    error = np.hypot(found.std(axis=0, ddof=1) / np.sqrt(len(found)), spread)
+    assert (np.abs(found.mean(axis=0) - wanted) < 4.5 * error).all()
+    # Over all depths the errors are small enough to see a wrong density or distance.
+    assert found.mean() == pytest.approx(wanted.mean(), rel=0.01)
 
 
 def test_what_an_arc_sends_into_a_box_stays_or_leaves() -> None:
@@ -231,3 +227,13 @@ def test_an_arc_that_cannot_be_is_refused(change: dict[str, np.ndarray], message
 def test_a_source_that_would_turn_within_its_box_is_refused() -> None:
     with pytest.raises(InputError, match="within a box"):
         box_dose(Spectrum([1.0], [1.0]), Arc.static(0.0, (1.0, 1.0)), LUNG_BOX, 24.0, 20, 1, source_distance_cm=10.0)
+
+
+def test_wide_fields_about_a_ray_have_all_of_its_energy() -> None:
+    """On a field much wider than the ray's reach every bin counts in full: the dose is the laterally summed one."""
+    ray = pencil_dose(Spectrum([2.0], [1.0]), (("water", 1.0, 10.0),), 20_000, 4, depth_bin_cm=1.0, reach_cm=6.0)
+    found, _ = ray.field(14.0, 0.5)
+    np.testing.assert_allclose(found, ray.dose.sum(axis=(2, 3)).mean(axis=0), rtol=1e-12)
+    # Half of a field wide in y lies on one side of a point on its edge.
+    edge, _ = ray.field(14.0, 1e-6, 7.0)
+    np.testing.assert_allclose(edge, 0.5 * found, rtol=1e-4)

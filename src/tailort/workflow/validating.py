@@ -183,7 +183,7 @@ def _slab(entry: Entry) -> Iterator[tuple[str, float, float | None]]:
     for side in entry["fields_mm"]:
         for phantom in entry["phantoms"]:
             axis = _monte_carlo(entry["machine"], side, phantom)
-            half = axis["off_axis_cm"][0] * 10
+            half = axis["half_cm"][0] * 10
             depth, found = _slab_axis(machine(entry["machine"]), side, phantom, half)
             wanted = np.interp(depth, axis["depth_cm"] * 10, axis["dose"])
             # Over so many voxels both are averaged: the Monte Carlo is noisy, and layers end on a voxel's face.
@@ -204,33 +204,55 @@ def _slab(entry: Entry) -> Iterator[tuple[str, float, float | None]]:
             yield name, _largest(difference[counts & ~slab]), entry["tolerance"]
 
 
-def _unless_near(depth: Float, found: Float, wanted: Float, distance_mm: float) -> Float:
-    """Difference in per cent of the largest wanted dose, 0 where the same dose is wanted within a distance."""
+def _unless_near(depth: Float, found: Float, wanted: Float, distance_mm: float, highest: float | None = None) -> Float:
+    """Difference in per cent of the highest wanted dose, 0 where the same dose is wanted within a distance."""
     near = np.stack([np.interp(depth + shift, depth, wanted) for shift in np.linspace(-distance_mm, distance_mm, 9)])
     agrees = (found >= near.min(axis=0)) & (found <= near.max(axis=0))
-    return np.where(agrees, 0.0, 100 * (found - wanted) / wanted.max())
+    return np.where(agrees, 0.0, 100 * (found - wanted) / (highest or wanted.max()))
 
 
-def _monte_carlo(name: str, side_mm: float, phantom: str) -> dict[str, Float]:
+def _slab_profile(entry: Entry) -> Iterator[tuple[str, float]]:
+    for side in entry["fields_mm"]:
+        for phantom in entry["phantoms"]:
+            rows = _monte_carlo(entry["machine"], side, phantom, "profile")
+            axis = _monte_carlo(entry["machine"], side, phantom)
+            beam, voxels = machine(entry["machine"]), _layers(phantom, 0.7 * side + 80.0)
+            dose = _point_dose(beam, side, voxels)
+            middle = voxels.grid.shape[0] // 2
+            for depth in entry["depths_mm"]:
+                own = np.abs(rows["depth_cm"] * 10 - depth) < 0.5 * VOXEL_MM
+                # Lengths across the beam are those on the surface.
+                at = rows["off_axis_cm"][own] * 10 * (1.0 + depth / beam.source_axis_distance_mm)
+                row = int(np.argmin(np.abs(voxels.grid.axes_mm()[1] - rows["depth_cm"][own][0] * 10)))
+                found = np.interp(at, voxels.grid.axes_mm()[2], dose[middle, row])
+                difference = _unless_near(at, found, rows["dose"][own], entry["distance_mm"], axis["dose"].max())
+                yield f"profile of {side:g} mm field, {phantom}, {depth:g} mm deep", _largest(difference)
+
+
+def _monte_carlo(name: str, side_mm: float, phantom: str, kind: str = "axis") -> dict[str, Float]:
     text = resources.files("tailort.workflow").joinpath("data/montecarlo_slabs.csv").read_text(encoding="utf-8")
     rows = [
         row
         for row in csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
-        if (row["machine"], float(row["field_cm"]) * 10, row["phantom"], row["kind"])
-        == (name, side_mm, phantom, "axis")
+        if (row["machine"], float(row["field_cm"]) * 10, row["phantom"], row["kind"]) == (name, side_mm, phantom, kind)
     ]
-    return {key: np.array([float(row[key]) for row in rows]) for key in ("depth_cm", "off_axis_cm", "dose", "se_pct")}
+    return {key: np.array([float(row[key]) for row in rows]) for key in ("depth_cm", "off_axis_cm", "half_cm", "dose")}
+
+
+def _point_dose(beam: Machine, side_mm: float, density: Image) -> Float:
+    """Absolute dose of an open field of a point machine, MeV/g per photon/cm2."""
+    plan = _static(beam, ((-side_mm / 2, side_mm / 2),) * 2)
+    # 1 MU of a point source is the energy fluence of 1 MeV/cm2; its scale to Gy is taken back.
+    return _compute(plan, density, beam).astype(np.float64) / scale_gy_per_mu(beam) * beam.spectrum.mean_energy_mev
 
 
 def _slab_axis(beam: Machine, side_mm: float, phantom: str, half_mm: float) -> tuple[Float, Float]:
     """Depths and absolute dose about the axis of a slab phantom, MeV/g per photon/cm2."""
     density = _layers(phantom, 0.7 * side_mm + 80.0)
-    plan = _static(beam, ((-side_mm / 2, side_mm / 2),) * 2)
-    # 1 MU of a point source is the energy fluence of 1 MeV/cm2; its scale to Gy is taken back.
-    dose = _compute(plan, density, beam) / scale_gy_per_mu(beam)
+    dose = _point_dose(beam, side_mm, density)
     middle, reach = density.grid.shape[0] // 2, int(half_mm / VOXEL_MM + 1e-9)
     about = slice(middle - reach, middle + reach + 1)
-    mean = dose[about, :, about].mean(axis=(0, 2)) * beam.spectrum.mean_energy_mev
+    mean = dose[about, :, about].mean(axis=(0, 2))
     return density.grid.axes_mm()[1], mean
 
 
@@ -566,6 +588,7 @@ CHECKS: dict[str, Callable[[Entry], Iterator[tuple[Any, ...]]]] = {
     "field_edge": _field_edge,
     "penumbra": _penumbra,
     "slab": _slab,
+    "slab_profile": _slab_profile,
     "arc": _arc,
     "arc_points": _arc_points,
     "quarter_turn": _quarter_turn,

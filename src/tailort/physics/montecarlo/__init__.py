@@ -8,6 +8,6 @@ secondary electrons are part of the energy loss), bremsstrahlung, annihilation a
 from tailort.physics.montecarlo.boxes import Arc, BoxDose, box_dose
 from tailort.physics.montecarlo.kernels import monoenergetic_kernel
 from tailort.physics.montecarlo.materials import Medium, medium
-from tailort.physics.montecarlo.slabs import SlabDose, slab_dose
+from tailort.physics.montecarlo.slabs import PencilDose, pencil_dose
 
-__all__ = ["Arc", "BoxDose", "Medium", "SlabDose", "box_dose", "medium", "monoenergetic_kernel", "slab_dose"]
+__all__ = ["Arc", "BoxDose", "Medium", "PencilDose", "box_dose", "medium", "monoenergetic_kernel", "pencil_dose"]

@@ -78,11 +78,14 @@ class Bins(NamedTuple):
         First faces and widths along x, y, z, cm.
     folded : bool
         Whether |x| and |y| are counted.
+    divergence : float
+        By which x and y are counted smaller, and areas larger, for each cm of z, 1/cm.
     """
 
     low: Float
     width: Float
     folded: bool
+    divergence: float = 0.0
 
 
 class Energies(NamedTuple):
@@ -126,12 +129,13 @@ def drawn(energies: Energies, state: NDArray[np.uint64]) -> Any:  # pragma: no c
 @numba.njit(cache=True, inline="always")
 def _leave(energy: float, at: Float, bins: Bins, own: Float) -> None:  # pragma: no cover - compiled
     x, y = (abs(at[0]), abs(at[1])) if bins.folded else (at[0], at[1])
-    x, y, z = x - bins.low[0], y - bins.low[1], at[2] - bins.low[2]
+    far = 1.0 + bins.divergence * at[2]
+    x, y, z = x / far - bins.low[0], y / far - bins.low[1], at[2] - bins.low[2]
     if x < 0.0 or y < 0.0 or z < 0.0:
         return
     k, m, n = int(z / bins.width[2]), int(x / bins.width[0]), int(y / bins.width[1])
     if k < own.shape[0] and m < own.shape[1] and n < own.shape[2]:
-        own[k, m, n] += energy
+        own[k, m, n] += energy / (far * far)
 
 
 @numba.njit(cache=True, inline="always")
