@@ -35,7 +35,7 @@ BEAMLET_MARGIN_MM = 7.0
 SMOOTHNESS = 100.0
 # A segment a beam for so many beamlets, between these numbers.
 BEAMLETS_A_SEGMENT = 60
-SEGMENTS_A_BEAM = (10, 14)
+SEGMENTS_A_BEAM = (12, 14)
 # How often the dose of the deliverable plan corrects the dose that its MU were optimised on.
 CORRECTIONS = 1
 # How close to a hard limit a plan may be scaled up.
