@@ -38,9 +38,7 @@ def problem(seed: int) -> Problem:
         Wish(name[4], MaxDoseVolume(20.0, 0.3), 1.0),
         Wish(name[5], SquaredOverdose(25.0), 1.5, LinearQuadratic("EQD2", 3.0, 25)),
     )
-    return Problem(
-        INFLUENCE, 25, SETS, wishes, offset_gy=rng.uniform(0.0, 3.0, INFLUENCE.shape[0])
-    )
+    return Problem(INFLUENCE, 25, SETS, wishes, offset_gy=rng.uniform(0.0, 3.0, INFLUENCE.shape[0]))
 
 
 @settings(max_examples=25, deadline=None)

@@ -115,7 +115,7 @@ def minimise(
     reason: Reason = "iteration limit"
     iteration = 0
     for iteration in range(max_iterations + 1):
-        if _optimality(x, gradient, lower, upper) <= gradient_tolerance * max(abs(value), 1e-12):
+        if optimality_of(x, gradient, lower, upper) <= gradient_tolerance * max(abs(value), 1e-12):
             reason = "optimal"
             break
         if len(history) > 10 and history[-11] - value <= value_tolerance * abs(value):
@@ -139,11 +139,14 @@ def minimise(
         curvature = float(s @ y)
         if curvature > 1e-10 * float(y @ y):
             steps.append((s, y, curvature))
+        elif float(y @ y) <= 1e-20 * float(new_gradient @ new_gradient):
+            # No curvature at all along this step: the steps of a curved region would be far too short from here.
+            steps.clear()
         x, gradient = new_x, new_gradient
         history.append(value)
         visit(iteration + 1, value, x, image)
     return Minimum(
-        x, image, value, reason, iteration, _optimality(x, gradient, lower, upper), tuple(float(v) for v in history)
+        x, image, value, reason, iteration, optimality_of(x, gradient, lower, upper), tuple(float(v) for v in history)
     )
 
 
@@ -152,7 +155,8 @@ def _held(x: Float, gradient: Float, lower: Float, upper: Float) -> NDArray[np.b
     return ((x <= lower) & (gradient > 0)) | ((x >= upper) & (gradient < 0))
 
 
-def _optimality(x: Float, gradient: Float, lower: Float, upper: Float) -> float:
+def optimality_of(x: Float, gradient: Float, lower: Float, upper: Float) -> float:
+    """Return the largest component of the gradient that no bound holds; 0 at an optimum."""
     return float(np.abs(gradient[~_held(x, gradient, lower, upper)]).max(initial=0.0))
 
 
@@ -198,7 +202,7 @@ def _step(
     by_image = function.image(move)
     low, value_low, slope_low, high, slope_high = 0.0, value, slope, np.inf, 0.0
     t = 1.0
-    for _ in range(15):
+    for trial in range(30):
         new, along = function.slope(image + t * by_image, x + t * move, by_image, move)
         low_enough = new <= value + 1e-4 * t * slope
         if low_enough and along <= -0.5 * slope and (along >= 0.9 * slope or t == 1.0):
@@ -209,5 +213,8 @@ def _step(
             high, slope_high = t, along
         # Where the slope changes sign, by the secant; inside the bracket, away from its ends.
         share = slope_low / (slope_low - slope_high) if slope_high > 0 else 0.5
+        if low == 0.0 and trial > 8:
+            # A corner close by, or a scale that is far off: shrink by tens.
+            share = 0.1
         t = low + min(max(share, 0.1), 0.9) * (min(high, 1.0) - low)
     return (np.clip(x + low * move, lower, upper), image + low * by_image, value_low) if low > 0 else None

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailort.errors import InputError
-from tailort.optimisation.minimise import minimise
-from tailort.optimisation.problem import Problem
+from tailort.optimisation.minimise import minimise, optimality_of
+from tailort.optimisation.problem import Problem, Wish
 
 Float = NDArray[np.float64]
 
@@ -26,11 +26,23 @@ class Progress:
 
 @dataclass(frozen=True)
 class Excess:
-    """How far the result is beyond one limit, Gy of its quantity; not above 0 when the limit holds."""
+    """How far the result is beyond one limit, and what the limit costs.
+
+    Parameters
+    ----------
+    structure, label : str
+        Of the limit.
+    excess_gy : float
+        Gy of its quantity; not above 0 when the limit holds.
+    price : float
+        How much lower the value would be for each Gy that the limit were weaker, Gy2 per Gy (its multiplier, summed
+        over the voxels); 0 where the limit costs nothing.
+    """
 
     structure: str
     label: str
     excess_gy: float
+    price: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +66,15 @@ class Solution:
     iterations : int
         Over all rounds.
     optimality : float
-        Largest component of the gradient that is not held by a bound, Gy2 per mean first weight; 0 at an optimum.
+        Largest component of the gradient, with the limits' multipliers, that is not held by a bound, Gy2 per mean
+        first weight; 0 at an optimum.
     history : tuple of float
         Value with penalties after each iteration.
     excess : tuple of Excess
         Of each limit.
+    complementarity : float
+        Sum over all limits and voxels of the multiplier times the distance from the limit, Gy2; 0 at an optimum. In a
+        convex problem with optimality 0 the value cannot be lower than this below the one found.
     """
 
     weights_mu: Float
@@ -71,6 +87,23 @@ class Solution:
     optimality: float
     history: tuple[float, ...]
     excess: tuple[Excess, ...]
+    complementarity: float = 0.0
+
+    @property
+    def violation_gy(self) -> float:
+        """Largest excess over a limit, Gy; 0 when all hold."""
+        return max((excess.excess_gy for excess in self.excess), default=0.0) if not self.feasible else 0.0
+
+    @property
+    def kkt_residual(self) -> float:
+        """Larger of optimality and complementarity as a share of the value; 0 at an optimum, infinite if infeasible.
+
+        With the limits kept these are the conditions of Karush, Kuhn and Tucker (Nocedal & Wright 2006, Numerical
+        Optimization, section 12.3), which in a convex problem only the optimum fulfils.
+        """
+        if not self.feasible:
+            return float(np.inf)
+        return max(self.optimality, self.complementarity) / max(self.value, 1e-12)
 
 
 @dataclass(frozen=True)
@@ -89,6 +122,9 @@ class Effort:
         A round ends when the optimality is below this share of the value.
     penalty : float
         First weight of a limit's penalty, in units of the largest weight of a wish.
+    complementarity : float
+        Rounds end when every limit holds and the complementarity (see `Solution`), counted from where the solver
+        aims, is at most this share of the value; infinite: as soon as every limit holds.
     """
 
     iterations: int = 150
@@ -96,6 +132,7 @@ class Effort:
     value_tolerance: float = 1e-2
     gradient_tolerance: float = 1e-6
     penalty: float = 10.0
+    complementarity: float = np.inf
 
 
 def reference_weight(problem: Problem, dose_gy: float, structure: str) -> float:
@@ -152,6 +189,11 @@ def solve(
     lower = np.full(problem.size, problem.lower_mu / unit)
     upper = np.full(problem.size, problem.upper_mu / unit)
     largest = max((wish.weight for wish in problem.wishes), default=1.0)
+    # The limits as the solver aims at them, a gap inside.
+    aimed = replace(
+        problem,
+        limits=tuple(replace(one, objective=one.objective.tightened(one.gap_gy)) for one in problem.limits),
+    )
     penalty = [effort.penalty * largest] * len(problem.limits)
     shift: list[Float] = [np.zeros(1)] * len(problem.limits)
     worst_before = [np.inf] * len(problem.limits)
@@ -159,6 +201,9 @@ def solve(
     history: list[float] = []
     done = 0
     x = start / unit
+    if problem.limits:
+        first_dose = problem.dose_gy(start)
+        best.offer(problem, start, first_dose, problem.violation_gy(first_dose))
     for round_number in range(max(1, effort.rounds)):
         function = _Scaled(problem.with_penalties(penalty, shift), unit)
 
@@ -189,16 +234,17 @@ def solve(
         best.offer(problem, x * unit, dose, problem.violation_gy(dose))
         if found.reason == "stopped":
             break
-        beyond = [
-            problem.excess_gy(dose, replace(limit, objective=limit.objective.tightened(limit.gap_gy)))
-            for limit in problem.limits
-        ]
-        if problem.violation_gy(dose) <= 0:
+        beyond = [aimed.excess_gy(dose, limit) for limit in aimed.limits]
+        if problem.violation_gy(dose) <= 0 and (
+            np.isinf(effort.complementarity)
+            or sum(_prices(aimed, function.problem, dose)[1]) <= effort.complementarity * problem.value_of_dose(dose)
+        ):
             break
         for n, excess in enumerate(beyond):
             worst = float(np.max(excess))
-            if worst > 0.5 * worst_before[n]:
-                # The shift is a multiplier over the penalty: the multiplier stays, the penalty grows.
+            if worst > max(0.5 * worst_before[n], problem.limits[n].gap_gy):
+                # The shift is a multiplier over the penalty: the multiplier stays, the penalty grows. A limit that
+                # holds, if not by its whole gap, needs no heavier penalty.
                 penalty[n] *= 4.0
                 shift[n] = shift[n] / 4.0
             shift[n] = np.maximum(shift[n] + excess, 0.0)
@@ -209,9 +255,12 @@ def solve(
         weights, dose = x * unit, problem.dose_gy(x * unit)
         if problem.violation_gy(dose) > 0 and best.violation_gy <= 0:
             weights, dose = best.weights_mu, best.dose_gy
+    prices, products = _prices(problem, function.problem, dose)
     excesses = tuple(
-        Excess(limit.structure, limit.label, float(np.max(problem.excess_gy(dose, limit)))) for limit in problem.limits
+        Excess(limit.structure, limit.label, float(np.max(problem.excess_gy(dose, limit))), float(price))
+        for limit, price in zip(problem.limits, prices, strict=True)
     )
+    gradient = unit * function.problem.derivative(weights)
     feasible = all(excess.excess_gy <= 0 for excess in excesses)
     smooth = 0.0 if problem.smoothness is None else problem.smoothness.value(weights)
     return Solution(
@@ -222,10 +271,34 @@ def solve(
         feasible=feasible,
         reason=found.reason if feasible or found.reason == "stopped" else f"{found.reason}; a limit does not hold",
         iterations=done,
-        optimality=found.optimality,
+        optimality=optimality_of(weights / unit, gradient, lower, upper),
         history=tuple(history),
         excess=excesses,
+        complementarity=float(sum(products)),
     )
+
+
+def _prices(problem: Problem, penalised: Problem, dose_gy: Float) -> tuple[list[float], list[float]]:
+    """Sum of each limit's multipliers, and of their products with the distance from the limit.
+
+    A penalty's derivative by the level of a limit is its multiplier, whatever the form of the objective. Penalties are
+    squares, so central differences have no error but rounding.
+    """
+    prices, products = [], []
+    for limit, penalty in zip(problem.limits, penalised.wishes[len(problem.wishes) :], strict=True):
+        voxels = problem.sets[limit.structure]
+        seen = limit.quantity.of(dose_gy[voxels.rows])
+
+        def cost(by_gy: Float, penalty: Wish = penalty, seen: Float = seen, volume: Float = voxels.volume) -> float:
+            return penalty.weight * penalty.objective.tightened(by_gy).value(seen, volume)
+
+        away = np.abs(limit.objective.excess_gy(seen, voxels.volume))
+        farthest = max(float(away.max()), 1e-9)
+        step = 1e-4
+        prices.append((cost(np.full(away.shape, step)) - cost(np.full(away.shape, -step))) / (2 * step))
+        scaled = away * (step / farthest)
+        products.append((cost(scaled) - cost(-scaled)) / (2 * step) * farthest)
+    return prices, products
 
 
 class _Best:

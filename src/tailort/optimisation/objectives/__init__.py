@@ -1,19 +1,25 @@
 """What is asked of the dose of one structure, as functions with their derivatives."""
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tailort.optimisation.objectives.at_most import AtMost
 from tailort.optimisation.objectives.dose_volume import MaxDoseVolume, MinDoseVolume
 from tailort.optimisation.objectives.equivalent_uniform import SquaredEUDOverdose, SquaredEUDUnderdose
+from tailort.optimisation.objectives.fall_off import FallOff, ring_rows
+from tailort.optimisation.objectives.homogeneity import SquaredSpread
 from tailort.optimisation.objectives.mean import MeanDose, SquaredMeanOverdose
 from tailort.optimisation.objectives.quantity import LinearQuadratic, Physical, Quantity
 from tailort.optimisation.objectives.squared import SquaredOverdose, SquaredUnderdose, UniformDose
+from tailort.optimisation.objectives.tail import SquaredTailOverdose, SquaredTailUnderdose, TailMean, convex_form
 
 
 class Objective(Protocol):
-    """A wish on the doses of one structure's voxels; smaller is better."""
+    """A wish on the doses of one structure's voxels; smaller is better. Its value is in Gy to the `power`."""
+
+    power: ClassVar[int]
 
     def value(self, dose_gy: NDArray[np.float64], volume: NDArray[np.float64]) -> float:
         """Value for doses, Gy per course, and shares of the volume (sum 1), both (voxels,)."""
@@ -46,6 +52,8 @@ OBJECTIVES: dict[str, type[Objective]] = {
 
 __all__ = [
     "OBJECTIVES",
+    "AtMost",
+    "FallOff",
     "LinearQuadratic",
     "MaxDoseVolume",
     "MeanDose",
@@ -57,6 +65,12 @@ __all__ = [
     "SquaredEUDUnderdose",
     "SquaredMeanOverdose",
     "SquaredOverdose",
+    "SquaredSpread",
+    "SquaredTailOverdose",
+    "SquaredTailUnderdose",
     "SquaredUnderdose",
+    "TailMean",
     "UniformDose",
+    "convex_form",
+    "ring_rows",
 ]

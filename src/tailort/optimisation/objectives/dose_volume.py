@@ -8,6 +8,7 @@ value and derivative do not depend on the voxel size. Neither is convex: which v
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +71,7 @@ class MaxDoseVolume:
 
     level_gy: float
     share: float
+    power: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         _require_share(self.share)
@@ -113,6 +115,7 @@ class MinDoseVolume:
 
     level_gy: float
     share: float
+    power: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         _require_share(self.share)

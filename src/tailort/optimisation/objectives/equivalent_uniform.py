@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ class SquaredEUDOverdose:
 
     level_gy: float
     a: float
+    power: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         if self.a < 1.0:
@@ -74,6 +76,7 @@ class SquaredEUDUnderdose:
 
     level_gy: float
     a: float
+    power: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         if self.a >= 0.0:

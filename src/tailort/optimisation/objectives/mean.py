@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ Float = NDArray[np.float64]
 @dataclass(frozen=True)
 class MeanDose:
     """Mean dose: sum v D. Linear, so convex; never falls with dose."""
+
+    power: ClassVar[int] = 1
 
     def value(self, dose_gy: Float, volume: Float) -> float:
         """Value, Gy, for doses and shares of the volume (sum 1), both (voxels,)."""
@@ -42,6 +45,7 @@ class SquaredMeanOverdose:
     """
 
     level_gy: float
+    power: ClassVar[int] = 2
 
     def value(self, dose_gy: Float, volume: Float) -> float:
         """Value, Gy2, for doses and shares of the volume (sum 1), both (voxels,)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ class SquaredOverdose:
     """
 
     level_gy: float | Float
+    power: ClassVar[int] = 2
 
     def value(self, dose_gy: Float, volume: Float) -> float:
         """Value, Gy2, for doses and shares of the volume (sum 1), both (voxels,)."""
@@ -59,6 +61,7 @@ class SquaredUnderdose:
     """
 
     level_gy: float | Float
+    power: ClassVar[int] = 2
 
     def value(self, dose_gy: Float, volume: Float) -> float:
         """Value, Gy2, for doses and shares of the volume (sum 1), both (voxels,)."""
@@ -93,6 +96,7 @@ class UniformDose:
     """
 
     level_gy: float | Float
+    power: ClassVar[int] = 2
 
     def value(self, dose_gy: Float, volume: Float) -> float:
         """Value, Gy2, for doses and shares of the volume (sum 1), both (voxels,)."""
