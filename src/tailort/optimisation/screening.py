@@ -171,7 +171,7 @@ def screened(problem: Problem, dose_gy: Float, reach: float) -> Screened | None:
             if not isinstance(objective, SquaredOverdose | SquaredUnderdose):
                 raise AssertionError("only squared deviations leave voxels out")
             level = np.asarray(objective.level_gy)
-            objective = replace(objective, level_gy=level[kept] if level.ndim else objective.level_gy)
+            objective = replace(objective, level_gy=level[kept] if level.size > 1 else objective.level_gy)
         name = f"{n} {wish.structure}"
         sets[name] = VoxelSet(name, new[voxels.rows[kept]], voxels.volume[kept])
         wishes.append(replace(wish, structure=name, objective=objective, weight=wish.weight * share))

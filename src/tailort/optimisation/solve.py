@@ -9,10 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailort.errors import InputError
-from tailort.optimisation.minimise import minimise, optimality_of
+from tailort.optimisation.minimise import Minimum, minimise, optimality_of
 from tailort.optimisation.problem import Problem, Wish
+from tailort.optimisation.screening import screened
 
 Float = NDArray[np.float64]
+
+# The search runs on the rows that come within this share of a level, when they are at most this share of all rows, in
+# stages of which the first has so many iterations and each next one twice as many.
+REACH, WORTH_IT, FIRST_STAGE = 0.1, 0.7, 20
 
 
 @dataclass(frozen=True)
@@ -201,32 +206,25 @@ def solve(
     history: list[float] = []
     done = 0
     x = start / unit
+    violation = -np.inf
     if problem.limits:
         first_dose = problem.dose_gy(start)
-        best.offer(problem, start, first_dose, problem.violation_gy(first_dose))
+        violation = problem.violation_gy(first_dose)
+        best.offer(problem, start, first_dose, violation)
     for round_number in range(max(1, effort.rounds)):
         function = _Scaled(problem.with_penalties(penalty, shift), unit)
 
-        def visit(
-            iteration: int, value: float, point: Float, image: Float, done: int = done, function: _Scaled = function
-        ) -> None:
-            dose = function.dose_gy(image)
-            violation = problem.violation_gy(dose)
-            best.offer(problem, point * unit, dose, violation)
+        def tell(iteration: int, value: float, done: int = done) -> None:
             if progress is not None:
                 progress(Progress(done + iteration, value, violation))
 
-        found = minimise(
-            function,
-            x,
-            lower,
-            upper,
-            effort.iterations,
-            effort.value_tolerance,
-            effort.gradient_tolerance,
-            stop,
-            visit,
-        )
+        def offer(point: Float, image: Float, function: _Scaled = function) -> None:
+            nonlocal violation
+            dose = function.dose_gy(image)
+            violation = problem.violation_gy(dose)
+            best.offer(problem, point * unit, dose, violation)
+
+        found = _search(function, x, lower, upper, effort, stop, tell, offer)
         x = found.x
         done += found.iterations
         history += found.history if round_number == 0 else found.history[1:]
@@ -276,6 +274,56 @@ def solve(
         excess=excesses,
         complementarity=float(sum(products)),
     )
+
+
+def _search(
+    function: _Scaled,
+    start: Float,
+    lower: Float,
+    upper: Float,
+    effort: Effort,
+    stop: Callable[[], bool],
+    tell: Callable[[int, float], None],
+    offer: Callable[[Float, Float], None],
+) -> Minimum:
+    """Minimise on the rows that matter, chosen anew in stages that grow; the result is that of all rows.
+
+    `tell` gets the number and the value of each iteration, `offer` points with the image of all rows.
+    """
+    x, image = start, function.image(start)
+    value = function.value(image, x)
+    history, length, done, few = [value], FIRST_STAGE, 0, True
+    while True:
+        part = screened(function.problem, function.dose_gy(image), REACH) if few else None
+        few = part is not None and len(part.rows) < WORTH_IT * len(image)
+        inner = _Scaled(part.problem, function.unit) if part is not None and few else function
+
+        def visit(iteration: int, now: float, point: Float, own: Float, done: int = done, few: bool = few) -> None:
+            if not few:
+                offer(point, own)
+            tell(done + iteration, now)
+
+        most = effort.iterations - done
+        found = minimise(
+            inner, x, lower, upper, min(length, most) if few else most, effort.value_tolerance,
+            effort.gradient_tolerance, stop, visit,
+        )  # fmt: skip
+        done += found.iterations
+        ended = found.reason == "stopped" or done >= effort.iterations
+        new, new_value, holds = found.image, found.value, True
+        if part is not None and few:
+            new = function.image(found.x)
+            new_value, holds = function.value(new, found.x), part.holds(function.dose_gy(new))
+        if new_value <= value:
+            history += found.history[1:] if holds else [new_value]
+            x, image, value = found.x, new, new_value
+            offer(x, image)
+        else:
+            # Rows that were left out have risen above their levels: on with all rows.
+            few, holds = False, False
+        if ended or (holds and found.reason != "iteration limit"):
+            return replace(found, x=x, image=image, value=value, iterations=done, history=tuple(history))
+        length *= 2
 
 
 def _prices(problem: Problem, penalised: Problem, dose_gy: Float) -> tuple[list[float], list[float]]:
