@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from test_objectives_more import EXAMPLES as MORE
 
 from tailort.errors import InputError
 from tailort.optimisation.objectives import (
@@ -53,7 +54,7 @@ volumes = arrays(np.float64, N, elements=st.floats(0.01, 1.0)).map(lambda v: v /
 
 
 def test_every_objective_of_the_table_is_tried_here() -> None:
-    tried = {type(objective) for objective in EXAMPLES.values()}
+    tried = {type(objective) for objective in [*EXAMPLES.values(), *MORE.values()]}
     assert set(OBJECTIVES.values()) <= tried
 
 

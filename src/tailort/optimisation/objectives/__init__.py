@@ -48,6 +48,11 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "squared-mean-overdose": SquaredMeanOverdose,
     "squared-eud-overdose": SquaredEUDOverdose,
     "squared-eud-underdose": SquaredEUDUnderdose,
+    "tail-mean": TailMean,
+    "squared-tail-overdose": SquaredTailOverdose,
+    "squared-tail-underdose": SquaredTailUnderdose,
+    "squared-spread": SquaredSpread,
+    "fall-off": FallOff,
 }
 
 __all__ = [
