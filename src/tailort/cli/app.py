@@ -50,6 +50,7 @@ class Technique(StrEnum):
     """How a plan is delivered."""
 
     imrt = "imrt"
+    vmat = "vmat"
 
 
 Out = Annotated[Path, typer.Option("--out", help="Output folder, written whole or not at all.")]

@@ -188,10 +188,12 @@ class PrescriptionEntry(Section):
 class Technique(Section):
     """How the dose is delivered.
 
-    `beams` are spread evenly over the full turn from gantry 0; `gantry_deg` names them (IEC 61217).
+    `imrt`: `beams` are spread evenly over the full turn from gantry 0; `gantry_deg` names them (IEC 61217).
+    `vmat`: `arcs` full turns.
     """
 
-    kind: Literal["imrt"]
+    kind: Literal["imrt", "vmat"]
+    arcs: Annotated[int, Field(ge=1, le=2)] | None = None
     beams: Annotated[int, Field(ge=1, le=72)] | None = None
     gantry_deg: tuple[Annotated[float, Field(ge=0, lt=360)], ...] = ()
     collimator_deg: Annotated[float, Field(ge=0, lt=360)] = 0.0
@@ -201,6 +203,12 @@ class Technique(Section):
 
     @model_validator(mode="after")
     def _beams_are_told_once(self) -> Self:
+        if (self.kind == "vmat") != (self.arcs is not None):
+            raise ValueError("'arcs' (their number) goes with kind vmat, and with no other")
+        if self.kind == "vmat":
+            if self.beams is not None or self.gantry_deg:
+                raise ValueError("arcs have no 'beams' and no 'gantry_deg'")
+            return self
         if (self.beams is None) == (not self.gantry_deg):
             raise ValueError("give either 'beams' (a number of evenly spaced beams) or 'gantry_deg' (their angles)")
         if len(set(self.gantry_deg)) != len(self.gantry_deg):

@@ -15,10 +15,13 @@ from tailort.errors import GeometryError, InputError
 from tailort.evaluation import Arm, Comparison, assess, compare, histograms
 from tailort.geometry import Grid, Image, PartialVolume, partial_volume
 from tailort.optimisation import Delivery, Problem, VoxelSet
-from tailort.patient import Case, Constraint, Dose, Influence, Metric, Plan, Prescription, Structure, StructureSet
+from tailort.optimisation.arc import Arc, ArcDelivery, reweighed_arcs, sequence_arcs
+from tailort.optimisation.arc_limits import RECALLED_LIMITS
+from tailort.patient import Beam, Case, Constraint, Dose, Influence, Metric, Plan, Prescription, Structure, StructureSet
 from tailort.physics import DensityTable, Machine, density_table, machine
 from tailort.protocols import Protocol, decide
 from tailort.protocols.protocol import ReportMetric
+from tailort.protocols.schema import Technique
 from tailort.targets import derive
 from tailort.workflow.clock import StageClock
 from tailort.workflow.densities import body_density, outline_of
@@ -38,6 +41,11 @@ BEAMLETS_A_SEGMENT = 60
 SEGMENTS_A_BEAM = (12, 14)
 # How often the dose of the deliverable plan corrects the dose that its MU were optimised on.
 CORRECTIONS = 1
+# Of plans whose technique a person chose instead of the protocol's.
+BEAMS, ARCS, ARC_COLLIMATOR_DEG = 9, 2, 10.0
+# Arcs have beamlets every so many degrees; their leaves may take so many steps in each correction.
+SECTOR_DEG = 6.0
+ARC_CORRECTIONS = (40, 0)
 # How close to a hard limit a plan may be scaled up.
 HARD_LIMIT_SHARE = 0.999
 
@@ -85,6 +93,7 @@ class _Bench:
     rows: Rows
     influence: Influence
     options: PlanningOptions
+    arcs: tuple[Arc, ...]
 
     @property
     def slice_mm(self) -> float:
@@ -140,7 +149,7 @@ def plan(
         decision = decide(protocol, case.facts)
         decision.require_yes()
         protocol.require_structures(case.structures)
-        _require_technique(protocol, options)
+        technique, asked_note = _technique(protocol, options)
         engine_note, linac = engines.engine(options.engine).label, _machine(protocol, options)
     with clock.stage("targets"):
         other = protocol.comparator()
@@ -154,7 +163,8 @@ def plan(
     ]  # fmt: skip
     if other is not None:
         requests.append(_Request(other.title, "comparator", other.prescriptions, other.constraints, other.report))
-    bench = _set_up(case, structures, protocol, linac, options, requests, clock)
+    case = replace(case, notes=(*case.notes, *asked_note))
+    bench = _set_up(case, structures, technique, linac, options, requests, clock)
     results: list[PlanResult] = []
     for request in requests:
         if results and stop():
@@ -178,14 +188,20 @@ def plan(
     )
 
 
-def _require_technique(protocol: Protocol, options: PlanningOptions) -> None:
-    if options.technique is not None and options.technique != protocol.technique.kind:
-        raise InputError(
-            f"protocol '{protocol.id}' asks for {protocol.technique.kind}, --technique {options.technique}"
-        )
+def _technique(protocol: Protocol, options: PlanningOptions) -> tuple[Technique, tuple[str, ...]]:
+    """Technique of the plans, and what must be said of it."""
     phases = {p.phase for p in protocol.prescriptions()}
     if phases != {1}:
         raise InputError(f"protocol '{protocol.id}' has {len(phases)} phases; this version plans courses of one phase")
+    asked = protocol.technique
+    if options.technique is None or options.technique == asked.kind:
+        return asked, ()
+    note = f"protocol '{protocol.id}' asks for {asked.kind}; planned as {options.technique} because --technique says so"
+    if options.technique == "vmat":
+        own = Technique(kind="vmat", arcs=ARCS, collimator_deg=ARC_COLLIMATOR_DEG, machine=asked.machine)
+    else:
+        own = Technique(kind="imrt", beams=BEAMS, machine=asked.machine)
+    return own, (note,)
 
 
 def _machine(protocol: Protocol, options: PlanningOptions) -> Machine:
@@ -206,7 +222,7 @@ def _steering(constraints: Sequence[Constraint], structures: StructureSet) -> tu
 def _set_up(
     case: Case,
     structures: StructureSet,
-    protocol: Protocol,
+    technique: Technique,
     linac: Machine,
     options: PlanningOptions,
     requests: Sequence[_Request],
@@ -232,9 +248,9 @@ def _set_up(
         whole = {c.structure for c in limits if _needs_every_voxel(c)}
         rows = choose_rows(grid, volumes, body, targets, whole, np.random.default_rng(0))
         isocentre = _isocentre([structures[name] for name in targets])
-        setups = optimisation.arrange(
-            protocol.technique.gantry_angles_deg(), isocentre, protocol.technique.collimator_deg
-        )
+        arcs = _arcs(technique)
+        angles = arcs[0].middles_deg if arcs else technique.gantry_angles_deg()
+        setups = optimisation.arrange(angles, isocentre, technique.collimator_deg)
         contours = [contour for name in targets for contour in structures[name].contours]
         beamlets = optimisation.beamlets_covering(setups, contours, linac, case.ct.patient_position, BEAMLET_MARGIN_MM)
     with clock.stage("influence") as tell:
@@ -242,7 +258,19 @@ def _set_up(
             mass, beamlets, linac, grid, rows.voxels, position=case.ct.patient_position, progress=tell
         )
     sizes = {name: volume.volume_cm3(grid) for name, volume in volumes.items()}
-    return _Bench(case, structures, linac, grid, mass, body, dense.outline, sizes, rows, influence, options)
+    return _Bench(case, structures, linac, grid, mass, body, dense.outline, sizes, rows, influence, options, arcs)
+
+
+def _arcs(technique: Technique) -> tuple[Arc, ...]:
+    """Arcs to and fro over the same angles, which so share their beamlets; none for fixed beams."""
+    if technique.arcs is None:
+        return ()
+    sectors = round(360.0 / SECTOR_DEG) - 1
+    turns = [(f"{n + 1} {'CCW' if n % 2 else 'CW'}", n + 1, -1.0 if n % 2 else 1.0) for n in range(technique.arcs)]
+    return tuple(
+        Arc(name, number, 180.0 + way * SECTOR_DEG / 2, way * SECTOR_DEG, sectors, technique.collimator_deg)
+        for name, number, way in turns
+    )
 
 
 def _make(
@@ -259,13 +287,14 @@ def _make(
         fluence = optimisation.solve(problem, start, stop=stop, progress=lambda p: tell(_share(p.iteration)))
         if fluence.feasible:
             keep()
-    delivery, made, course, lack = _deliver(bench, request, problem, fluence.weights_mu, clock, stop)
+    deliver = _deliver_arcs if bench.arcs else _deliver
+    delivery, made, course, lack = deliver(bench, request, problem, fluence.weights_mu, clock, stop)
     if lack and not stop():
         # The dose between voxel centres came closer to a hard limit than the optimiser saw: once more, farther inside.
         tightened = replace(
             problem, limits=tuple(replace(t, gap_gy=t.gap_gy + lack.get(t.structure, 0.0)) for t in problem.limits)
         )
-        delivery, made, course, _ = _deliver(bench, request, tightened, fluence.weights_mu, clock, stop)
+        delivery, made, course, _ = deliver(bench, request, tightened, fluence.weights_mu, clock, stop)
     with clock.stage(f"judge {request.label}"):
         report: dict[str, tuple[str, ...]] = {}
         for metric in request.report:
@@ -342,22 +371,8 @@ def _deliver(
             stop=stop,
             progress=lambda p: tell(_share(p.iteration)),
         )
-    engine = engines.engine(bench.options.engine)
     for n in range(CORRECTIONS + 1):
-        made = Plan(
-            label=request.label[:16],
-            beams=delivery.beams,
-            prescriptions=request.prescriptions,
-            fractions=request.prescriptions[0].fractions,
-            patient_position=bench.case.ct.patient_position,
-            frame_of_reference=bench.grid.frame_of_reference,
-        )
-        with clock.stage(f"dose of {request.label}") as tell:
-            fraction = engine.compute(
-                made, bench.density, bench.machine, bench.grid, body=bench.body.full() > 0, progress=tell
-            )
-            course = fraction.per_course()
-            needed, limits = _scales(bench, request, course)
+        made, course = _dose_of(bench, request, delivery.beams, clock)
         if n == CORRECTIONS or stop():
             break
         with clock.stage(f"correct {request.label}") as tell:
@@ -371,10 +386,63 @@ def _deliver(
                 stop=stop,
                 progress=lambda p: tell(_share(p.iteration)),
             )
+    return delivery, *_scaled_to_prescription(bench, request, made, course)
+
+
+def _deliver_arcs(
+    bench: _Bench,
+    request: _Request,
+    problem: Problem,
+    fluence_mu: Float,
+    clock: StageClock,
+    stop: Callable[[], bool],
+) -> tuple[ArcDelivery, Plan, Dose, dict[str, float]]:
+    """As `_deliver`, by arcs: leaves and MU, then the MU alone, follow the dose that the engine finds."""
+    with clock.stage(f"arcs {request.label}") as tell:
+        delivery = sequence_arcs(
+            problem, bench.influence, fluence_mu, bench.machine, bench.arcs, RECALLED_LIMITS, stop=stop,
+            progress=lambda p: tell(_share(p.iteration)),
+        )  # fmt: skip
+    for leaf_steps in ARC_CORRECTIONS:
+        made, course = _dose_of(bench, request, delivery.beams, clock)
+        if stop():
+            return delivery, *_scaled_to_prescription(bench, request, made, course)
+        with clock.stage(f"correct {request.label}") as tell:
+            rows_gy = course.image.values.reshape(-1)[bench.influence.voxels].astype(np.float64)
+            delivery = reweighed_arcs(
+                problem, bench.influence, delivery, bench.machine, RECALLED_LIMITS, rows_gy, leaf_steps=leaf_steps,
+                stop=stop, progress=lambda p: tell(_share(p.iteration)),
+            )  # fmt: skip
+    made, course = _dose_of(bench, request, delivery.beams, clock)
+    return delivery, *_scaled_to_prescription(bench, request, made, course)
+
+
+def _dose_of(bench: _Bench, request: _Request, beams: tuple[Beam, ...], clock: StageClock) -> tuple[Plan, Dose]:
+    """Plan of these beams and its dose, course total."""
+    made = Plan(
+        label=request.label[:16],
+        beams=beams,
+        prescriptions=request.prescriptions,
+        fractions=request.prescriptions[0].fractions,
+        patient_position=bench.case.ct.patient_position,
+        frame_of_reference=bench.grid.frame_of_reference,
+    )
+    with clock.stage(f"dose of {request.label}") as tell:
+        fraction = engines.engine(bench.options.engine).compute(
+            made, bench.density, bench.machine, bench.grid, body=bench.body.full() > 0, progress=tell
+        )
+    return made, fraction.per_course()
+
+
+def _scaled_to_prescription(
+    bench: _Bench, request: _Request, made: Plan, course: Dose
+) -> tuple[Plan, Dose, dict[str, float]]:
+    """Plan and dose times the factor that meets every prescription or, if that is less, every hard limit."""
+    needed, limits = _scales(bench, request, course)
     scale = min([needed, *(allowed for _, allowed in limits)])
     lack = {c.structure: c.limit * (needed / allowed - 1.0) for c, allowed in limits if allowed < needed}
     values = (course.image.values * np.float32(scale)).astype(np.float32)
-    return delivery, _scaled(made, scale), replace(course, image=course.image.with_values(values)), lack
+    return _scaled(made, scale), replace(course, image=course.image.with_values(values)), lack
 
 
 def _scales(bench: _Bench, request: _Request, course: Dose) -> tuple[float, list[tuple[Constraint, float]]]:
