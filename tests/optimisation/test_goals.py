@@ -149,7 +149,7 @@ def patient():
 
 def test_distances_are_zero_inside_and_grow_outside(patient) -> None:
     influence, sets = patient
-    distance = distances_mm(influence, sets["PTV"])
+    distance = distances_mm(influence.grid, influence.voxels, sets["PTV"])
     assert (distance[sets["PTV"].rows] == 0).all()
     points = influence.grid.to_world(np.stack(np.unravel_index(influence.voxels, influence.grid.shape), axis=-1))
     target = points[sets["PTV"].rows]
@@ -174,7 +174,7 @@ def test_prescriptions_are_met_without_tuning_and_hold_in_the_deliverable_plan(p
         Constraint("Core", "Max[Gy]", "<", 45.0, "hard", "test"),
         Constraint("Lungs", "V20Gy[%]", "<=", 60.0, "goal", "test"),
     ]
-    distance = {name: distances_mm(influence, sets[name]) for name in levels}
+    distance = {name: distances_mm(influence.grid, influence.voxels, sets[name]) for name in levels}
     goals = objectives_from(prescriptions, constraints, sets, {}, distance)
     assert NEAR in goals.sets
     problem = Problem(influence, 30, goals.sets, goals.wishes, goals.limits)

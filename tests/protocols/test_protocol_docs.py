@@ -9,6 +9,7 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
+from tailort.optimisation.arrangements import arrangements
 from tailort.protocols import available, condition, parse, read_record, recipe, schema, section
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocols.md").read_text(encoding="utf-8")
@@ -31,8 +32,19 @@ def test_the_large_example_is_a_protocol() -> None:
     assert all(check.holds for check in protocol.checks())
 
 
+def test_the_example_of_several_phases_is_a_protocol() -> None:
+    protocol = parse(EXAMPLES[2], "example.yaml")
+    assert protocol.phases == (1, 2, 3)
+    boost = protocol.constraints()[-1]
+    assert (boost.structure, boost.limit) == ("PTV_Boost", 64.8)
+
+
+def test_every_arrangement_is_on_the_page() -> None:
+    assert not [name for name in arrangements() if f"`{name}`" not in PAGE]
+
+
 def test_the_record_of_the_page_is_a_record() -> None:
-    facts = read_record(EXAMPLES[2])
+    facts = read_record(EXAMPLES[3])
     assert facts["kps"].value is None
     assert facts["pregnant"].source == "history"
 

@@ -51,6 +51,7 @@ class Technique(StrEnum):
 
     imrt = "imrt"
     vmat = "vmat"
+    conformal = "3dcrt"
 
 
 Out = Annotated[Path, typer.Option("--out", help="Output folder, written whole or not at all.")]
@@ -343,7 +344,7 @@ def _tell_plan(result: Any, out: Path, as_json: bool) -> None:
         "out": str(out),
         "exit_status": status,
         "decision": result.decision.as_dict(),
-        "converged": result.main.convergence.converged and not result.main.convergence.interrupted,
+        "converged": result.main.converged,
         **card.as_dict(),
     }
     with _on_stdout():
@@ -357,7 +358,7 @@ def _tell_plan(result: Any, out: Path, as_json: bool) -> None:
             _show_hard_limits(card)
             _show_notes(result.case.notes)
             if interrupted:
-                told_plan = "plan" if result.main.convergence.interrupted else "plan it is compared with"
+                told_plan = "plan" if result.main.interrupted else "plan it is compared with"
                 print(f"interrupted: the {told_plan} is marked not converged")
             print(f"report: {out / 'report.html'}")
     if status:

@@ -17,7 +17,7 @@ from tailort import __version__, dicom, web
 from tailort.evaluation import DVH
 from tailort.patient import StructureSet
 from tailort.phantom import VirtualPatient
-from tailort.workflow import Evaluation, PlanningRun, PlanResult, Recalculation, StageClock
+from tailort.workflow import Evaluation, PhasePlan, PlanningRun, PlanResult, Recalculation, StageClock
 
 DVH_STEP_GY = 0.05
 LIBRARIES = ("numpy", "scipy", "numba", "pydicom", "pydantic", "matplotlib", "contourpy")
@@ -57,7 +57,7 @@ def write_run(
         "inputs_sha256": dict(inputs),
         "notes": list(run.case.notes),
         "plans": {plan.title: _describe_plan(plan) for plan in _plans(run)},
-        "converged": not was_interrupted(run) and all(plan.convergence.converged for plan in _plans(run)),
+        "converged": all(plan.converged for plan in _plans(run)),
         "interrupted": was_interrupted(run),
     }
     (folder / "report.html").write_text(web.planning_report(run, described, clock.stages), encoding="utf-8")
@@ -115,7 +115,7 @@ def write_recalculation(
 
 def was_interrupted(run: PlanningRun) -> bool:
     """Whether a person stopped the plan or the one that it is compared with."""
-    return any(plan.convergence.interrupted for plan in _plans(run))
+    return any(plan.interrupted for plan in _plans(run))
 
 
 def _plans(run: PlanningRun) -> tuple[PlanResult, ...]:
@@ -134,25 +134,32 @@ def hash_inputs(folder: Path) -> dict[str, str]:
 
 
 def _write_plan(run: PlanningRun, result: PlanResult, folder: Path) -> None:
-    """Write RTSTRUCT, RTPLAN, RTDOSE, scorecard and DVH of one plan; each refers to the one before."""
+    """Write RTSTRUCT, RTPLAN, RTDOSE, scorecard and DVH of one plan; each refers to the one before.
+
+    Several phases have a plan and a dose each, and `rtdose.dcm` is their sum.
+    """
     case, scan = run.case, run.ct
     wanted = {p.target.lower() for p in result.prescriptions}
     structures = StructureSet(
         tuple(s for s in run.structures if s.role != "PTV" or not s.made_by or s.name.lower() in wanted),
         run.structures.frame_of_reference,
-        label=result.plan.label,
+        label=result.label,
         series_uid=scan.series_uid,
     )
     written = dicom.write_structures(structures, scan, case.person, folder / "rtstruct.dcm")
-    plan = dicom.write_plan(result.plan, written, case.person, scan, folder / "rtplan.dcm", machine=run.machine)
-    dicom.write_dose(
-        result.dose,
-        case.person,
-        scan,
-        folder / "rtdose.dcm",
-        plan_uids=(plan.sop_instance_uid,),
-        label=result.plan.label,
-    )
+    uids = []
+    for phase in result.phases:
+        name = "" if len(result.phases) == 1 else f"_phase{phase.number}"
+        plan = dicom.write_plan(
+            phase.plan, written, case.person, scan, folder / f"rtplan{name}.dcm", machine=run.machine
+        )
+        uids.append(plan.sop_instance_uid)
+        if name:
+            dicom.write_dose(
+                phase.dose, case.person, scan, folder / f"rtdose{name}.dcm", plan_uids=(uids[-1],),
+                label=phase.plan.label,
+            )  # fmt: skip
+    dicom.write_dose(result.dose, case.person, scan, folder / "rtdose.dcm", plan_uids=tuple(uids), label=result.label)
     _write_json(folder / "scorecard.json", result.scorecard.as_dict())
     _write_dvh(folder / "dvh.csv", result.dvhs)
 
@@ -168,16 +175,29 @@ def _write_dvh(path: Path, dvhs: Iterable[DVH]) -> None:
 
 def _describe_plan(result: PlanResult) -> dict[str, Any]:
     return {
-        "label": result.plan.label,
-        "fractions": result.plan.fractions,
-        "beams": len(result.plan.beams),
-        "segments": sum(len(list(beam.segments())) for beam in result.plan.beams),
-        "mu_per_fraction": round(result.plan.mu, 1),
-        "converged": result.convergence.converged and not result.convergence.interrupted,
-        "interrupted": result.convergence.interrupted,
-        "reason": result.convergence.reason,
-        "iterations": result.convergence.iterations,
-        "optimality": result.convergence.optimality,
+        "label": result.label,
+        "fractions": result.fractions,
+        "converged": result.converged,
+        "interrupted": result.interrupted,
+        "phases": [_describe_phase(phase) for phase in result.phases],
+    }
+
+
+def _describe_phase(phase: PhasePlan) -> dict[str, Any]:
+    end = phase.convergence
+    return {
+        "label": phase.plan.label,
+        "technique": phase.technique,
+        "fractions": phase.plan.fractions,
+        "prescriptions": [{"target": p.target, "dose_gy": p.dose_gy} for p in phase.plan.prescriptions],
+        "beams": len(phase.plan.beams),
+        "segments": sum(len(list(beam.segments())) for beam in phase.plan.beams),
+        "mu_per_fraction": round(phase.plan.mu, 1),
+        "converged": end.converged and not end.interrupted,
+        "interrupted": end.interrupted,
+        "reason": end.reason,
+        "iterations": end.iterations,
+        "optimality": end.optimality,
     }
 
 

@@ -390,3 +390,8 @@ class _Beside:
 
     def derivative(self, dose_gy: Float) -> Float:
         return np.append(self.quantity.derivative(dose_gy[:-1]), 1.0)
+
+    def only(self, kept: NDArray[np.bool_]) -> Quantity:
+        if not kept[-1]:
+            raise AssertionError("the last voxel is what limits are relaxed by")
+        return _Beside(self.quantity.only(kept[:-1]))

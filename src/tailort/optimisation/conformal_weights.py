@@ -229,6 +229,9 @@ def weigh(
     mu = np.full(count, anchor.dose_gy / anchor.reached_gy(alone_gy))
     if start_mu is not None:
         mu = start_mu
+    elif problem.wishes:
+        # The prescription as a limit on both sides is not convex: from even weights it may end with a single field.
+        mu = solve(replace(problem, smoothness=None), mu, effort or FEW_WEIGHTS, stop, progress).weights_mu
     kept, met = np.ones(len(mu), dtype=bool), True
     # First without a lower bound, so that fields that serve nothing fall out; then, where some are left weak, with it.
     for lower_mu in (0.0, *[1.05 * machine.min_segment_mu] * (len(mu) + 1)):

@@ -6,7 +6,7 @@ weights compare; the numbers in `Recipe` were found on virtual patients and hold
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from tailort.errors import InputError, MissingStructureError
+from tailort.geometry import Grid
 from tailort.optimisation.objectives import (
+    Added,
     LinearQuadratic,
     MaxDoseVolume,
     MeanDose,
@@ -27,7 +29,7 @@ from tailort.optimisation.objectives import (
     SquaredUnderdose,
 )
 from tailort.optimisation.problem import Limit, VoxelSet, Wish
-from tailort.patient import Constraint, Influence, Metric, Prescription
+from tailort.patient import Constraint, Metric, Prescription
 
 Float = NDArray[np.float64]
 NEAR_MAXIMUM_SHARE = 0.002
@@ -87,20 +89,28 @@ class Goals:
     sets: Mapping[str, VoxelSet]
 
 
-def distances_mm(influence: Influence, voxels: VoxelSet) -> Float:
+def distances_mm(grid: Grid, rows: NDArray[np.uint32], voxels: VoxelSet) -> Float:
     """Distance of every row's voxel from a structure, mm; 0 inside (at least half of the voxel).
+
+    Parameters
+    ----------
+    grid : Grid
+        Of the dose.
+    rows : (rows,) uint32
+        Flat index of each row's voxel in the grid.
+    voxels : VoxelSet
+        The structure.
 
     Returns
     -------
     (rows,) float
         Between voxel centres, less half a voxel.
     """
-    grid = influence.grid
     inside = np.zeros(grid.size, dtype=bool)
     half = 0.5 * float(voxels.volume.max())
-    inside[influence.voxels[voxels.rows[voxels.volume >= half]]] = True
+    inside[rows[voxels.rows[voxels.volume >= half]]] = True
     # Only the box of the rows matters.
-    index = np.stack(np.unravel_index(influence.voxels, grid.shape), axis=-1)
+    index = np.stack(np.unravel_index(rows, grid.shape), axis=-1)
     low, high = index.min(axis=0), index.max(axis=0) + 1
     box = inside.reshape(grid.shape)[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
     away = ndimage.distance_transform_edt(~box, sampling=grid.spacing_mm)
@@ -135,6 +145,7 @@ def objectives_from(
     volumes_cm3: Mapping[str, float],
     distance_mm: Mapping[str, Float],
     recipe: Recipe | None = None,
+    earlier: Callable[[Constraint], Float] | None = None,
 ) -> Goals:
     """Wishes and limits that a protocol's prescriptions and constraints stand for.
 
@@ -152,6 +163,8 @@ def objectives_from(
         Distance of every row from each target, 0 inside (`distances_mm`).
     recipe : Recipe or None
         Strengths; None is the usual recipe.
+    earlier : callable or None
+        What every row has had already of the quantity of a constraint, Gy (rows,): constraints are on the sum.
 
     Raises
     ------
@@ -193,6 +206,8 @@ def objectives_from(
         if objective is None:
             continue
         quantity = _quantity(constraint, counts[0])
+        if earlier is not None:
+            quantity = Added(quantity, earlier(constraint)[sets[constraint.structure].rows])
         label = f"{constraint.metric} {constraint.operator} {constraint.limit:g}"
         if constraint.priority == "hard":
             gap = recipe.gap * _level_gy(objective)

@@ -174,7 +174,8 @@ def screened(problem: Problem, dose_gy: Float, reach: float) -> Screened | None:
             objective = replace(objective, level_gy=level[kept] if level.size > 1 else objective.level_gy)
         name = f"{n} {wish.structure}"
         sets[name] = VoxelSet(name, new[voxels.rows[kept]], voxels.volume[kept])
-        wishes.append(replace(wish, structure=name, objective=objective, weight=wish.weight * share))
+        quantity = wish.quantity.only(kept)
+        wishes.append(replace(wish, structure=name, objective=objective, weight=wish.weight * share, quantity=quantity))
     reduced = replace(
         whole,
         dose_map=CompactMap.of(problem.dose_map, rows),

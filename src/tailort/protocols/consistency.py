@@ -10,7 +10,14 @@ from tailort.errors import InputError
 from tailort.protocols.checks import judge
 from tailort.protocols.condition import Between, Compare, Condition, Known, OneOf
 from tailort.protocols.recipe import StepEntry
-from tailort.protocols.schema import DosePerFraction, FactEntry, LimitEntry, PrescriptionEntry, ProtocolFile
+from tailort.protocols.schema import (
+    DosePerFraction,
+    FactEntry,
+    LimitEntry,
+    PrescriptionEntry,
+    ProtocolFile,
+    Technique,
+)
 
 Place = tuple[str | int, ...]
 Mistake = tuple[Place, str]
@@ -26,10 +33,19 @@ def mistakes(file: ProtocolFile) -> Iterator[Mistake]:
     """
     yield from _doubles(file)
     yield from _dangling_rules(file)
+    facts = {fact.name: fact for fact in file.facts}
     if file.eligibility is not None:
-        yield from _condition(file.eligibility, {fact.name: fact for fact in file.facts}, ("eligibility",))
+        yield from _condition(file.eligibility, facts, ("eligibility",))
+    for place, section in walk(file):
+        when = getattr(section, "when", None)
+        if when is not None:
+            yield from _condition(when, facts, (*place, "when"))
     yield from _steps(file.targets, (), ("targets",))
     yield from _prescriptions(file, file.prescriptions, ("prescriptions",))
+    yield from _technique(file.technique, file.prescriptions, ("technique",))
+    if file.preferred is not None:
+        yield from _technique(file.preferred.technique, file.prescriptions, ("preferred", "technique"))
+    yield from _supplements(file)
     yield from _limits(file.limits, file.prescriptions, ("limits",))
     for n, check in enumerate(file.checks):
         if isinstance(check, DosePerFraction) and check.target not in {p.target for p in file.prescriptions}:
@@ -122,9 +138,11 @@ def _steps(steps: Sequence[StepEntry], earlier: Sequence[StepEntry], place: Plac
     names = [step.name.lower() for step in steps]
     before = {step.name.lower() for step in earlier}
     for n, step in enumerate(steps):
-        if names[n] in names[:n] or names[n] in before:
+        # Of several ways of making a structure, each for some patients, `for_patient` leaves one.
+        same = [other for other, name in zip(steps[:n], names, strict=False) if name == names[n]]
+        if names[n] in before or any(step.when is None or other.when is None for other in same):
             yield (*place, n, "name"), f"'{step.name}' is made twice"
-        later = set(names[n:])
+        later = set(names[n:]) - set(names[:n])
         for name in (part for group in step.record().inputs() for part in group):
             if name.lower() in later:
                 which = "itself" if name.lower() == names[n] else f"'{name}', which is made only later"
@@ -151,9 +169,73 @@ def _prescriptions(file: ProtocolFile, entries: Sequence[PrescriptionEntry], pla
                 f"it is not said how the dose of '{entry.target}' is tied to the plan: give 'normalisation' here or at "
                 'the top of the file, such as {coverage: "D95%[Gy]"}',
             )
+        yield from _boost(entry, entries, (*place, n, "boosts"))
     phases = sorted(fractions)
     if phases != list(range(1, len(phases) + 1)):
         yield place, f"phases are counted 1, 2, 3; found {', '.join(str(phase) for phase in phases)}"
+
+
+def _boost(entry: PrescriptionEntry, entries: Sequence[PrescriptionEntry], place: Place) -> Iterator[Mistake]:
+    if entry.boosts is None:
+        return
+    below = [other for other in entries if other.target.lower() == entry.boosts.lower()]
+    if not below:
+        told = ", ".join(dict.fromkeys(other.target for other in entries))
+        yield place, f"'{entry.boosts}' is not prescribed; prescribed are: {told}"
+    elif entry.boosts.lower() == entry.target.lower():
+        yield place, f"'{entry.target}' cannot boost itself"
+    elif max(other.phase for other in below) >= entry.phase:
+        yield (
+            place,
+            f"'{entry.target}' in phase {entry.phase} boosts '{entry.boosts}', which is prescribed in phase "
+            f"{max(other.phase for other in below)}: a boost comes after what it boosts",
+        )
+
+
+def _supplements(file: ProtocolFile) -> Iterator[Mistake]:
+    prescribed = {entry.target.lower() for entry in file.prescriptions}
+    seen: set[str] = set()
+    for n, entry in enumerate(file.supplements):
+        if entry.target.lower() in seen:
+            yield ("supplements", n, "target"), f"'{entry.target}' is supplemented twice"
+        if entry.target.lower() in prescribed:
+            yield (
+                ("supplements", n, "target"),
+                f"'{entry.target}' has a prescription of its own: only a region without one is supplemented",
+            )
+        seen.add(entry.target.lower())
+
+
+def _technique(technique: Technique, prescribed: Sequence[PrescriptionEntry], place: Place) -> Iterator[Mistake]:
+    phases = sorted({entry.phase for entry in prescribed})
+    have = f"the prescriptions have phase {' and '.join(str(phase) for phase in phases)}"
+    for n, own in enumerate(technique.phases):
+        if own.phase not in phases:
+            yield (*place, "phases", n, "phase"), f"phase {own.phase} is not prescribed: {have}"
+    moving = technique.hand_over
+    if moving is None:
+        return
+    ends = (("from_phase", moving.from_phase), ("to_phase", moving.to_phase))
+    for key, phase in ends:
+        if phase not in phases:
+            yield (*place, "hand_over", key), f"phase {phase} is not prescribed: {have}"
+    per_fraction = [
+        {entry.target.lower(): entry.dose_per_fraction_gy for entry in prescribed if entry.phase == phase}
+        for _, phase in ends
+    ]
+    if all(per_fraction) and per_fraction[0] != per_fraction[1]:
+        told = " and ".join(
+            f"in phase {phase} "
+            + ", ".join(
+                f"'{entry.target}' {float(entry.dose_per_fraction_gy):g} Gy" for entry in prescribed
+                if entry.phase == phase
+            )
+            for _, phase in ends
+        )  # fmt: skip
+        yield (
+            (*place, "hand_over"),
+            f"fractions can move only between phases with the same targets and doses per fraction; found {told}",
+        )
 
 
 def _limits(limits: Sequence[LimitEntry], prescribed: Sequence[PrescriptionEntry], place: Place) -> Iterator[Mistake]:
@@ -179,6 +261,9 @@ def _comparator(file: ProtocolFile) -> Iterator[Mistake]:
     assert other is not None
     yield from _steps(other.targets, file.targets, ("comparator", "targets"))
     yield from _prescriptions(file, other.prescriptions, ("comparator", "prescriptions"))
+    where: Place = ("comparator", "technique") if other.technique else ("comparator",)
+    for place, fault in _technique(other.technique or file.technique, other.prescriptions, where):
+        yield place, fault if other.technique else f"it shares the protocol's technique, but {fault}"
     yield from _limits(other.limits, other.prescriptions, ("comparator", "limits"))
     targets = {entry.target for entry in other.prescriptions}
     for limit in shared_limits(file):

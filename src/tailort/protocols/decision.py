@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from tailort.errors import InputError, NotEligibleError, UndecidedError
+from tailort.errors import NotEligibleError, UndecidedError
 from tailort.patient import Fact
 from tailort.protocols.condition import Answer, Finding, in_words
+from tailort.protocols.known import known_facts
 from tailort.protocols.protocol import Protocol
 
 
@@ -168,15 +169,7 @@ def decide(protocol: Protocol, facts: Mapping[str, Fact]) -> Decision:
     Strong three-valued logic: more facts never turn a yes into a no or a no into a yes, only an unknown into an answer.
     A protocol that states no eligibility admits everybody.
     """
-    known: dict[str, Fact] = {}
-    for entry in protocol.file.facts:
-        fact = facts.get(entry.name)
-        if fact is None or fact.value is None:
-            continue
-        try:
-            known[entry.name] = replace(fact, value=entry.read(fact.value))
-        except InputError as error:
-            raise InputError(f"protocol '{protocol.id}': {error}; correct the clinical record") from error
+    known = known_facts(protocol.file, facts)
     defaults = tuple(
         AppliedDefault(rule.id, rule.text, rule.reading.default, rule.reading.other, rule.source)
         for rule in protocol.rules

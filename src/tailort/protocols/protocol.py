@@ -4,13 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tailort.errors import ProtocolError
+from tailort.geometry import PatientPosition
 from tailort.patient import Constraint, Prescription, StructureSet
 from tailort.protocols.checks import CheckResult, DoseLevel, dose_level, judge
 from tailort.protocols.consistency import mistakes, shared_limits
-from tailort.protocols.schema import LimitEntry, PrescriptionEntry, ProtocolFile, ReportEntry, Rule, Technique
+from tailort.protocols.phases import course_gy
+from tailort.protocols.recipe import StepEntry
+from tailort.protocols.schema import (
+    LimitEntry,
+    PositionEntry,
+    PreferredTechnique,
+    PrescriptionEntry,
+    ProtocolFile,
+    ReportEntry,
+    Rule,
+    Supplement,
+    Technique,
+)
 from tailort.targets import Step, require_inputs
+
+Conditional = TypeVar("Conditional", StepEntry, Supplement, PositionEntry, PreferredTechnique)
 
 
 @dataclass(frozen=True)
@@ -36,6 +52,8 @@ class Comparator:
         As of the protocol; limits on the protocol's own targets are left out.
     rules : tuple of str
         Ids of the rules it rests on.
+    technique : Technique or None
+        How its dose is delivered; None is as the protocol's.
     """
 
     title: str
@@ -44,6 +62,7 @@ class Comparator:
     constraints: tuple[Constraint, ...]
     report: tuple[ReportMetric, ...]
     rules: tuple[str, ...]
+    technique: Technique | None = None
 
 
 @dataclass(frozen=True)
@@ -108,13 +127,77 @@ class Protocol:
         """How the dose is delivered."""
         return self.file.technique
 
+    def techniques(self) -> tuple[Technique, ...]:
+        """Techniques in the order in which they are tried: the first whose plan keeps every hard limit is taken.
+
+        When none keeps them, the last one is: that of the file.
+        """
+        preferred = self._decided("preferred technique", [self.file.preferred] if self.file.preferred else [])
+        return (*(entry.technique for entry in preferred), self.file.technique)
+
+    def supplements(self) -> tuple[Supplement, ...]:
+        """Fields that bring a region up to a dose which the phases leave it short of."""
+        return tuple(self._decided("supplements", self.file.supplements))
+
+    def position_note(self, position: PatientPosition) -> str:
+        """Return what a reader must know of how the patient lies; empty where the protocol recommends it or is silent.
+
+        Parameters
+        ----------
+        position : str
+            HFS, HFP, FFS or FFP.
+        """
+        asked = self._decided("positions", self.file.positions)
+        lies = "prone" if position.endswith("P") else "supine"
+        if not asked or lies in {entry.patient for entry in asked}:
+            return ""
+        rules = ", ".join(dict.fromkeys(rule for entry in asked for rule in entry.rules))
+        told = " or ".join(dict.fromkeys(entry.patient for entry in asked))
+        return (
+            f"the patient lies {lies} ({position}); protocol '{self.id}' recommends {told}{f' ({rules})' * bool(rules)}"
+        )
+
     def target_steps(self) -> tuple[Step, ...]:
-        """Steps by which targets and helper structures are made, in order; none when they are drawn."""
-        return tuple(entry.record() for entry in self.file.targets)
+        """Steps by which targets and helper structures are made, in order; none when they are drawn.
+
+        Raises
+        ------
+        ProtocolError
+            When some are for some patients only: `for_patient` decides which.
+        """
+        return tuple(entry.record() for entry in self._decided("volumes", self.file.targets))
+
+    def steps_for_all(self) -> tuple[Step, ...]:
+        """Steps that are the same for every patient: none that is, or needs, a volume of some patients only."""
+        some: set[str] = set()
+        steps = []
+        for entry in self.file.targets:
+            step = entry.record()
+            if entry.when is not None or any(name.lower() in some for part in step.inputs() for name in part):
+                some.add(step.name.lower())
+            else:
+                steps.append(step)
+        return tuple(steps)
+
+    def course_gy(self, target: str) -> float:
+        """Physical dose that is prescribed to a target in the whole course, Gy, with that of the one it boosts."""
+        return course_gy(self.file.prescriptions, target)
 
     def prescriptions(self) -> tuple[Prescription, ...]:
         """Doses to targets, phase by phase as the file gives them."""
         return self._prescriptions(self.file.prescriptions)
+
+    @property
+    def phases(self) -> tuple[int, ...]:
+        """Numbers of the phases of the course, 1 first."""
+        return tuple(sorted({entry.phase for entry in self.file.prescriptions}))
+
+    def prescriptions_of(self, phase: int) -> tuple[Prescription, ...]:
+        """Doses to targets in one phase; all of them have the same number of fractions."""
+        if phase not in self.phases:
+            told = ", ".join(str(n) for n in self.phases)
+            raise ProtocolError(f"protocol '{self.id}' has no phase {phase}; its phases are: {told}")
+        return tuple(prescription for prescription in self.prescriptions() if prescription.phase == phase)
 
     def constraints(self) -> tuple[Constraint, ...]:
         """Limits; those in percent of a prescription are turned into Gy per course."""
@@ -136,6 +219,7 @@ class Protocol:
             constraints=self._constraints((*other.limits, *shared_limits(self.file)), other.prescriptions),
             report=self._report(other.report),
             rules=other.rules,
+            technique=other.technique,
         )
 
     def checks(self) -> tuple[CheckResult, ...]:
@@ -150,11 +234,19 @@ class Protocol:
         return tuple(dose_level(entry, biology.alpha_beta_gy) for entry in self.file.prescriptions)
 
     def structures_needed(self) -> tuple[str, ...]:
-        """Structures without which no plan can be made: targets, the file's `organs`, organs with a hard limit."""
+        """Structures without which no plan can be made.
+
+        Targets, what fields open for or avoid, the file's `organs`, organs with a hard limit.
+        """
         names = [entry.target for entry in self.file.prescriptions]
         if self.file.comparator is not None:
             names += [entry.target for entry in self.file.comparator.prescriptions]
+        names += [entry.target for entry in self.file.supplements if entry.when is None]
         names += self.file.organs
+        for technique in self._every_technique():
+            names += [name for name in (technique.aperture_target, technique.avoid) if name is not None]
+            if technique.hand_over is not None:
+                names.append(technique.hand_over.structure)
         names += [limit.structure for limit in self.file.limits if limit.priority == "hard"]
         return tuple(dict.fromkeys(names))
 
@@ -169,6 +261,20 @@ class Protocol:
         other = self.comparator()
         require_inputs(other.target_steps if other else self.target_steps(), structures, self.structures_needed())
 
+    def _every_technique(self) -> tuple[Technique, ...]:
+        """Techniques that a plan may need, phase by phase."""
+        preferred, other = self.file.preferred, self.file.comparator
+        courses = [(self.file.technique, self.file.prescriptions)]
+        if preferred is not None and preferred.when is None:
+            courses.append((preferred.technique, self.file.prescriptions))
+        if other is not None and other.technique is not None:
+            courses.append((other.technique, other.prescriptions))
+        return tuple(
+            made
+            for technique, prescribed in courses
+            for made in (technique, *(technique.of_phase(n) for n in sorted({entry.phase for entry in prescribed})))
+        )
+
     def _prescriptions(self, entries: Sequence[PrescriptionEntry]) -> tuple[Prescription, ...]:
         made = []
         for entry in entries:
@@ -180,15 +286,12 @@ class Protocol:
     def _constraints(
         self, limits: Sequence[LimitEntry], prescribed: Sequence[PrescriptionEntry]
     ) -> tuple[Constraint, ...]:
-        course_gy: dict[str, float] = {}
-        for entry in prescribed:
-            course_gy[entry.target] = course_gy.get(entry.target, 0.0) + entry.dose_gy
         made = []
         for limit in limits:
             source = self._source(limit.rule)
             value = limit.limit
             if limit.percent_of is not None:
-                whole = course_gy[limit.percent_of]
+                whole = course_gy(prescribed, limit.percent_of)
                 value = round(whole * limit.limit / 100, 6)
                 source += f"; {limit.limit:g} % of the {whole:g} Gy of {limit.percent_of}"
             mark = limit.mark or (self.rule(limit.rule).mark if limit.rule else "")
@@ -210,6 +313,13 @@ class Protocol:
 
     def _report(self, entries: Sequence[ReportEntry]) -> tuple[ReportMetric, ...]:
         return tuple(ReportMetric(entry.structure, entry.metric, self._source(entry.rule)) for entry in entries)
+
+    def _decided(self, what: str, entries: Sequence[Conditional]) -> Sequence[Conditional]:
+        if any(entry.when is not None for entry in entries):
+            raise ProtocolError(
+                f"the {what} of protocol '{self.id}' depend on the patient: they are known only with a clinical record"
+            )
+        return entries
 
     def _source(self, rule_id: str) -> str:
         return f"{rule_id}: {self.rule(rule_id).source}" if rule_id else f"{self.id} {self.version}"

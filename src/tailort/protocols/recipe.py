@@ -8,6 +8,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from tailort.geometry import Margin
 from tailort.patient import ROLES
+from tailort.protocols.condition import Condition
 from tailort.protocols.section import Distance, Name, Positive, Section
 from tailort.targets import (
     Contract,
@@ -215,10 +216,14 @@ OperationEntry = Annotated[
 
 
 class StepEntry(NamesEntry):
-    """One structure of the target recipe: the union of its inputs, then operations in the order given."""
+    """One structure of the target recipe: the union of its inputs, then operations in the order given.
+
+    With `when` it is made only for patients of whom the condition holds.
+    """
 
     name: Name
     role: str
+    when: Condition | None = None
     then: tuple[OperationEntry, ...] = ()
     existing: Literal["keep", "replace"] = "keep"
     rules: tuple[str, ...] = ()

@@ -11,14 +11,15 @@ import re
 from fractions import Fraction
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from tailort.errors import InputError
-from tailort.patient import Metric, Normalisation
+from tailort.optimisation.arrangements import arrangements
+from tailort.patient import Metric, Normalisation, Prescription
 from tailort.patient.prescription import Operator, Priority
 from tailort.protocols.condition import Condition
 from tailort.protocols.recipe import StepEntry
-from tailort.protocols.section import Count, Name, Number, Positive, Section
+from tailort.protocols.section import Count, Distance, Name, Number, Positive, Section
 
 Mark = Literal["seed", "lit-verified", "lit-recalled", "ambiguous", "derived", "borrowed", "convention"]
 
@@ -170,12 +171,16 @@ class NormalisationEntry(Section):
 
 
 class PrescriptionEntry(Section):
-    """Physical dose of one phase to one target."""
+    """Physical dose of one phase to one target.
+
+    `boosts` names the target of other phases in which this one lies: what is prescribed there comes on top.
+    """
 
     target: Name
     dose_gy: Annotated[float, Field(gt=0, le=200, allow_inf_nan=False)]
     fractions: Count
     phase: Count = 1
+    boosts: Name | None = None
     normalisation: NormalisationEntry | None = None
     rules: tuple[str, ...] = ()
 
@@ -185,41 +190,254 @@ class PrescriptionEntry(Section):
         return Fraction(str(self.dose_gy)) / self.fractions
 
 
+Kind = Literal["imrt", "vmat", "3dcrt"]
+Delivery = Literal["step-and-shoot", "sliding-window"]
+Beams = Annotated[int, Field(ge=1, le=72)]
+Arcs = Annotated[int, Field(ge=1, le=2)]
+Subfields = Annotated[int, Field(ge=0)]
+GantryAngles = tuple[Annotated[float, Field(ge=0, lt=360)], ...]
+# What tells the directions of the beams: one of them in a phase.
+_DIRECTIONS = ("arcs", "beams", "gantry_deg", "arrangement")
+# What only some kinds of technique have.
+_OF_KIND: dict[str, tuple[Kind, ...]] = {
+    "arcs": ("vmat",),
+    "beams": ("imrt", "3dcrt"),
+    "gantry_deg": ("imrt", "3dcrt"),
+    "delivery": ("imrt",),
+    "arrangement": ("3dcrt",),
+    "aperture_margin_mm": ("3dcrt",),
+    "aperture_target": ("3dcrt",),
+    "avoid": ("3dcrt",),
+    "avoid_margin_mm": ("3dcrt",),
+    "block_avoided": ("3dcrt",),
+    "subfields": ("3dcrt",),
+}
+
+
+def _arrangement(name: str | None) -> str | None:
+    if name is not None and name not in arrangements():
+        raise ValueError(f"there is no beam arrangement '{name}'; known are {', '.join(arrangements())}")
+    return name
+
+
+class PhaseTechnique(Section):
+    """What is different in one phase of a course; whatever is not given is as in the technique of the course.
+
+    Beams told here replace those of the course, however these are told; another `kind` drops what only the course's
+    kind has.
+    """
+
+    phase: Count
+    kind: Kind | None = None
+    delivery: Delivery | None = None
+    arcs: Arcs | None = None
+    beams: Beams | None = None
+    gantry_deg: GantryAngles | None = None
+    collimator_deg: Annotated[float, Field(ge=0, lt=360)] | None = None
+    arrangement: Name | None = None
+    aperture_margin_mm: Distance | None = None
+    aperture_target: Name | None = None
+    avoid: Name | None = None
+    avoid_margin_mm: Distance | None = None
+    block_avoided: bool | None = None
+    subfields: Subfields | None = None
+    energy_mv: Positive | None = None
+    rules: tuple[str, ...] = ()
+
+    _arrangement_is_known = field_validator("arrangement")(_arrangement)
+
+
+class HandOver(Section):
+    """Fractions that move from one phase to another so that an organ stays below a dose.
+
+    As many fractions move as are needed for `metric` of `structure`, physical dose of the whole course, to stay below
+    `below_gy` (Gy); what the prescriptions say is the most that `from_phase` may have.
+    """
+
+    from_phase: Count
+    to_phase: Count
+    structure: Name
+    metric: str
+    below_gy: Positive
+    rules: tuple[str, ...] = ()
+
+    @field_validator("metric")
+    @classmethod
+    def _is_a_dose(cls, text: str) -> str:
+        metric = Metric.parse(_metric(text))
+        if not metric.is_dose or metric.unit != "Gy":
+            raise ValueError(f"a hand-over looks at a dose in [Gy], such as Max[Gy]; {metric} is none")
+        return str(metric)
+
+    @model_validator(mode="after")
+    def _goes_forward(self) -> Self:
+        if self.from_phase >= self.to_phase:
+            raise ValueError(
+                f"fractions move to a later phase; found from phase {self.from_phase} to phase {self.to_phase}"
+            )
+        return self
+
+
 class Technique(Section):
     """How the dose is delivered.
 
     `imrt`: `beams` are spread evenly over the full turn from gantry 0; `gantry_deg` names them (IEC 61217).
     `vmat`: `arcs` full turns.
+    `3dcrt`: fields conformal to `aperture_target` (when not given, to the targets of the phase) with a margin, from
+    the directions of an `arrangement`, or from `beams` or `gantry_deg`. Its angles are those that overlap the organ of
+    `avoid` least; with `block_avoided` the leaves close over what still overlaps, whatever of the target is behind it.
     """
 
-    kind: Literal["imrt", "vmat"]
-    arcs: Annotated[int, Field(ge=1, le=2)] | None = None
-    beams: Annotated[int, Field(ge=1, le=72)] | None = None
-    gantry_deg: tuple[Annotated[float, Field(ge=0, lt=360)], ...] = ()
+    kind: Kind
+    delivery: Delivery = "step-and-shoot"
+    arcs: Arcs | None = None
+    beams: Beams | None = None
+    gantry_deg: GantryAngles = ()
     collimator_deg: Annotated[float, Field(ge=0, lt=360)] = 0.0
+    arrangement: Name | None = None
+    aperture_margin_mm: Distance | None = None
+    aperture_target: Name | None = None
+    avoid: Name | None = None
+    avoid_margin_mm: Distance | None = None
+    block_avoided: bool = False
+    subfields: Subfields = 0
     machine: str | None = None
     energy_mv: Positive | None = None
+    phases: tuple[PhaseTechnique, ...] = ()
+    hand_over: HandOver | None = None
     rules: tuple[str, ...] = ()
+
+    _arrangement_is_known = field_validator("arrangement")(_arrangement)
 
     @model_validator(mode="after")
     def _beams_are_told_once(self) -> Self:
         if (self.kind == "vmat") != (self.arcs is not None):
             raise ValueError("'arcs' (their number) goes with kind vmat, and with no other")
-        if self.kind == "vmat":
-            if self.beams is not None or self.gantry_deg:
-                raise ValueError("arcs have no 'beams' and no 'gantry_deg'")
-            return self
-        if (self.beams is None) == (not self.gantry_deg):
+        if self.kind == "vmat" and (self.beams is not None or self.gantry_deg):
+            raise ValueError("arcs have no 'beams' and no 'gantry_deg'")
+        for name, kinds in _OF_KIND.items():
+            if self.kind not in kinds and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"'{name}' goes with kind {' or '.join(kinds)}, not with {self.kind}")
+        if self.kind == "imrt" and (self.beams is None) == (not self.gantry_deg):
             raise ValueError("give either 'beams' (a number of evenly spaced beams) or 'gantry_deg' (their angles)")
         if len(set(self.gantry_deg)) != len(self.gantry_deg):
             raise ValueError("a gantry angle is given twice")
         return self
 
+    @model_validator(mode="after")
+    def _fields_are_whole(self) -> Self:
+        if self.kind == "3dcrt":
+            if sum((self.arrangement is not None, self.beams is not None, bool(self.gantry_deg))) != 1:
+                raise ValueError(
+                    f"3dcrt needs one of 'arrangement' ({', '.join(arrangements())}), 'beams' and 'gantry_deg'"
+                )
+            if self.aperture_margin_mm is None:
+                raise ValueError("3dcrt needs 'aperture_margin_mm', from the target to the field's edge")
+        if self.avoid is not None and self.arrangement is None:
+            raise ValueError("'avoid' chooses among the angles of an 'arrangement', and none is given")
+        if (self.avoid is None) != (self.avoid_margin_mm is None):
+            raise ValueError("'avoid' (an organ) and 'avoid_margin_mm' (the distance from it) go together")
+        if self.block_avoided and self.avoid is None:
+            raise ValueError("'block_avoided' closes the leaves over the organ of 'avoid', and none is given")
+        return self
+
+    @model_validator(mode="after")
+    def _phases_are_techniques(self) -> Self:
+        numbers = [own.phase for own in self.phases]
+        if len(set(numbers)) != len(numbers):
+            raise ValueError("a phase has its technique told twice")
+        for number in numbers:
+            try:
+                self.of_phase(number)
+            except ValidationError as error:
+                told = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+                raise ValueError(f"phase {number}: {told}") from error
+        return self
+
     def gantry_angles_deg(self) -> tuple[float, ...]:
-        """Gantry angle of each beam, IEC 61217 degrees."""
+        """Gantry angle of each beam, IEC 61217 degrees; none for arcs and for an arrangement."""
         if self.beams is None:
             return self.gantry_deg
         return tuple(360.0 * n / self.beams for n in range(self.beams))
+
+    def of_phase(self, phase: int) -> Technique:
+        """Return the technique of one phase, itself without phases; a phase that is not told is as the course."""
+        given = {name: getattr(self, name) for name in self.model_fields_set} | {"phases": (), "hand_over": None}
+        for own in self.phases:
+            if own.phase != phase:
+                continue
+            new = {name: getattr(own, name) for name in own.model_fields_set if name != "phase"}
+            new = {name: value for name, value in new.items() if value is not None}
+            kind = new.get("kind", self.kind)
+            replaced = set(_DIRECTIONS) if set(_DIRECTIONS) & new.keys() else set()
+            if replaced and "arrangement" not in new:
+                replaced |= {"avoid", "avoid_margin_mm", "block_avoided"}
+            replaced |= {name for name, kinds in _OF_KIND.items() if kind not in kinds}
+            given = {name: value for name, value in given.items() if name not in replaced} | new
+        return Technique(**given)
+
+
+class PreferredTechnique(Section):
+    """A technique that is tried first, for patients of whom `when` holds.
+
+    It is kept where its plan keeps every hard limit; otherwise the technique of the file follows.
+    """
+
+    when: Condition | None = None
+    technique: Technique
+    rules: tuple[str, ...] = ()
+
+
+class Supplement(Section):
+    """One direct anterior photon field that brings a region up to a dose which the phases leave it short of.
+
+    The dose is that of a point `depth_mm` below the anterior skin, in front of the middle of `target`: `up_to_gy` (Gy,
+    physical, of the whole course) less what the phases give there, in as few equal fractions of at most
+    `fraction_gy_at_most` as will do. A shortfall below `least_gy` is left as it is.
+    """
+
+    target: Name
+    up_to_gy: Positive
+    depth_mm: Positive
+    fraction_gy_at_most: Positive
+    least_gy: Positive
+    aperture_margin_mm: Distance
+    modality: Literal["photons", "electrons"]
+    when: Condition | None = None
+    rules: tuple[str, ...] = ()
+
+    @field_validator("modality")
+    @classmethod
+    def _is_planned(cls, modality: str) -> str:
+        if modality == "electrons":
+            raise ValueError("electrons are not planned by this version: no electron beam is modelled; give photons")
+        return modality
+
+    def prescription(self, delivered_gy: float, phase: int) -> Prescription | None:
+        """Return what is still to be given as a phase of its own; None when less than `least_gy` is missing.
+
+        Parameters
+        ----------
+        delivered_gy : float
+            Physical dose of all phases together at the point, Gy.
+        phase : int
+            Number of the new phase.
+        """
+        if not math.isfinite(delivered_gy) or delivered_gy < 0:
+            raise InputError(f"the dose at the point of '{self.target}' cannot be {delivered_gy:g} Gy")
+        missing = round(self.up_to_gy - delivered_gy, 6)
+        if missing < self.least_gy:
+            return None
+        fractions = math.ceil(missing / self.fraction_gy_at_most - 1e-9)
+        return Prescription(self.target, missing, fractions, Normalisation("depth", depth_mm=self.depth_mm), phase)
+
+
+class PositionEntry(Section):
+    """How the patient lies, for patients of whom `when` holds; a recommendation."""
+
+    patient: Literal["supine", "prone"]
+    when: Condition | None = None
+    rules: tuple[str, ...] = ()
 
 
 class LimitEntry(Section):
@@ -326,12 +544,14 @@ class BiologySection(Section):
 
 
 class ComparatorEntry(Section):
-    """The plan that this protocol's plan is compared with: same patient, technique and limits, other prescriptions.
+    """The plan that this protocol's plan is compared with: same patient and limits, other prescriptions.
 
-    Its `limits` replace those of the protocol on the same structure and metric; the rest is shared.
+    Its `limits` replace those of the protocol on the same structure and metric; the rest is shared, and so is the
+    technique unless it has one of its own.
     """
 
     title: Name
+    technique: Technique | None = None
     targets: tuple[StepEntry, ...] = ()
     prescriptions: tuple[PrescriptionEntry, ...] = Field(min_length=1)
     limits: tuple[LimitEntry, ...] = ()
@@ -354,6 +574,9 @@ class ProtocolFile(Section):
     normalisation: NormalisationEntry | None = None
     prescriptions: tuple[PrescriptionEntry, ...] = Field(min_length=1)
     technique: Technique
+    preferred: PreferredTechnique | None = None
+    supplements: tuple[Supplement, ...] = ()
+    positions: tuple[PositionEntry, ...] = ()
     organs: tuple[Name, ...] = ()
     limits: tuple[LimitEntry, ...] = ()
     report: tuple[ReportEntry, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib as mpl
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tailort.evaluation import DVH
 from tailort.geometry import Image, beam_axes, interpolate
-from tailort.patient import Beam, Dose, Plan, Prescription, Scan, Structure, StructureSet
+from tailort.patient import Beam, BeamSetup, ControlPoint, Dose, Plan, Prescription, Scan, Structure, StructureSet
 
 Float = NDArray[np.float64]
 
@@ -32,6 +32,8 @@ _COLOURS = {
 _PTV_COLOURS = ("#ff2d95", "#4aa3ff", "#7bed9f", "#ffd166")
 _CYCLE = ("#e07a5f", "#81b29a", "#f2cc8f", "#7aa6c2", "#c38d9e", "#8d99ae", "#d4a373", "#6d9dc5", "#bc8cf2", "#a3b18a")
 _INK = "#1d2b33"
+# Control points of an arc that are shown.
+VIEWS_AN_ARC = 8
 
 
 @dataclass(frozen=True)
@@ -170,16 +172,33 @@ def dvh_plot(
 def beams_eye_views(
     plan: Plan, structures: StructureSet, palette: dict[str, str], shown: Sequence[str]
 ) -> tuple[Picture, ...]:
-    """Each beam's eye view: fluence of its segments, their apertures, targets and organs seen from the source."""
-    return tuple(_beams_eye_view(beam, plan, structures, palette, shown) for beam in plan.beams)
+    """Each beam's eye view: fluence of its segments, their apertures, targets and organs seen from the source.
+
+    Of arcs, some of the control points.
+    """
+    views: list[Picture] = []
+    for beam in plan.beams:
+        steps = list(beam.segments())
+        if len({point.gantry_deg for point in beam.control_points}) > 1:
+            for n in np.linspace(0, len(steps) - 1, min(VIEWS_AN_ARC, len(steps))).astype(int):
+                views.append(_beams_eye_view(beam, [steps[n]], plan, structures, palette, shown))
+        else:
+            views.append(_beams_eye_view(beam, steps, plan, structures, palette, shown))
+    return tuple(views)
 
 
 def _beams_eye_view(
-    beam: Beam, plan: Plan, structures: StructureSet, palette: dict[str, str], shown: Sequence[str]
+    beam: Beam,
+    steps: Sequence[tuple[float, ControlPoint]],
+    plan: Plan,
+    structures: StructureSet,
+    palette: dict[str, str],
+    shown: Sequence[str],
 ) -> Picture:
     fig = _figure(3.6, 4.1)
     ax = fig.subplots()
-    steps = list(beam.segments())
+    gantry_deg = steps[0][1].gantry_deg if steps else beam.setup.gantry_deg
+    setup = replace(beam.setup, gantry_deg=gantry_deg)
     y_edges = np.asarray(beam.leaf_boundaries_mm)
     reach_x, reach_y = _reach(beam)
     x_edges = np.arange(-reach_x, reach_x + 1.0, 2.5)
@@ -201,7 +220,7 @@ def _beams_eye_view(
     for name in shown:
         structure = structures.find(name)
         if structure is not None and structure.role != "EXTERNAL":
-            _project(ax, beam, plan, structure, palette[name])
+            _project(ax, setup, beam.source_axis_distance_mm, plan, structure, palette[name])
     ax.axhline(0, color=_INK, lw=0.4)
     ax.axvline(0, color=_INK, lw=0.4)
     ax.set(xlim=(-reach_x, reach_x), ylim=(-reach_y, reach_y), aspect="equal")
@@ -211,10 +230,10 @@ def _beams_eye_view(
     bar = fig.colorbar(drawn, ax=ax, fraction=0.045, pad=0.03)
     bar.ax.tick_params(labelsize=6)
     bar.set_label("MU per fraction", fontsize=7)
-    setup = beam.setup
+    parts = "segment" if len(steps) == 1 else "segments"
     caption = (
         f"{beam.name}: gantry {setup.gantry_deg:g}, collimator {setup.collimator_deg:g}, "
-        f"couch {setup.couch_deg:g} deg; {len(steps)} segments, {beam.mu:.1f} MU"
+        f"couch {setup.couch_deg:g} deg; {len(steps)} {parts}, {sum(mu for mu, _ in steps):.1f} MU"
     )
     return Picture(_png(fig, dpi=95), caption, f"beam's eye view of {beam.name}")
 
@@ -253,14 +272,12 @@ def _difference(a: list[tuple[float, float]], b: list[tuple[float, float]]) -> l
     return [(low, high) for low, high in parts if high > low]
 
 
-def _project(ax: Any, beam: Beam, plan: Plan, structure: Structure, colour: str) -> None:
-    """Draw the shadow of a structure at the isocentre plane, seen from the source."""
-    setup = beam.setup
+def _project(ax: Any, setup: BeamSetup, distance: float, plan: Plan, structure: Structure, colour: str) -> None:
+    """Draw the shadow of a structure at the isocentre plane, seen from the source (`distance` mm away)."""
     axes = beam_axes(setup.gantry_deg, setup.collimator_deg, setup.couch_deg, plan.patient_position)
-    distance = beam.source_axis_distance_mm
     polygons = []
     for contour in structure.contours:
-        local = (contour - np.asarray(beam.isocentre_mm)) @ axes.T
+        local = (contour - np.asarray(setup.isocentre_mm)) @ axes.T
         scale = distance / (distance - local[:, 2])
         polygons.append(local[:, :2] * scale[:, None])
     ax.add_collection(PolyCollection(polygons, facecolors=colour, edgecolors=colour, alpha=0.10, linewidths=0.5))

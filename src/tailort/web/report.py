@@ -15,12 +15,13 @@ from markupsafe import Markup
 from tailort.evaluation import ComparedRow, Comparison, Scorecard
 from tailort.patient import Case, Dose, Prescription, StructureSet
 from tailort.web import figures
-from tailort.workflow import Evaluation, PlanningRun, PlanResult, Recalculation, Stage
+from tailort.workflow import Evaluation, PhasePlan, PlanningRun, PlanResult, Recalculation, Stage
 
 MAX_LEAVES = 28
 _IN_PICTURES = ("GTV", "CTV", "PTV")
 _ALWAYS_SHOWN = ("SpinalCord", "Lung_L", "Lung_R", "Heart", "Esophagus", "Stomach", "Liver")
 _NOT_IN_DVH = ("External", "Skin")
+_TECHNIQUES = {"imrt": "IMRT", "vmat": "VMAT", "3dcrt": "3-D conformal"}
 
 
 def planning_report(run: PlanningRun, described: Mapping[str, Any], stages: Sequence[Stage]) -> str:
@@ -61,17 +62,18 @@ def planning_report(run: PlanningRun, described: Mapping[str, Any], stages: Sequ
             other.dvhs if other else (),
             palette,
             [d for d in palette if d not in _NOT_IN_DVH and d in shown],
-            (main.plan.label, other.plan.label if other else ""),
+            (main.label, other.label if other else ""),
         ),
         "scorecards": [_scorecard(f"Scorecard: {plan.title}", plan.scorecard) for plan in plans],
         "tables": [],
         "comparison": None if run.comparison is None else _comparison(run.comparison),
         "bevs": [
             {
-                "title": plan.title,
-                "pictures": figures.beams_eye_views(plan.plan, run.structures, palette, _seen(plan, shown)),
+                "title": plan.title if len(plan.phases) == 1 else f"{plan.title}, phase {phase.number}",
+                "pictures": figures.beams_eye_views(phase.plan, run.structures, palette, _seen(phase, shown)),
             }
             for plan in plans
+            for phase in plan.phases
         ],
         "made": _made(run),
         "rules": [{"id": r.id, "text": r.text, "source": r.source, "mark": r.mark} for r in run.protocol.rules],
@@ -253,9 +255,9 @@ def _drawn(shown: Sequence[str]) -> list[str]:
     return [name for name in shown if not (sides and name.startswith("Lungs"))]
 
 
-def _seen(plan: PlanResult, shown: Sequence[str]) -> list[str]:
-    """Structures in a beam's eye view: this plan's targets and the organs at risk."""
-    targets = [p.target for p in plan.prescriptions]
+def _seen(phase: PhasePlan, shown: Sequence[str]) -> list[str]:
+    """Structures in a beam's eye view: this phase's targets and the organs at risk."""
+    targets = [p.target for p in phase.plan.prescriptions]
     organs = [name for name in ("SpinalCord", "Heart") if name in shown]
     return [*sorted(organs), *targets]
 
@@ -265,10 +267,14 @@ def _warnings(run: PlanningRun) -> list[str]:
     for plan in (run.main, run.comparator):
         if plan is None:
             continue
-        if plan.convergence.interrupted:
+        if plan.interrupted:
             told.append(f"{plan.title}: interrupted by a person; the plan is not converged.")
-        elif not plan.convergence.converged:
-            told.append(f"{plan.title}: the optimisation did not converge ({plan.convergence.reason}).")
+        else:
+            told += [
+                f"{phase.plan.label}: the optimisation did not converge ({phase.convergence.reason})."
+                for phase in plan.phases
+                if not phase.convergence.converged
+            ]
         told += [
             f"{plan.title}: hard limit violated: {row.structure} {row.metric} is {row.value:.2f}, "
             f"limit {row.operator} {row.limit:g}."
@@ -296,15 +302,18 @@ def _cards(plan: PlanResult) -> list[dict[str, str]]:
             "kind": "bad" if missed else "good",
         }
     )
-    segments = sum(len(list(beam.segments())) for beam in plan.plan.beams)
-    cards.append(
-        {
-            "label": "step and shoot",
-            "value": f"{plan.plan.mu:.0f} MU",
-            "note": f"{len(plan.plan.beams)} beams, {segments} segments a fraction, {plan.plan.fractions} fractions",
-            "kind": "",
-        }
-    )
+    for phase in plan.phases:
+        made = phase.plan
+        segments = sum(len(list(beam.segments())) for beam in made.beams)
+        parts = f"{segments} control point intervals" if any(b.dynamic for b in made.beams) else f"{segments} segments"
+        cards.append(
+            {
+                "label": _TECHNIQUES[phase.technique] + ("" if len(plan.phases) == 1 else f", phase {phase.number}"),
+                "value": f"{made.mu:.0f} MU",
+                "note": f"{len(made.beams)} beams, {parts} a fraction, {made.fractions} fractions",
+                "kind": "",
+            }
+        )
     return cards
 
 
@@ -331,9 +340,13 @@ def _evaluation_cards(result: Evaluation) -> list[dict[str, str]]:
 
 
 def _summary(run: PlanningRun) -> list[str]:
-    doses = ", ".join(f"{p.target} {p.dose_gy:g} Gy" for p in run.main.prescriptions)
+    doses = "; then ".join(
+        ", ".join(f"{p.target} {p.dose_gy:g} Gy" for p in phase.plan.prescriptions)
+        + f" in {phase.plan.fractions} fractions"
+        for phase in run.main.phases
+    )
     lines = [
-        f"{run.main.title}: {doses} in {run.main.plan.fractions} fractions, physical dose of the course. "
+        f"{run.main.title}: {doses}, physical dose of the course. "
         "Dose, scorecard and DICOM files are those of the deliverable control points and monitor units."
     ]
     if run.comparison is not None:
@@ -471,11 +484,10 @@ def _made(run: PlanningRun) -> list[dict[str, Any]]:
 def _provenance(described: Mapping[str, Any], run: PlanningRun) -> list[tuple[str, str]]:
     rows = _plain_provenance(described)
     rows.append(("CT numbers to density", run.density_table))
-    for title, plan in described["plans"].items():
-        end = "converged" if plan["converged"] else "not converged"
-        rows.append(
-            (title, f"{end}: {plan['reason']}; {plan['iterations']} iterations, optimality {plan['optimality']:.2g}")
-        )
+    for phase in [phase for plan in described["plans"].values() for phase in plan["phases"]]:
+        end = "converged" if phase["converged"] else "not converged"
+        how = f"{end}: {phase['reason']}; {phase['iterations']} iterations, optimality {phase['optimality']:.2g}"
+        rows.append((phase["label"], how))
     return rows
 
 

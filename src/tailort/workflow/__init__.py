@@ -2,13 +2,15 @@
 
 from tailort.workflow.clock import StageClock
 from tailort.workflow.evaluating import evaluate
-from tailort.workflow.planning import PlanningOptions, plan
+from tailort.workflow.options import PlanningOptions
+from tailort.workflow.planning import plan
 from tailort.workflow.recalculating import Recalculation, recalculate
-from tailort.workflow.records import Convergence, Evaluation, PlanningRun, PlanResult, Stage
+from tailort.workflow.records import Convergence, Evaluation, PhasePlan, PlanningRun, PlanResult, Stage
 
 __all__ = [
     "Convergence",
     "Evaluation",
+    "PhasePlan",
     "PlanResult",
     "PlanningOptions",
     "PlanningRun",

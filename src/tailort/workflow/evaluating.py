@@ -110,7 +110,7 @@ def _with_helpers(case: Case, protocol: Protocol) -> tuple[StructureSet, list[st
     """Make what the protocol's recipe can make of the drawn structures; say what it cannot."""
     structures, notes = case.structures, []
     planes = case.ct.image.grid.axes_mm()[0]
-    for step in protocol.target_steps():
+    for step in protocol.steps_for_all():
         try:
             structures = derive((step,), structures, planes)
         except MissingStructureError as error:

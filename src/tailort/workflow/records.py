@@ -45,8 +45,33 @@ class Convergence:
 
 
 @dataclass(frozen=True, eq=False)
+class PhasePlan:
+    """The deliverable plan of one phase.
+
+    Parameters
+    ----------
+    number : int
+        1 for the first.
+    technique : str
+        "imrt", "vmat" or "3dcrt".
+    plan : Plan
+        Control points and MU.
+    dose : Dose
+        Of the control points, physical, total of the phase's fractions, from the reporting engine.
+    convergence : Convergence
+        How the optimisation ended.
+    """
+
+    number: int
+    technique: str
+    plan: Plan
+    dose: Dose
+    convergence: Convergence
+
+
+@dataclass(frozen=True, eq=False)
 class PlanResult:
-    """One deliverable plan, its dose and how it is judged.
+    """The deliverable plans of a course, their dose and how it is judged.
 
     Parameters
     ----------
@@ -54,26 +79,49 @@ class PlanResult:
         What the plan is, for people.
     prescriptions, constraints : tuple
         What was asked.
-    plan : Plan
-        Control points and MU.
+    phases : tuple of PhasePlan
+        In order of delivery.
     dose : Dose
-        Of the control points, physical, course total, from the reporting engine.
+        Of all control points, physical, course total, from the reporting engine.
     scorecard : Scorecard
         Course total.
     dvhs : tuple of DVH
         Of every structure.
-    convergence : Convergence
-        How the optimisation ended.
+    label : str
+        Short name.
+    notes : tuple of str
+        What a reader must know of how it was made.
     """
 
     title: str
+    label: str
     prescriptions: tuple[Prescription, ...]
     constraints: tuple[Constraint, ...]
-    plan: Plan
+    phases: tuple[PhasePlan, ...]
     dose: Dose
     scorecard: Scorecard
     dvhs: tuple[DVH, ...]
-    convergence: Convergence
+    notes: tuple[str, ...] = ()
+
+    @property
+    def plan(self) -> Plan:
+        """Plan of the first phase: the only one of most courses."""
+        return self.phases[0].plan
+
+    @property
+    def fractions(self) -> int:
+        """Of all phases together."""
+        return sum(phase.plan.fractions for phase in self.phases)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a person stopped it."""
+        return any(phase.convergence.interrupted for phase in self.phases)
+
+    @property
+    def converged(self) -> bool:
+        """Whether every phase's solver met its own criterion."""
+        return all(phase.convergence.converged for phase in self.phases) and not self.interrupted
 
 
 @dataclass(frozen=True, eq=False)

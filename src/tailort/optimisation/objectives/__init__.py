@@ -11,7 +11,7 @@ from tailort.optimisation.objectives.equivalent_uniform import SquaredEUDOverdos
 from tailort.optimisation.objectives.fall_off import FallOff, ring_rows
 from tailort.optimisation.objectives.homogeneity import SquaredSpread
 from tailort.optimisation.objectives.mean import MeanDose, SquaredMeanOverdose
-from tailort.optimisation.objectives.quantity import LinearQuadratic, Physical, Quantity
+from tailort.optimisation.objectives.quantity import Added, LinearQuadratic, Physical, Quantity
 from tailort.optimisation.objectives.squared import SquaredOverdose, SquaredUnderdose, UniformDose
 from tailort.optimisation.objectives.tail import SquaredTailOverdose, SquaredTailUnderdose, TailMean, convex_form
 
@@ -57,6 +57,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
 
 __all__ = [
     "OBJECTIVES",
+    "Added",
     "AtMost",
     "FallOff",
     "LinearQuadratic",

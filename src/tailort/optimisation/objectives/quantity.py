@@ -29,6 +29,10 @@ class Quantity(Protocol):
         """Derivative of the quantity by the physical dose of the same voxel."""
         ...
 
+    def only(self, kept: NDArray[np.bool_]) -> Quantity:
+        """The quantity of some of the voxels."""
+        ...
+
 
 @dataclass(frozen=True)
 class Physical:
@@ -41,6 +45,10 @@ class Physical:
     def derivative(self, dose_gy: Float) -> Float:
         """Return one for each voxel."""
         return np.ones_like(dose_gy)
+
+    def only(self, kept: NDArray[np.bool_]) -> Quantity:
+        """Return itself."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -76,3 +84,35 @@ class LinearQuadratic:
         """Derivative by the physical dose of the same voxel."""
         derivative = bed_derivative if self.kind == "BED" else eqd2_derivative
         return derivative(dose_gy, self.fractions, self.alpha_beta_gy)
+
+    def only(self, kept: NDArray[np.bool_]) -> Quantity:
+        """Return itself."""
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class Added:
+    """A quantity beside what the voxels have had already: the sum over phases or courses.
+
+    Parameters
+    ----------
+    own : Quantity
+        Of the dose that is planned.
+    earlier_gy : (voxels,) float
+        Of everything before, Gy of the same quantity; the voxels are those of one structure.
+    """
+
+    own: Quantity
+    earlier_gy: Float
+
+    def of(self, dose_gy: Float) -> Float:
+        """Return the sum, Gy."""
+        return self.own.of(dose_gy) + self.earlier_gy
+
+    def derivative(self, dose_gy: Float) -> Float:
+        """Derivative by the physical dose of the same voxel."""
+        return self.own.derivative(dose_gy)
+
+    def only(self, kept: NDArray[np.bool_]) -> Quantity:
+        """Return the sum for some of the voxels."""
+        return Added(self.own, self.earlier_gy[kept])

@@ -1,0 +1,224 @@
+"""The patient on the dose grid: what all plans of a run share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tailort import dose as engines
+from tailort import optimisation
+from tailort.errors import GeometryError
+from tailort.geometry import Grid, Image, PartialVolume, partial_volume
+from tailort.optimisation.arc import Arc
+from tailort.optimisation.conformal import Prisms
+from tailort.patient import Beam, Case, Constraint, Dose, Influence, Metric, Plan, Prescription, Structure, StructureSet
+from tailort.physics import Machine
+from tailort.protocols.schema import Technique
+from tailort.workflow.densities import body_density, outline_of
+from tailort.workflow.options import PlanningOptions
+from tailort.workflow.rows import Rows, choose_rows
+
+# Beyond the PTV's shadow by the width of the penumbra, mm at the isocentre.
+BEAMLET_MARGIN_MM = 7.0
+# Arcs have beamlets every so many degrees.
+SECTOR_DEG = 6.0
+
+
+@dataclass(frozen=True, eq=False)
+class Fluence:
+    """Beamlets of one choice of beams and their dose.
+
+    Parameters
+    ----------
+    influence : Influence
+        In the rows of the bench.
+    arcs : tuple of Arc
+        Whose sectors the beams are; none for fixed beams.
+    """
+
+    influence: Influence
+    arcs: tuple[Arc, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """The patient on the dose grid.
+
+    Parameters
+    ----------
+    case, structures : Case, StructureSet
+        The patient, with the structures that the protocol derives.
+    machine : Machine
+        The linac.
+    grid : Grid
+        Of the dose.
+    density : Image
+        g/cm3, on a finer or wider grid.
+    body : PartialVolume
+        The patient's outline, on the dose grid.
+    outline : bool array
+        The same on the CT.
+    volumes_cm3 : dict
+        Of each structure that is judged.
+    rows : Rows
+        Voxels that the optimiser sees.
+    options : PlanningOptions
+        What a person chose.
+    fluences : dict
+        Beamlets that exist already, by what they are for.
+    """
+
+    case: Case
+    structures: StructureSet
+    machine: Machine
+    grid: Grid
+    density: Image
+    body: PartialVolume
+    outline: NDArray[np.bool_]
+    volumes_cm3: dict[str, float]
+    rows: Rows
+    options: PlanningOptions
+    fluences: dict[tuple[Any, ...], Fluence] = field(default_factory=dict)
+
+    @property
+    def slice_mm(self) -> float:
+        """Distance of the CT's slices: what a structure in a single plane is thick."""
+        return self.case.ct.image.grid.spacing_mm[0]
+
+    @property
+    def engine(self) -> engines.Engine:
+        """Of influence and dose."""
+        return engines.engine(self.options.engine)
+
+    def dose_of(
+        self,
+        label: str,
+        beams: tuple[Beam, ...],
+        prescriptions: tuple[Prescription, ...],
+        tell: Callable[[float], None],
+    ) -> tuple[Plan, Dose]:
+        """Plan of these beams and its dose, total of the prescriptions' fractions."""
+        made = Plan(
+            label=label[:16],
+            beams=beams,
+            prescriptions=prescriptions,
+            fractions=prescriptions[0].fractions,
+            patient_position=self.case.ct.patient_position,
+            frame_of_reference=self.grid.frame_of_reference,
+        )
+        fraction = self.engine.compute(
+            made, self.density, self.machine, self.grid, body=self.body.full() > 0, progress=tell
+        )
+        return made, fraction.per_course()
+
+    def in_rows(self, image: Image) -> NDArray[np.float64]:
+        """Values of an image of the dose grid in the optimiser's rows."""
+        return image.values.reshape(-1)[self.rows.voxels].astype(np.float64)
+
+    def isocentre(self, targets: Sequence[str]) -> tuple[float, float, float]:
+        """Middle of the extent of all targets, rounded to whole millimetres, LPS mm."""
+        bounds = [self.structures[name].bounds_mm() for name in targets]
+        low = np.min([b[0] for b in bounds], axis=0)
+        high = np.max([b[1] for b in bounds], axis=0)
+        x, y, z = (float(c) for c in np.round((low + high) / 2))
+        return x, y, z
+
+    def prisms(self, name: str) -> Prisms:
+        """A structure as what throws a shadow."""
+        return Prisms.of(self.structures[name].name, self.structures[name].contours, self.slice_mm)
+
+    def fluence(self, technique: Technique, targets: Sequence[str], tell: Callable[[float], None]) -> Fluence:
+        """Beamlets over the targets' shadows and their dose; computed once for the same beams and targets."""
+        arcs = _arcs(technique)
+        angles = arcs[0].middles_deg if arcs else technique.gantry_angles_deg()
+        key = (angles, technique.collimator_deg, tuple(targets))
+        if key not in self.fluences:
+            isocentre, position = self.isocentre(targets), self.case.ct.patient_position
+            setups = optimisation.arrange(angles, isocentre, technique.collimator_deg)
+            contours = [contour for name in targets for contour in self.structures[name].contours]
+            beamlets = optimisation.beamlets_covering(setups, contours, self.machine, position, BEAMLET_MARGIN_MM)
+            influence = self.engine.influence(
+                self.density, beamlets, self.machine, self.grid, self.rows.voxels, position=position, progress=tell
+            )
+            self.fluences[key] = Fluence(influence, arcs)
+        return self.fluences[key]
+
+
+def set_up(
+    case: Case,
+    structures: StructureSet,
+    linac: Machine,
+    options: PlanningOptions,
+    prescriptions: Sequence[Prescription],
+    constraints: Sequence[Constraint],
+) -> Bench:
+    """Put a patient on the dose grid.
+
+    Parameters
+    ----------
+    case, structures, linac, options
+        As of the bench.
+    prescriptions, constraints
+        Of all plans that will be made.
+
+    Raises
+    ------
+    GeometryError
+        When a target lies outside the body's grid.
+    """
+    outline = outline_of(structures)
+    grid = _dose_grid(case, outline, options.dose_grid_mm)
+    body = partial_volume(outline.contours, grid)
+    dense = body_density(case.ct.image, structures, options.density_table, options.densities)
+    mass = dense.around(grid)
+    case = replace(case, notes=(*case.notes, *dense.notes))
+    targets = list(dict.fromkeys(p.target for p in prescriptions))
+    limits = steering(constraints, structures)
+    judged = list(dict.fromkeys([*targets, *(c.structure for c in limits)]))
+    thick = case.ct.image.grid.spacing_mm[0]
+    volumes = {
+        name: partial_volume(structures[name].contours, grid, single_slice_thickness_mm=thick) for name in judged
+    }
+    for name in targets:
+        if not volumes[name].fractions.any():
+            raise GeometryError(f"target '{name}' lies outside the body's dose grid; check its contours")
+    whole = {c.structure for c in limits if _needs_every_voxel(c)}
+    rows = choose_rows(grid, volumes, body, targets, whole, np.random.default_rng(0))
+    sizes = {name: volume.volume_cm3(grid) for name, volume in volumes.items()}
+    return Bench(case, structures, linac, grid, mass, body, dense.outline, sizes, rows, options)
+
+
+def steering(constraints: Sequence[Constraint], structures: StructureSet) -> tuple[Constraint, ...]:
+    """Limits of structures that are drawn; those of the others are judged unknown."""
+    drawn = {s.name.lower(): s.name for s in structures if not s.is_empty}
+    return tuple(replace(c, structure=drawn[c.structure.lower()]) for c in constraints if c.structure.lower() in drawn)
+
+
+def _arcs(technique: Technique) -> tuple[Arc, ...]:
+    """Arcs to and fro over the same angles, which so share their beamlets; none for fixed beams."""
+    if technique.arcs is None:
+        return ()
+    sectors = round(360.0 / SECTOR_DEG) - 1
+    turns = [(f"{n + 1} {'CCW' if n % 2 else 'CW'}", n + 1, -1.0 if n % 2 else 1.0) for n in range(technique.arcs)]
+    return tuple(
+        Arc(name, number, 180.0 + way * SECTOR_DEG / 2, way * SECTOR_DEG, sectors, technique.collimator_deg)
+        for name, number, way in turns
+    )
+
+
+def _needs_every_voxel(c: Constraint) -> bool:
+    metric = Metric.parse(c.metric)
+    return c.priority == "hard" or metric.kind == "Max" or metric.at_unit == "cc"
+
+
+def _dose_grid(case: Case, outline: Structure, spacing_mm: float) -> Grid:
+    """Grid over the part of the CT that holds the body."""
+    ct = case.ct.image.grid
+    low, high = outline.bounds_mm()
+    first, last = ct.to_index(low), ct.to_index(high)
+    inner = ct.crop(np.floor(np.minimum(first, last)), np.ceil(np.maximum(first, last)) + 1)
+    return inner.with_spacing(spacing_mm)

@@ -1,0 +1,151 @@
+"""A plan's MU from its prescriptions: coverage, a point, an isodose or a depth, as far as hard limits let them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tailort.errors import GeometryError, InputError
+from tailort.evaluation import histograms
+from tailort.geometry import interpolate
+from tailort.patient import Constraint, Dose, Metric, Plan, Prescription
+from tailort.workflow.bench import Bench
+from tailort.workflow.phases import Phase, course_dose
+
+# How close to a hard limit a plan may be scaled up.
+HARD_LIMIT_SHARE = 0.999
+# Secant steps towards a limit on the sum of phases.
+STEPS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """A plan whose MU meet its prescriptions or, where that is less, its hard limits.
+
+    Parameters
+    ----------
+    plan, dose : Plan, Dose
+        Of the phase.
+    lack_gy : dict of str to float
+        By how much limits kept the dose down: what each structure would have beyond its limit with the whole dose.
+    """
+
+    plan: Plan
+    dose: Dose
+    lack_gy: dict[str, float]
+
+
+def reference_point(bench: Bench, prescription: Prescription, isocentre_mm: tuple[float, ...]) -> NDArray[np.float64]:
+    """Point to which a dose is prescribed, LPS mm.
+
+    By "point" the point; by "isodose" the isocentre, unless a point is named; by "depth" the point below the anterior
+    skin, in the sagittal line through the middle of the target.
+    """
+    how = prescription.normalisation
+    if how.kind == "depth" and how.depth_mm is not None:
+        x, _, z = bench.isocentre([prescription.target])
+        return _below_the_skin(bench, x, z, how.depth_mm)
+    return np.asarray(isocentre_mm if how.point_mm is None else how.point_mm, dtype=np.float64)
+
+
+def _below_the_skin(bench: Bench, x_mm: float, z_mm: float, depth_mm: float) -> NDArray[np.float64]:
+    """Point below the anterior skin; anterior is -y in LPS, however the patient lies."""
+    step = 0.5
+    grid = bench.case.ct.image.grid
+    corners = grid.to_world(np.array([[0.0, 0.0, 0.0], np.asarray(grid.shape) - 1.0]))
+    y = np.arange(corners[:, 1].min(), corners[:, 1].max(), step)
+    line = np.column_stack([np.full(len(y), x_mm), y, np.full(len(y), z_mm)])
+    index = np.round(grid.to_index(line)).astype(int)
+    known = ((index >= 0) & (index < grid.shape)).all(axis=1)
+    inside = np.zeros(len(y), dtype=bool)
+    inside[known] = bench.outline[tuple(index[known].T)]
+    if not inside.any():
+        raise GeometryError(f"there is no skin in front of x {x_mm:g}, z {z_mm:g} mm: the line misses the body outline")
+    skin = y[int(np.argmax(inside))] - 0.5 * step
+    return np.array([x_mm, skin + depth_mm, z_mm])
+
+
+def reached_gy(bench: Bench, prescription: Prescription, plan: Plan, dose: Dose) -> float:
+    """Dose of the phase that its prescription is about, Gy: to compare with `prescription.dose_gy`."""
+    how = prescription.normalisation
+    if how.kind == "coverage":
+        target = bench.structures[prescription.target]
+        found = histograms([target], dose, single_slice_thickness_mm=bench.slice_mm)[target.name]
+        return found.value(how.metric or "")
+    point = reference_point(bench, prescription, plan.beams[0].isocentre_mm)
+    at = float(interpolate(dose.image, point, 0.0))
+    if at <= 0:
+        raise GeometryError(
+            f"the point of the prescription of '{prescription.target}', x {point[0]:.1f}, y {point[1]:.1f}, z "
+            f"{point[2]:.1f} mm, gets no dose; check the normalisation"
+        )
+    return at * (1.0 if how.percent is None else how.percent / 100.0)
+
+
+def scaled_to_prescription(bench: Bench, phase: Phase, made: Plan, dose: Dose) -> Scaled:
+    """Plan and dose times the factor that meets every prescription or, if that is less, every hard limit."""
+    needed = max((p.dose_gy / max(reached_gy(bench, p, made, dose), 1e-9) for p in phase.prescriptions), default=1.0)
+    if not np.isfinite(needed) or needed > 1e6:
+        raise InputError(f"plan '{made.label}' gives its targets no dose; check isocentre and angles")
+    limited = [c for c in phase.limits_so_far() if is_hard_dose(c)]
+    scale, lack = needed, dict[str, float]()
+    for c in limited:
+        allowed, beyond = _allowed(bench, phase, c, dose, needed)
+        if allowed < needed:
+            lack[c.structure] = max(beyond, lack.get(c.structure, 0.0))
+            scale = min(scale, allowed)
+    return Scaled(*times(made, dose, scale), lack)
+
+
+def _allowed(bench: Bench, phase: Phase, c: Constraint, dose: Dose, needed: float) -> tuple[float, float]:
+    """Largest factor that a hard limit allows, at most `needed`, and the Gy that it lacks at `needed`."""
+    limit = HARD_LIMIT_SHARE * c.limit
+
+    def value(factor: float) -> float:
+        own = replace(dose, image=dose.image.with_values(dose.image.values * np.float32(factor)))
+        name = c.structure
+        both = course_dose([*phase.earlier, own])
+        return histograms([bench.structures[name]], both, single_slice_thickness_mm=bench.slice_mm)[name].value(
+            c.metric
+        )
+
+    whole = value(needed)
+    if whole <= limit:
+        return needed, 0.0
+    if not phase.earlier:
+        return needed * limit / whole, whole - limit
+    low, high, at_low, at_high = 0.0, needed, value(0.0), whole
+    if at_low >= limit:
+        # Nothing is left for this phase: the plan cannot be made smaller than it is; the scorecard shows it.
+        return needed, whole - limit
+    for _ in range(STEPS):
+        middle = low + (high - low) * (limit - at_low) / (at_high - at_low)
+        at = value(middle)
+        if at <= limit:
+            low, at_low = middle, at
+        else:
+            high, at_high = middle, at
+        if high - low < 1e-4 * needed or limit - at_low < 1e-4 * limit:
+            break
+    return low, whole - limit
+
+
+def times(made: Plan, dose: Dose, factor: float) -> tuple[Plan, Dose]:
+    """Plan and dose with all MU times a factor."""
+    values = (dose.image.values * np.float32(factor)).astype(np.float32)
+    beams = tuple(
+        replace(beam, control_points=tuple(replace(point, mu=point.mu * factor) for point in beam.control_points))
+        for beam in made.beams
+    )
+    return replace(made, beams=beams), replace(dose, image=dose.image.with_values(values))
+
+
+def is_hard_dose(c: Constraint) -> bool:
+    """Whether a limit is hard and its value grows with the MU."""
+    metric = Metric.parse(c.metric)
+    return (
+        c.priority == "hard" and c.quantity == "physical" and metric.is_dose and metric.unit == "Gy"
+        and c.operator in ("<", "<=")
+    )  # fmt: skip

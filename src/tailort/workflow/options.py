@@ -1,0 +1,89 @@
+"""What a person may choose about planning beyond the protocol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tailort.errors import InputError
+from tailort.physics import DensityTable, Machine, density_table, machine
+from tailort.protocols import Protocol
+from tailort.protocols.schema import Technique
+
+# For protocols that name none.
+DEFAULT_MACHINE = "generic-6MV"
+# Of plans whose technique a person chose instead of the protocol's.
+BEAMS, ARCS, ARC_COLLIMATOR_DEG = 9, 2, 10.0
+FIELDS, APERTURE_MARGIN_MM, SUBFIELDS = "ap-pa-obliques", 7.0, 3
+# Distance that fields keep from the organ that they avoid, the first one with a hard limit on its maximum, mm.
+AVOID_MARGIN_MM = 5.0
+
+
+@dataclass(frozen=True)
+class PlanningOptions:
+    """What a person may choose about planning beyond the protocol.
+
+    Parameters
+    ----------
+    dose_grid_mm : float
+        Spacing of the dose grid.
+    technique : str or None
+        None is the protocol's.
+    density_table : DensityTable or str
+        From CT numbers to mass density: the table of the scanner, or the name of a packaged one.
+    densities : tuple of (str, float)
+        Structures whose density is given, g/cm3; where two overlap, the later one holds.
+    machine : Machine or None
+        None is the protocol's or, when it names none, `generic-6MV`.
+    engine : str
+        Of the influence and of the reported dose.
+    """
+
+    dose_grid_mm: float = 3.0
+    technique: str | None = None
+    density_table: DensityTable | str = "schneider2000"
+    densities: tuple[tuple[str, float], ...] = ()
+    machine: Machine | None = None
+    engine: str = "collapsed-cone"
+
+    def techniques_of(self, protocol: Protocol) -> tuple[tuple[Technique, ...], tuple[str, ...]]:
+        """Techniques in the order in which they are tried, and what must be said of them."""
+        asked = protocol.technique
+        if self.technique is None or self.technique == asked.kind:
+            return protocol.techniques(), ()
+        if self.technique == "vmat":
+            own = Technique(kind="vmat", arcs=ARCS, collimator_deg=ARC_COLLIMATOR_DEG, machine=asked.machine)
+            how = f"{ARCS} full arcs"
+        elif self.technique == "3dcrt":
+            serial = [c.structure for c in protocol.constraints() if c.priority == "hard" and c.metric == "Max[Gy]"]
+            own = Technique(
+                kind="3dcrt", arrangement=FIELDS, aperture_margin_mm=APERTURE_MARGIN_MM, subfields=SUBFIELDS,
+                avoid=serial[0] if serial else None, avoid_margin_mm=AVOID_MARGIN_MM if serial else None,
+                machine=asked.machine,
+            )  # fmt: skip
+            how = f"{FIELDS}, {APERTURE_MARGIN_MM:g} mm from target to field edge, up to {SUBFIELDS} subfields"
+        elif self.technique == "imrt":
+            own = Technique(kind="imrt", beams=BEAMS, machine=asked.machine)
+            how = f"{BEAMS} beams, step and shoot"
+        else:
+            raise InputError(f"unknown technique '{self.technique}'; known are imrt, vmat and 3dcrt")
+        note = (
+            f"protocol '{protocol.id}' asks for {asked.kind}; planned as {self.technique} ({how}) because "
+            "--technique says so"
+        )
+        return (own,), (note,)
+
+    def machine_of(self, protocol: Protocol) -> Machine:
+        """The linac."""
+        named = protocol.technique.machine
+        if self.machine is None:
+            return machine(named or DEFAULT_MACHINE)
+        if named is not None and named != self.machine.id:
+            raise InputError(f"protocol '{protocol.id}' asks for machine {named}, --machine {self.machine.id}")
+        return self.machine
+
+    @property
+    def about_table(self) -> str:
+        """The density table in words."""
+        chosen = self.density_table
+        table = density_table(chosen) if isinstance(chosen, str) else chosen
+        return f"{table.name}: {table.label}"

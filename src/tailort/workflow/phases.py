@@ -1,0 +1,106 @@
+"""One phase of a course: what is asked of it, and what the phases before it leave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tailort.patient import Constraint, Dose, Metric, Prescription
+from tailort.protocols.schema import Technique
+from tailort.radiobiology import bed, eqd2
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Phase:
+    """What is asked of one phase.
+
+    Parameters
+    ----------
+    number : int
+        1 for the first.
+    label : str
+        Of its plan, at most 16 characters.
+    technique : Technique
+        Of this phase.
+    prescriptions : tuple of Prescription
+        Of this phase, all with the same number of fractions.
+    constraints : tuple of Constraint
+        Of the whole course, on structures that are drawn.
+    earlier : tuple of Dose
+        Of the phases before, physical, each the total of its own fractions.
+    share : float
+        Prescribed dose up to the end of this phase as a share of the course's.
+    shadows : tuple of str
+        Structures whose shadows beamlets cover.
+    """
+
+    number: int
+    label: str
+    technique: Technique
+    prescriptions: tuple[Prescription, ...]
+    constraints: tuple[Constraint, ...]
+    earlier: tuple[Dose, ...]
+    share: float
+    shadows: tuple[str, ...]
+
+    @property
+    def lead(self) -> Prescription:
+        """The highest dose of the phase."""
+        return max(self.prescriptions, key=lambda p: p.dose_gy)
+
+    def limits_so_far(self) -> tuple[Constraint, ...]:
+        """Constraints that the sum has to keep at the end of this phase.
+
+        Later phases need their part: doses that a limit allows, or asks about, are taken in proportion to what is
+        prescribed until then. What a target must reach is asked of the last phase.
+        """
+        if self.share >= 1.0:
+            return self.constraints
+        return tuple(_in_part(c, self.share) for c in self.constraints if c.operator in ("<", "<="))
+
+    def earlier_gy(self, c: Constraint, rows: NDArray[np.uint32]) -> Float:
+        """Dose of the phases before in the quantity of a constraint, Gy, in rows of the dose grid."""
+        total = np.zeros(len(rows))
+        for dose in self.earlier:
+            physical = dose.image.values.reshape(-1)[rows].astype(np.float64)
+            if c.quantity == "physical" or c.alpha_beta_gy is None:
+                total += physical
+            else:
+                convert = bed if c.quantity == "BED" else eqd2
+                total += convert(physical, dose.known_fractions(), c.alpha_beta_gy)
+        return total
+
+
+def phase_label(label: str, number: int, phases: int) -> str:
+    """Name of a phase's plan."""
+    return label if phases == 1 else f"{label[:11]} ph {number}"
+
+
+def course_dose(doses: Sequence[Dose]) -> Dose:
+    """Physical dose of all phases together, Gy per course.
+
+    The number of fractions of the sum is known only when each voxel got the same in all, so of several phases it is
+    unknown: the sum cannot be converted to BED or EQD2.
+    """
+    if len(doses) == 1:
+        return doses[0]
+    first = doses[0]
+    values = first.image.values.astype(np.float32)
+    for dose in doses[1:]:
+        values = values + dose.image.values
+    return replace(first, image=first.image.with_values(values), fractions=None, plan_uid="")
+
+
+def _in_part(c: Constraint, share: float) -> Constraint:
+    """A constraint with its dose times a share."""
+    metric = Metric.parse(c.metric)
+    if metric.is_dose:
+        return replace(c, limit=c.limit * share) if metric.unit == "Gy" else c
+    if metric.at is not None and metric.at_unit == "Gy":
+        return replace(c, metric=str(replace(metric, at=round(metric.at * share, 4))))
+    return c
