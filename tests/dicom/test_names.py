@@ -19,6 +19,7 @@ from tailort.errors import InputError
         ("lung l", "Lung_L"), ("LUNG_LEFT", "Lung_L"), ("Lung (R)", "Lung_R"), ("Lung_Total", "Lungs"),
         ("Th4", "VB_T04"), ("GTV-T", "GTVp"), ("PTVeval", "PTV_Eval"), ("Aorta", "A_Aorta"),
         ("ThoracicStomach", "Stomach"), ("Coeliac trunk", "A_Celiac"), ("spinal cord", "SpinalCord"),
+        ("Coeliac nodes", "LN_Celiac"), ("Celiac LN", "LN_Celiac"), ("Left SCV", "LN_Sclav_L"),
     ],
 )  # fmt: skip
 def test_known_aliases_mean_their_tg263_name(alias, standard):

@@ -23,12 +23,22 @@ from tailort.optimisation import (
     reference_weight,
     solve,
 )
-from tailort.optimisation.arc import Arc, ArcDelivery, arc_fields, arc_report, reweighed_arcs, sequence_arcs
+from tailort.optimisation.arc import (
+    REACH,
+    Arc,
+    ArcDelivery,
+    arc_fields,
+    arc_report,
+    reweighed_arcs,
+    sequence_arcs,
+    value_and_price,
+)
 from tailort.optimisation.arc_complexity import modulation_complexity
 from tailort.optimisation.arc_limits import RECALLED_LIMITS, ArcLimits, Room, interval_seconds
 from tailort.optimisation.arc_motion import ArcDose, ArcField, ArcTrack, by_ends
 from tailort.optimisation.arc_start import sweeps
 from tailort.optimisation.objectives import MeanDose, SquaredOverdose, SquaredUnderdose
+from tailort.optimisation.screening import screened
 from tailort.physics.machine import Machine
 from tailort.physics.machines import machine
 
@@ -419,6 +429,18 @@ def test_the_plan_is_within_three_and_a_half_times_the_ideal_value(delivery) -> 
 
 def test_moving_the_leaves_halves_the_value_of_the_first_tracks(delivery) -> None:
     assert delivery.solution.value < 0.5 * delivery.start_value
+
+
+def test_rows_left_out_while_leaves_move_change_neither_value_nor_price(planned) -> None:
+    problem, ideal = planned
+    whole = replace(problem, smoothness=None).with_penalties()
+    part = screened(whole, whole.dose_gy(ideal.weights_mu), REACH)
+    assert part is not None
+    assert len(part.rows) < 0.9 * problem.dose_map.shape[0]
+    weights = ideal.weights_mu * np.random.default_rng(1).uniform(0.9, 1.1, problem.size)
+    value, price = value_and_price(part.problem, weights)
+    assert value == pytest.approx(whole.value(weights), rel=1e-9)
+    np.testing.assert_allclose(price, whole.derivative(weights), rtol=1e-7, atol=1e-9 * np.abs(price).max())
 
 
 def test_the_plan_is_far_better_than_a_conformal_arc(patient, planned, delivery) -> None:

@@ -18,14 +18,17 @@ from tailort import phantom
 from tailort.errors import InputError
 from tailort.geometry import check_contours, volume_cm3
 from tailort.patient import Structure
-from tailort.phantom import VirtualPatient, contours, parameters
+from tailort.phantom import VirtualPatient, contours, parameters, truth
 from tailort.phantom.anatomy import Anatomy
-from tailort.phantom.shapes import Lattice
+from tailort.phantom.shapes import Lattice, Shape
+from tailort.protocols import decide, for_patient, load
+from tailort.targets import derive
 
 SEEDS = (0, 1, 2)
 AGREED_FACTS = (
     "age_years", "sex", "kps", "histology", "t_stage", "n_stage", "m_stage", "tumour_level", "tumour_length_cm",
-    "treatment_intent", "surgery", "concurrent_chemotherapy", "prior_radiotherapy", "weight_kg", "height_cm",
+    "tumour_to_junction_cm", "treatment_intent", "surgery", "concurrent_chemotherapy", "prior_radiotherapy",
+    "weight_kg", "height_cm",
     "white_cells_e9_per_l", "neutrophils_e9_per_l", "platelets_e9_per_l", "haemoglobin_g_per_l",
     "creatinine_clearance_ml_min",
 )  # fmt: skip
@@ -36,12 +39,14 @@ WANTED = (
     "Larynx", "SpinalCord", "SpinalCanal", "Sternum", "Clavicle_L", "Clavicle_R", "Ribs", "Diaphragm", "Stomach",
     "Bowel", "Liver", "Kidney_L", "Kidney_R", "GTVp", "GTVn", *VERTEBRAE,
 )  # fmt: skip
+NODE_REGIONS = ("LN_Sclav_L", "LN_Sclav_R", "LN_Celiac")
+ROLES = {"External": "EXTERNAL", "GTVp": "GTV", "GTVn": "GTV", **dict.fromkeys(NODE_REGIONS, "OTHER")}
 NESTED = {
     frozenset(pair)
     for pair in (
         ("Heart", "Pericardium"), ("Esophagus", "GTVp"), ("Esophagus", "Esophagus^Lumen"), ("GTVp", "Esophagus^Lumen"),
         ("SpinalCord", "SpinalCanal"), ("Pericardium", "A_Aorta"), ("Pericardium", "V_Pulmonary"),
-        ("Carina", "Trachea"), ("Carina", "Bronchus_Main"),
+        ("Carina", "Trachea"), ("Carina", "Bronchus_Main"), ("LN_Celiac", "A_Celiac"),
     )
 }  # fmt: skip
 
@@ -92,10 +97,10 @@ def test_the_ct_is_what_a_planning_system_expects() -> None:
 
 def test_every_wanted_structure_is_drawn_under_a_tg263_name() -> None:
     structures = coarse(0).structures
-    assert set(WANTED) <= set(structures.names)
+    assert {*WANTED, *NODE_REGIONS} <= set(structures.names)
     for structure in structures:
         assert re.fullmatch(r"[A-Za-z][A-Za-z0-9_^]{0,15}", structure.name), structure.name
-        assert structure.role == {"External": "EXTERNAL", "GTVp": "GTV", "GTVn": "GTV"}.get(structure.name, "ORGAN")
+        assert structure.role == ROLES.get(structure.name, "ORGAN")
         assert not structure.is_empty, structure.name
 
 
@@ -232,16 +237,16 @@ def test_organs_do_not_lie_in_one_another(seed: int) -> None:
 def test_left_and_right_are_where_dicom_has_them(seed: int) -> None:
     structures = coarse(seed).structures
     middle = centre(structures["SpinalCord"])[0]
-    for pair in ("Lung", "Kidney", "A_Carotid", "Clavicle"):
+    for pair in ("Lung", "Kidney", "A_Carotid", "Clavicle", "LN_Sclav"):
         assert centre(structures[f"{pair}_R"])[0] < middle < centre(structures[f"{pair}_L"])[0], pair
     assert centre(structures["Liver"])[0] < middle < centre(structures["Stomach"])[0]
     assert centre(structures["V_Azygos"])[0] < middle < centre(structures["Spleen"])[0]
     assert middle < centre(structures["Heart"])[0]
     # The descending aorta, below the carina and above the diaphragm, lies left of the cord.
-    truth = coarse(seed).truth["landmarks_mm"]
-    low, high = truth["diaphragm_hiatus"][2] + 20, truth["carina"][2] - 20
+    mark = coarse(seed).truth["landmarks_mm"]
+    low, high = mark["diaphragm_hiatus"][2] + 20, mark["carina"][2] - 20
     lines = [c for c in structures["A_Aorta"].contours if low < c[0, 2] < high]
-    behind = [c for c in lines if c[:, 1].mean() > truth["carina"][1]]
+    behind = [c for c in lines if c[:, 1].mean() > mark["carina"][1]]
     assert behind
     assert all(c[:, 0].mean() > middle + 8 for c in behind)
 
@@ -297,6 +302,150 @@ def test_the_tumour_keeps_20_mm_from_the_cord_and_lies_in_its_level_of_the_oesop
         assert cKDTree(drawn[1]).query(drawn[0])[0].min() > 20.0, seed
         upper, lower = anatomy.course.tumour_along_mm
         assert 0 < upper < lower < anatomy.course.length_mm
+
+
+@cache
+def body(seed: int) -> Anatomy:
+    return Anatomy(parameters.draw(seed, None, None, None))
+
+
+def planes_of(shape: Shape, step: float = 3.0) -> list[Lattice]:
+    """Lattices of 1.5 mm over a solid's planes."""
+    low, high = shape.z_range
+    lattices = []
+    for z in np.arange(low + 0.5, high, step).tolist():
+        x0, x1, y0, y1 = shape.window(z) or (0.0, 0.0, 0.0, 0.0)
+        lattices.append(Lattice(np.arange(x0 - 3, x1 + 3, 1.5)[None, :], np.arange(y0 - 3, y1 + 3, 1.5)[:, None], z))
+    return lattices
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_node_regions_lie_in_no_bone_lung_or_artery_and_well_under_the_skin(seed: int) -> None:
+    anatomy = body(seed)
+    bones = (*anatomy.chest_wall.ribs, *anatomy.chest_wall.clavicles.values(), *anatomy.spine.bones.values())
+    arteries = (*anatomy.arteries.carotids.values(), *anatomy.arteries.subclavian, anatomy.arteries.aorta)
+    airy = (anatomy.lungs.both, anatomy.airways.wall, anatomy.neck.larynx)
+    soft = (anatomy.abdomen.liver, anatomy.abdomen.stomach, *anatomy.neck.thyroid, *anatomy.neck.neck_muscles)
+    for name in NODE_REGIONS:
+        (region,) = anatomy.organs[name][1]
+        for at in planes_of(region):
+            deep = at.field(region) < -0.1
+            assert (at.field(anatomy.surface.external)[deep] < -5.0).all(), (name, at.z)
+            for other in (*bones, *arteries, *airy, *soft, anatomy.arteries.brachiocephalic, anatomy.oesophagus.organ):
+                found = at.near(other, 0.0)
+                if found is not None:
+                    rows, columns, field = found
+                    assert (field[deep[rows, columns]] > 0).all(), (name, at.z, other)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_supraclavicular_regions_reach_from_the_clavicle_to_the_cricoid_alike_on_both_sides(seed: int) -> None:
+    """RTOG breast atlas; arms, scoliosis and unlike great arteries make the sides differ a little."""
+    anatomy = body(seed)
+    left, right = (anatomy.organs[name][1][0] for name in NODE_REGIONS[:2])
+    volume = [truth.volume_cm3(side, *anatomy.z_limits) for side in (left, right)]
+    # 15 to 60 cm3 covers a small woman's and a tall man's; a slip of scale or a lost border does not pass.
+    assert all(15 < v < 60 for v in volume)
+    assert volume[0] == pytest.approx(volume[1], rel=0.12)
+    for side, name in ((left, "Clavicle_L"), (right, "Clavicle_R")):
+        drawn = [at.z for at in planes_of(side, 1.0) if (at.field(side) < 0).any()]
+        clavicle = anatomy.chest_wall.clavicles[name].z_range
+        assert clavicle[0] < drawn[0] < clavicle[1]
+        assert drawn[-1] == pytest.approx((parameters.CRICOID_Z - 6) * anatomy.sz, abs=2.0)
+        # No plane in between is empty.
+        assert np.diff(drawn).max() < 1.5
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_coeliac_region_surrounds_the_trunk_before_the_aorta_at_t12_to_l1(seed: int) -> None:
+    anatomy = body(seed)
+    (region,) = anatomy.organs["LN_Celiac"][1]
+    x, y, z = anatomy.arteries.celiac_origin
+    low, high = region.z_range
+    assert anatomy.spine.vertebra("VB_L1").bottom < low < z < high < anatomy.spine.vertebra("VB_T12").top
+    (outline,) = contours.draw([region], np.array([z - 2.0]), (0.0, 0.0, 0.0), 72)
+    (ring,) = outline
+    # Beside the aorta's front wall and no further back than its middle; at least 10 mm before it.
+    assert y - 45 < ring[:, 1].min() < y - 25
+    assert ring[:, 1].max() < y + 2
+    # The trunk's first 10 mm are inside, but for the rim that the region keeps from the aorta.
+    at = Lattice(np.arange(x - 20, x + 20, 0.5)[None, :], np.arange(y - 40, y, 0.5)[:, None], z - 2.0)
+    clear = at.field(anatomy.arteries.aorta)
+    first = (at.field(anatomy.arteries.celiac) < 0) & (clear > 1.0) & (clear < 10.0)
+    assert first.sum() > 100
+    assert (at.field(region)[first] < 0).all()
+    assert abs(ring[:, 0].mean() - x) < 6
+    assert 5 < truth.volume_cm3(region, *anatomy.z_limits) < 20
+
+
+def test_the_ct_reaches_the_node_regions_and_their_ptvs_margin() -> None:
+    for seed in range(10):
+        anatomy = body(seed)
+        low, high = anatomy.z_limits
+        for name in NODE_REGIONS:
+            bottom, top = anatomy.organs[name][1][0].z_range
+            assert low + 10 < bottom
+            assert top < high - 10
+
+
+def test_the_tumours_distance_to_the_junction_is_the_length_of_organ_left_below_it() -> None:
+    for seed in SEEDS:
+        patient = coarse(seed)
+        known, mark = patient.truth, patient.truth["landmarks_mm"]
+        told = patient.record["tumour_to_junction_cm"]["value"]
+        below = known["oesophagus"]["incisors_to_junction_cm"] - known["tumour"]["lower_end_from_incisors_cm"]
+        assert told == pytest.approx(below, abs=0.051)
+        # Straight through the body it is shorter, but the organ bends little.
+        straight = math.dist(mark["tumour_lower_end"], mark["gastro_oesophageal_junction"]) / 10
+        assert 0.93 * told < straight + 0.051
+        assert straight < told + 0.051
+    # A long tumour just above the stomach: 4 mm of organ are always left.
+    patient = phantom.make(seed=2, size="coarse", level="lower", tumour_length_mm=100.0)
+    assert 0.3 < patient.record["tumour_to_junction_cm"]["value"] < 5
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", ["rtog-e0113", "rtog-9405"])
+def test_the_rtog_protocols_find_the_facts_and_structures_they_ask_for(name: str, seed: int) -> None:
+    """Of an upper (0), a middle (1) and a lower (2) tumour."""
+    patient = coarse(seed)
+    case = patient.case
+    level = patient.record["tumour_level"]["value"]
+    assert level == ("upper", "middle", "lower")[seed]
+    protocol = load(name)
+    decide(protocol, case.facts).require_yes()
+    protocol = for_patient(protocol, case.facts)
+    protocol.require_structures(case.structures)
+    # What is made of nodes alone is quick to derive; the whole targets are the workflow's.
+    of_nodes = [step for step in protocol.target_steps() if step.name.startswith(("CTVn", "PTVn"))]
+    made = derive(of_nodes, case.structures, case.ct.image.grid.axes_mm()[0])
+    regions = {structure.name for structure in made if not structure.is_empty} - set(case.structures.names)
+    both = {"rtog-e0113": {"CTVn_Sclav_L", "CTVn_Sclav_R"}, "rtog-9405": set()}[name]
+    distal = {"rtog-e0113": {"CTVn_Celiac"}, "rtog-9405": set()}[name]
+    wanted = {"upper": both | {"PTVn_Sclav_L", "PTVn_Sclav_R"}, "middle": set(), "lower": distal}[level]
+    assert regions == wanted
+
+
+def test_a_seed_stays_the_person_it_was() -> None:
+    """Values of the first three seeds from before node regions were drawn: new structures shift no draw."""
+    persons = (
+        ("F", 166, "upper", 22.5, 4.5, 74, 81), ("F", 161, "middle", 29.0, 4.3, 82, 80),
+        ("M", 174, "lower", 33.3, 5.4, 114, 98),
+    )  # fmt: skip
+    names = (
+        "sex", "height_cm", "tumour_level", "tumour_centre_from_incisors_cm", "tumour_length_cm",
+        "creatinine_clearance_ml_min", "fev1_percent",
+    )  # fmt: skip
+    volumes = (
+        {"Lungs": 3763.8, "Heart": 469.58, "GTVp": 14.154, "GTVn": 0.9985, "Liver": 1575.2},
+        {"Lungs": 3447.5, "Heart": 492.73, "GTVp": 22.643, "GTVn": 1.7783, "Liver": 1308.8},
+        {"Lungs": 3915.4, "Heart": 514.94, "GTVp": 23.365, "GTVn": 2.3625, "Liver": 1756.5},
+    )
+    for seed, person, volume in zip(SEEDS, persons, volumes, strict=True):
+        patient = coarse(seed)
+        assert tuple(patient.record[name]["value"] for name in names) == person
+        for organ, cm3 in volume.items():
+            assert patient.truth["volumes_cm3"][organ] == pytest.approx(cm3, rel=2e-4), organ
 
 
 def test_the_tumour_asked_for_is_the_tumour_drawn() -> None:

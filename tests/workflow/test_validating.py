@@ -24,11 +24,8 @@ def test_every_check_of_the_table_exists_and_is_used() -> None:
 
 
 @pytest.mark.slow
-def test_the_whole_table_passes_or_says_what_does_not() -> None:
-    rows = validate()
-    failed = [row.name for row in rows if row.verdict == "fail"]
-    # Fields of 2 and 3 cm of 10 MV FFF in and behind lung: docs/dose.md tells by how much.
-    assert all("point-10MV-FFF" in name and "arc" not in name for name in failed)
+def test_the_whole_table_passes() -> None:
+    assert [row.name for row in validate() if row.verdict == "fail"] == []
 
 
 def test_the_quick_rows_pass_and_are_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:

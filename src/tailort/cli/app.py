@@ -116,7 +116,9 @@ def demo(
 
 @app.command()
 def phantom(
-    name: Annotated[str, typer.Argument(help="Virtual patient: oesophagus.")],
+    name: Annotated[
+        str, typer.Argument(help="oesophagus, tg119-c-shape, tg119-multi-target, tg119-prostate, tg119-head-and-neck.")
+    ],
     out: Out = COARSE_DEFAULT,
     seed: Seed = 0,
     size: PatientSize = FULL,

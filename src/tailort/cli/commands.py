@@ -16,7 +16,7 @@ from tailort.cli.run_folder import whole_folder
 from tailort.cli.write import hash_inputs, write_evaluation, write_patient, write_recalculation, write_run
 from tailort.errors import InputError
 from tailort.patient import Case, Constraint, Fact
-from tailort.phantom import VirtualPatient, make
+from tailort.phantom import SolidPhantom, VirtualPatient, make, tg119
 from tailort.physics import DensityTable, density_table_of_csv, density_tables
 from tailort.protocols import Protocol, available, describe, load, load_record
 from tailort.workflow import Evaluation, PlanningOptions, PlanningRun, Recalculation, StageClock
@@ -49,13 +49,13 @@ def phantom(
     size: Size = "full",
     overwrite: bool = False,
     progress: Tell = _silent,
-) -> VirtualPatient:
-    """Write a virtual patient as DICOM, with record.yaml and truth.json, and return it.
+) -> VirtualPatient | SolidPhantom:
+    """Write a virtual patient, or a test phantom, as DICOM, with record.yaml and truth.json, and return it.
 
     Parameters
     ----------
     name : str
-        Which kind of patient: "oesophagus".
+        Which kind of patient: "oesophagus"; or a geometry of AAPM TG-119, such as "tg119-c-shape".
     out : Path
         Folder to make.
     seed : int
@@ -69,7 +69,7 @@ def phantom(
     """
     with whole_folder(out, overwrite=overwrite) as staging:
         progress("virtual patient", 0.0)
-        patient = make(name, seed, size)
+        patient = tg119.make(name, seed, size) if name in tg119.NAMES else make(name, seed, size)
         progress("virtual patient", 1.0)
         write_patient(patient, staging, progress)
     return patient

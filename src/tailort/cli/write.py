@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from tailort import __version__, dicom, web
 from tailort.evaluation import DVH
 from tailort.patient import StructureSet
-from tailort.phantom import VirtualPatient
+from tailort.phantom import SolidPhantom, VirtualPatient
 from tailort.workflow import Evaluation, PhasePlan, PlanningRun, PlanResult, Recalculation, StageClock
 
 DVH_STEP_GY = 0.05
@@ -24,11 +24,13 @@ LIBRARIES = ("numpy", "scipy", "numba", "pydicom", "pydantic", "matplotlib", "co
 RESEARCH = "For research only. Not a medical device."
 
 
-def write_patient(patient: VirtualPatient, folder: Path, progress: Callable[[str, float], None]) -> None:
+def write_patient(patient: VirtualPatient | SolidPhantom, folder: Path, progress: Callable[[str, float], None]) -> None:
     """Write a virtual patient: CT, RTSTRUCT, record.yaml and truth.json."""
     (folder / "CT").mkdir(parents=True)
     progress("write CT", 0.0)
-    dicom.write_ct(patient.scan, patient.person, folder / "CT", body_part="CHEST")
+    dicom.write_ct(
+        patient.scan, patient.person, folder / "CT", body_part="CHEST" if isinstance(patient, VirtualPatient) else ""
+    )
     dicom.write_structures(patient.structures, patient.scan, patient.person, folder / "rtstruct.dcm")
     progress("write CT", 1.0)
     with (folder / "record.yaml").open("w", encoding="utf-8") as stream:
@@ -139,7 +141,8 @@ def _write_plan(run: PlanningRun, result: PlanResult, folder: Path) -> None:
     Several phases have a plan and a dose each, and `rtdose.dcm` is their sum.
     """
     case, scan = run.case, run.ct
-    wanted = {p.target.lower() for p in result.prescriptions}
+    planned = [*result.prescriptions, *(p for phase in result.phases for p in phase.plan.prescriptions)]
+    wanted = {p.target.lower() for p in planned}
     structures = StructureSet(
         tuple(s for s in run.structures if s.role != "PTV" or not s.made_by or s.name.lower() in wanted),
         run.structures.frame_of_reference,

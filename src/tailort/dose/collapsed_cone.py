@@ -2,7 +2,8 @@
 
 From the fluence of the control points come the TERMA of each voxel (`tailort.dose.terma`) and, by the point kernels of
 the machine's spectrum (`tailort.physics.point_kernel`) along cones about the beam's direction (`tailort.dose.cones`),
-the dose. Distances scale with electron density, along each cone and for the photons' way to the voxel.
+the dose. Distances scale with electron density, along each cone and for the photons' way to the voxel; that electrons
+turn on their way is made good where the density changes (`tailort.dose.bent_tracks`).
 
 What is assumed: composition between the tissues of the density table (no metal), kernels about one axis for each
 direction and, in arcs, for each `SECTOR_DEG` of gantry, whose angles differ from the local ray's by at most half the
@@ -13,13 +14,14 @@ electrons' stopping powers, that to water in it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tailort.dose.bent_tracks import bent
 from tailort.dose.cones import Cones, transport
 from tailort.dose.fan import Fan
 from tailort.dose.fluence import Exposure, exposures
@@ -32,7 +34,7 @@ from tailort.patient.dose import Dose
 from tailort.patient.plan import Beam, ControlPoint, Plan
 from tailort.physics.machine import Machine
 from tailort.physics.materials import relative_electron_density, water_over_medium
-from tailort.physics.point_kernel import point_kernel
+from tailort.physics.point_kernel import PointKernel, point_kernel
 
 Progress = Callable[[float], None]
 Float = NDArray[np.float64]
@@ -44,6 +46,8 @@ LABELS: dict[DoseTo, str] = {to: f"collapsed-cone superposition, dose to {to}" f
 
 # Directions of an arc within this angle share the axis of their kernels, degrees.
 SECTOR_DEG = 9.0
+# Directions are the same to so many decimals of a degree.
+DIGITS_OF_ANGLE = 3
 # Dose grids with wider voxels are computed on voxels divided until they are not, mm.
 WIDEST_VOXEL_MM = 3.2
 # Half the side by which a water tank exceeds the field, and what lies below the deepest point, mm.
@@ -61,6 +65,7 @@ def compute(
     body: NDArray[Any] | None = None,
     progress: Progress | None = None,
     dose_to: DoseTo = "medium",
+    widest_voxel_mm: float = WIDEST_VOXEL_MM,
 ) -> Dose:
     """Physical dose of one fraction of a deliverable plan.
 
@@ -81,6 +86,9 @@ def compute(
         Called with the finished share, 0 to 1.
     dose_to : {"medium", "water"}
         To what the dose is, in each voxel.
+    widest_voxel_mm : float
+        Voxels of wider dose grids are divided until they are not wider. Larger than usual only for doses on the way
+        to a plan.
 
     Returns
     -------
@@ -96,7 +104,7 @@ def compute(
     """
     require_matching(plan, density, machine, grid)
     inside = outline_mask(density, grid, body)
-    space = Space.around(grid, density, dose_to)
+    space = Space.around(grid, density, dose_to, widest_voxel_mm)
     parts = sectors(plan)
     total = np.zeros(space.grid.shape, dtype=np.float32)
     for n, (beam, sector) in enumerate(parts):
@@ -128,11 +136,11 @@ class Space:
     to_dose: Values
 
     @classmethod
-    def around(cls, grid: Grid, density: Image, dose_to: DoseTo) -> Space:
-        """Voxels about a dose grid in a patient of this mass density."""
+    def around(cls, grid: Grid, density: Image, dose_to: DoseTo, widest_mm: float = WIDEST_VOXEL_MM) -> Space:
+        """Voxels, divided where wider than told, about a dose grid in a patient of this mass density."""
         grid.require_axial("the collapsed-cone dose")
         traced = relative_electron_density(density)
-        fine = _tissue_voxels(grid, density)
+        fine = _tissue_voxels(grid, density, widest_mm)
         mass = average(density, fine, 0.0)
         electrons = relative_electron_density(mass)
         ratio = electrons.values / np.maximum(mass.values, np.float32(1e-4))
@@ -156,19 +164,34 @@ class Space:
             )  # fmt: skip
         if not direction.any():
             return np.zeros(self.grid.shape, dtype=np.float32)
-        kernels = [Cones.around(direction, rings) for rings in (kernel.primary, kernel.scatter)]
-        for left in self.carried(soft, hard, flow, kernels, sector[0].setup.isocentre_mm):
+        for left in self.spread(soft, hard, flow, direction, kernel, sector[0].setup.isocentre_mm):
             surface += left
         return surface
 
-    def carried(
-        self, soft: Values, hard: Values, flow: Values, kernels: Sequence[Cones], anchor_mm: Float | Sequence[float]
-    ) -> list[Values]:
-        """Energy left per electron density by each of the kernels; the lines' jumps are counted from the anchor."""
+    def spread(
+        self,
+        soft: Values,
+        hard: Values,
+        flow: Values,
+        direction: Float,
+        kernel: PointKernel,
+        anchor_mm: Float | Sequence[float],
+    ) -> tuple[Values, Values]:
+        """Energy left per electron density by primary electrons and by scattered photons.
+
+        The TERMA is as `transport` takes it, the kernels' axis the direction (LPS), and the lines' jumps are counted
+        from the anchor.
+        """
         spacing = np.array(self.grid.spacing_mm)
         to_index = (self.grid.affine[:3, :3] / spacing).T
         anchor = self.grid.to_index(np.asarray(anchor_mm, dtype=np.float64))
-        return transport(soft, hard, flow, self.electrons, spacing / 10, to_index, anchor, *kernels)
+        kernels = [Cones.around(direction, rings) for rings in (kernel.primary, kernel.scatter)]
+        primary, scatter = transport(soft, hard, flow, self.electrons, spacing / 10, to_index, anchor, *kernels)
+
+        def carry(soft: Values, hard: Values | None, dense: Values, *cones: Cones) -> list[Values]:
+            return transport(soft, hard, None, dense, spacing / 10, to_index, anchor, *cones)
+
+        return bent(primary, self.electrons, direction, kernel.primary_radius, carry), scatter
 
     def dose_of(
         self, plan: Plan, left: Values, machine: Machine, grid: Grid, inside: NDArray[np.bool_], engine: str
@@ -194,10 +217,10 @@ class Space:
         return out
 
 
-def _tissue_voxels(grid: Grid, density: Image) -> Grid:
+def _tissue_voxels(grid: Grid, density: Image, widest_mm: float) -> Grid:
     """Grid with the voxels of the lattice of `grid`, divided if wide, where there is tissue and close about it."""
     steps = np.array(grid.spacing_mm)
-    parts = np.ceil(steps / WIDEST_VOXEL_MM - 1e-6).astype(int)
+    parts = np.ceil(steps / widest_mm - 1e-6).astype(int)
     tissue = density.values > TISSUE_G_CM3
     if not tissue.any():
         raise GeometryError("the density image has no tissue; check the table from CT number to density")
@@ -218,8 +241,29 @@ ABOUT_TISSUE_MM = 5.0
 
 
 def sectors(plan: Plan) -> list[tuple[Beam, tuple[Exposure, ...]]]:
-    """Parts of a plan's beams whose energy is spread together, in the order of delivery."""
-    return [(beam, sector) for beam in plan.beams for sector in _sectors(exposures(beam))]
+    """Parts of a plan's beams whose energy is spread together.
+
+    Arcs about one isocentre with the same leaves are taken together, by their angles: what they deliver from the same
+    direction is released at once, so that a second arc costs little.
+    """
+    together: dict[Any, list[Beam]] = {}
+    for n, beam in enumerate(plan.beams):
+        alike = (beam.isocentre_mm, beam.leaf_boundaries_mm) if beam.dynamic else n
+        together.setdefault(alike, []).append(beam)
+    return [(beams[0], sector) for beams in together.values() for sector in _sectors(_united(beams))]
+
+
+def _united(beams: Sequence[Beam]) -> list[Exposure]:
+    """Exposures of beams that differ in their control points only, one for each direction."""
+    if len(beams) == 1:
+        return exposures(beams[0])
+    found: dict[tuple[float, ...], Exposure] = {}
+    for part in (part for beam in beams for part in exposures(beam)):
+        to = part.setup
+        key = tuple(round(angle, DIGITS_OF_ANGLE) for angle in (to.couch_deg, to.gantry_deg, to.collimator_deg))
+        same = found.get(key)
+        found[key] = part if same is None else replace(same, segments=same.segments + part.segments)
+    return [found[key] for key in sorted(found)]
 
 
 def _sectors(parts: list[Exposure]) -> Iterator[tuple[Exposure, ...]]:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tailort.dose.bent_tracks import bent
 from tailort.dose.collapsed_cone import DoseTo, Progress, Space, sectors
 from tailort.dose.cones import NEGLIGIBLE, VACUUM, Cones, Lines, order_from
 from tailort.dose.fan import Fan
@@ -196,7 +197,7 @@ def compute_on(
 
 def _bytes(space: Space) -> int:
     """Memory of a plan on the device, with what its sums take meanwhile."""
-    return int(space.traced.values.size * 4 + space.grid.size * 4 * 20 + 5e7)
+    return int(space.traced.values.size * 4 + space.grid.size * 4 * 40 + 5e7)
 
 
 class SpaceOnDevice:
@@ -223,7 +224,8 @@ class SpaceOnDevice:
         self._kernel = point_kernel(machine.spectrum)
         self._traced_grid = space.traced.grid
         self._traced = _up(device, space.traced.values, np.float32)
-        dense = xp.maximum(_up(device, space.electrons, np.float32), np.float32(VACUUM))
+        self._electrons = _up(device, space.electrons, np.float32)
+        dense = xp.maximum(self._electrons, np.float32(VACUUM))
         self._dense = [xp.ascontiguousarray(dense.transpose(order_from(axis))) for axis in range(3)]
         self._tables = [_up(device, t) for t in (self._kernel.terma, self._kernel.hardness, self._kernel.fluence)]
         self.soft, self.hard, self.left = (xp.zeros(space.grid.shape, dtype=np.float32) for _ in range(3))
@@ -239,11 +241,22 @@ class SpaceOnDevice:
         direction = self._device.to_host(self.flow.reshape(3, -1).sum(axis=1, dtype=np.float64))
         if not direction.any():
             return
-        kernels = [Cones.around(direction, rings) for rings in (self._kernel.primary, self._kernel.scatter)]
-        carry(
-            self._device, self.left, self.soft, self.hard, self.flow, self._dense, self._grid,
-            sector[0].setup.isocentre_mm, *kernels,
-        )  # fmt: skip
+        primary, scatter = (Cones.around(direction, rings) for rings in (self._kernel.primary, self._kernel.scatter))
+        device, grid, anchor_mm = self._device, self._grid, sector[0].setup.isocentre_mm
+        carry(device, self.left, self.soft, self.hard, self.flow, self._dense, grid, anchor_mm, scatter)
+        straight = device.xp.zeros(grid.shape, dtype=np.float32)
+        carry(device, straight, self.soft, self.hard, self.flow, self._dense, grid, anchor_mm, primary)
+
+        def carry_each(soft: Array, hard: Array | None, dense: Array, *cones: Cones) -> list[Array]:
+            hard = device.xp.zeros_like(soft) if hard is None else hard
+            flow = device.xp.zeros_like(self.flow)
+            by_axis = [device.xp.ascontiguousarray(dense.transpose(order_from(axis))) for axis in range(3)]
+            totals = [device.xp.zeros_like(soft) for _ in cones]
+            for total, own in zip(totals, cones, strict=True):
+                carry(device, total, soft, hard, flow, by_axis, grid, anchor_mm, own)
+            return totals
+
+        self.left += bent(straight, self._electrons, direction, self._kernel.primary_radius, carry_each)
 
     def release(self, beam: Beam, exposure: Exposure, position: PatientPosition) -> None:
         """Add the TERMA and its flow, and to `left` the dose of contaminating electrons, of one direction."""

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from tailort.dose.beamlets import NEAR_MM
-from tailort.dose.collapsed_cone import NAMES, DoseTo, Space, scale_gy_per_mu
+from tailort.dose.collapsed_cone import NAMES, WIDEST_VOXEL_MM, DoseTo, Space, scale_gy_per_mu
 from tailort.dose.cone_rows import OpenDose, fill_rows
-from tailort.dose.cones import Cones
 from tailort.dose.fan import Fan, voxel_centres_mm
 from tailort.dose.lattice import Lattice, beamlet_fluence, head_scatter
 from tailort.dose.terma import add_terma
@@ -51,6 +50,7 @@ def influence(
     near_mm: float = NEAR_MM,
     progress: Progress | None = None,
     dose_to: DoseTo = "medium",
+    widest_voxel_mm: float = WIDEST_VOXEL_MM,
 ) -> Influence:
     """Dose of each beamlet, as an open field of its own, in chosen voxels.
 
@@ -63,6 +63,9 @@ def influence(
         As for `tailort.dose.pencil.influence`.
     dose_to : {"medium", "water"}
         To what the dose is, in each voxel.
+    widest_voxel_mm : float
+        As for `tailort.dose.collapsed_cone.compute`; 4 mm instead of 2 mm doubles the error of a random fluence, to
+        1.3 % of its highest dose, for a seventh of the time.
     beamlets : Beamlets
         Of one size; those of each beam on a lattice of that size, with or without gaps.
 
@@ -87,7 +90,7 @@ def influence(
     count = len(beamlets.setups)
     lattices = [Lattice.of(beamlets, n) for n in range(count)]
     fans = [Fan.of(setup, position, machine.source_axis_distance_mm) for setup in beamlets.setups]
-    space = Space.around(grid, density, dose_to)
+    space = Space.around(grid, density, dose_to, widest_voxel_mm)
     points = voxel_centres_mm(grid.affine, grid.shape, rows)
     places = np.empty((count, len(rows), 4), dtype=np.float32)
     opened = OpenDose.empty(count, len(rows))
@@ -128,8 +131,7 @@ def _open_dose(space: Space, fan: Fan, lattice: Lattice, machine: Machine) -> tu
     )  # fmt: skip
     if not direction.any():
         return surface, surface, surface
-    kernels = [Cones.around(direction, rings) for rings in (kernel.primary, kernel.scatter)]
-    primary, scatter = space.carried(soft, hard, flow, kernels, fan.isocentre_mm)
+    primary, scatter = space.spread(soft, hard, flow, direction, kernel, fan.isocentre_mm)
     return primary, scatter, surface
 
 

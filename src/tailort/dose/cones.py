@@ -139,8 +139,8 @@ def order_from(axis: int) -> tuple[int, int, int]:
 
 def transport(
     soft: Values,
-    hard: Values,
-    flow: Values,
+    hard: Values | None,
+    flow: Values | None,
     electrons: Values,
     spacing_cm: Float,
     to_index: Float,
@@ -152,10 +152,10 @@ def transport(
     Parameters
     ----------
     soft, hard : (k, j, i) float32
-        TERMA that spreads by the open and by the hardened kernel; any unit.
+        TERMA that spreads by the open and by the hardened kernel; any unit. None: nothing.
     flow : (3, k, j, i) float32
         The whole TERMA times the photons' direction, LPS. Its part across the beam turns the kernels, to first order,
-        to where the photons fly.
+        to where the photons fly. None: the kernels are not turned.
     electrons : (k, j, i) float32
         Electron density relative to water.
     spacing_cm : (3,) float
@@ -174,16 +174,20 @@ def transport(
         For each kernel, in the unit of the TERMA.
     """
     totals = [np.zeros(soft.shape, dtype=np.float32) for _ in kernels]
-    highest = float(np.abs(soft).max() + np.abs(hard).max())
+    highest = float(np.abs(soft).max()) + (0.0 if hard is None else float(np.abs(hard).max()))
     if highest == 0.0:
         return totals
-    turned = np.tensordot(kernels[0].across.astype(np.float32), flow, axes=1)
+    aside, beside = (None, None) if flow is None else np.tensordot(kernels[0].across.astype(np.float32), flow, axes=1)
     dense = np.maximum(electrons, np.float32(VACUUM))
     lines = [Lines.of(cones, spacing_cm, to_index) for cones in kernels]
     for axis in range(3):
+        if not any(by_axis[axis].sign.size for by_axis in lines):
+            continue
         order = order_from(axis)
+        nothing = np.zeros([soft.shape[n] for n in order], dtype=np.float32)
         t0, t1, t2, t3, own_dense = (
-            np.ascontiguousarray(values.transpose(order)) for values in (soft, hard, turned[0], turned[1], dense)
+            nothing if values is None else np.ascontiguousarray(values.transpose(order))
+            for values in (soft, hard, aside, beside, dense)
         )
         low, high = _extent(t0, t1)
         for total, cones, by_axis in zip(totals, kernels, lines, strict=True):
@@ -196,7 +200,8 @@ def transport(
                 t0, t1, t2, t3, own_dense, low, high, own.sign, own.tilt, float(anchor[axis]), own.path_cm, own.slopes,
                 own.weights, np.float32(NEGLIGIBLE * top), left,
             )  # fmt: skip
-            total += left.sum(axis=0, dtype=np.float32).transpose(np.argsort(order))
+            whole = left[0] if len(left) == 1 else left.sum(axis=0, dtype=np.float32)
+            total += whole.transpose(np.argsort(order))
     return totals
 
 

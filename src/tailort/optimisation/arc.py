@@ -23,6 +23,7 @@ from tailort.optimisation.arc_limits import ArcLimits, Room, interval_seconds
 from tailort.optimisation.arc_motion import ArcDose, ArcField, ArcTrack, by_ends
 from tailort.optimisation.arc_start import sweeps
 from tailort.optimisation.problem import Problem
+from tailort.optimisation.screening import screened
 from tailort.optimisation.solve import Effort, Progress, Solution, never, solve
 from tailort.patient import Beam, ControlPoint, Influence
 from tailort.physics.machine import Machine
@@ -38,6 +39,9 @@ PRESSURES = (1.0, 10.0)
 # Weight of a column beyond the leaf speed, as a share of the plan's first value, and its growth from round to round.
 STIFFNESS = 0.01
 STIFFER = 5.0
+# While leaves move, rows that are farther than this share from their level are left out. Each round chooses them anew,
+# and the plan that is kept is the best by all rows.
+REACH = 0.25
 # Columns that a leaf end moves as easily as the MU of an interval change by their mean.
 LEAF_UNIT = 2.0
 
@@ -498,9 +502,12 @@ class _Moving:
     def _round(self, wanted: Problem, plan: _Plan, stiff: float, evaluations: int, done: int) -> tuple[_Plan, int]:
         tracks, rooms, mu = plan.tracks, self._longer(plan), plan.mu
         unit = float(mu.mean())
+        first = self._dose(plan)
+        part = screened(wanted, first, REACH)
+        inner = wanted if part is None else part.problem
         sizes = [2 * track.left.size for track in tracks]
         ends = list(pairwise(np.cumsum([len(mu), *sizes]).tolist()))
-        seen = Progress(done, np.inf, np.inf)
+        seen = Progress(done, np.inf, self.problem.violation_gy(first))
 
         def unpacked(z: Float) -> tuple[list[ArcTrack], Float]:
             moved = []
@@ -513,10 +520,8 @@ class _Moving:
             nonlocal seen
             moved, weights = unpacked(z)
             arcs = ArcDose.of(self.influence, moved, self.machine)
-            dose = wanted.dose_gy(arcs.fluence(weights))
-            price = wanted.fractions * self.influence.gradient(wanted.derivative_of_dose(dose))
-            value = wanted.value_of_dose(dose)
-            seen = Progress(seen.iteration, value, self.problem.violation_gy(dose))
+            value, price = value_and_price(inner, arcs.fluence(weights))
+            seen = replace(seen, value=value)
             gradient = np.zeros_like(z)
             gradient[: len(mu)] = unit * (arcs.by_price(price) + self.price_of_mu)
             value += self.price_of_mu * float(weights.sum())
@@ -563,6 +568,24 @@ class _Moving:
             left, right = room.kept(track.left, track.right)
             kept.append(replace(track, left=left, right=right))
         return replace(plan, tracks=tuple(kept), mu=weights), seen.iteration
+
+
+def value_and_price(problem: Problem, fluence_mu: Float) -> tuple[float, Float]:
+    """Value of a problem of beamlets, and its derivative by the weight of each.
+
+    Parameters
+    ----------
+    problem : Problem
+        Without limits (`Problem.with_penalties`).
+    fluence_mu : (beamlets,) float
+        MU per fraction.
+    """
+    dose = problem.dose_gy(fluence_mu)
+    value = problem.value_of_dose(dose)
+    price = problem.fractions * problem.dose_map.gradient(problem.derivative_of_dose(dose))
+    if problem.smoothness is not None:
+        value, price = value + problem.smoothness.value(fluence_mu), price + problem.smoothness.derivative(fluence_mu)
+    return value, price
 
 
 def _with_jaws(track: ArcTrack, room: Room, machine: Machine) -> ArcTrack:

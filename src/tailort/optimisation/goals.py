@@ -28,6 +28,7 @@ from tailort.optimisation.objectives import (
     SquaredOverdose,
     SquaredUnderdose,
 )
+from tailort.optimisation.priorities import Goal
 from tailort.optimisation.problem import Limit, VoxelSet, Wish
 from tailort.patient import Constraint, Metric, Prescription
 
@@ -63,6 +64,8 @@ class Recipe:
         That dose falls from the prescription towards `fall_off_floor` of it, by half in each `fall_off_half_mm`.
     gap : float
         How far inside a hard limit the solver aims, as a share of the limit.
+    cover_slack, even_slack : float
+        Root mean squares that are good enough where goals are served in order, as shares of the lowest prescription.
     """
 
     coverage: float = 400.0
@@ -78,15 +81,30 @@ class Recipe:
     fall_off_half_mm: float = 12.0
     fall_off_floor: float = 0.25
     gap: float = 0.02
+    cover_slack: float = 0.005
+    even_slack: float = 0.02
 
 
 @dataclass(frozen=True)
 class Goals:
-    """Wishes and limits for a `Problem`, with the voxel sets that they name."""
+    """What a protocol asks, for a `Problem`.
+
+    Parameters
+    ----------
+    wishes, limits, sets
+        As of the problem.
+    asked : tuple of Limit
+        Every limit of priority "goal" as it is printed: the wishes aim inside them.
+    ranks : tuple of Goal
+        The wishes in the order in which they count: the targets' coverage, each limit of priority "goal" as the
+        protocol lists them, an even dose in the targets, its fall-off, and as little as reasonable for organs.
+    """
 
     wishes: tuple[Wish, ...]
     limits: tuple[Limit, ...]
     sets: Mapping[str, VoxelSet]
+    asked: tuple[Limit, ...] = ()
+    ranks: tuple[Goal, ...] = ()
 
 
 def distances_mm(grid: Grid, rows: NDArray[np.uint32], voxels: VoxelSet) -> Float:
@@ -187,13 +205,15 @@ def objectives_from(
             )
     allowed = allowed_dose_gy(prescriptions, distance_mm, recipe)
     targets = {p.target for p in prescriptions}
-    wishes = [wish for p in prescriptions for wish in _target_wishes(p, sets[p.target], allowed, recipe)]
+    least_gy = min(p.dose_gy for p in prescriptions)
+    cover = [wish for p in prescriptions for wish in _cover(p, recipe)]
+    even = [wish for p in prescriptions for wish in _even(p, sets[p.target], allowed, recipe)]
     outside = _outside(prescriptions, sets, allowed, distance_mm)
-    wishes += [
+    fall_off = [
         Wish(name, SquaredOverdose(allowed[voxels.rows]), recipe.fall_off, label="fall off with the distance")
         for name, voxels in outside.items()
     ]
-    limits = []
+    limits, asked, goals = [], [], []
     for constraint in constraints:
         if constraint.scope == "cumulative":
             raise InputError(
@@ -214,24 +234,36 @@ def objectives_from(
             limits.append(Limit(constraint.structure, objective, gap, quantity, label))
         else:
             aim = _stricter(objective, recipe.organ_margin)
-            wishes.append(Wish(constraint.structure, aim, recipe.organ, quantity, label))
+            asked.append(Limit(constraint.structure, objective, 0.0, quantity, label))
+            goals.append(Wish(constraint.structure, aim, recipe.organ, quantity, label))
     organs = {c.structure: None for c in constraints if c.structure in sets and c.structure not in targets}
-    wishes += [Wish(name, MeanDose(), recipe.mean, label="as low as reasonable") for name in organs]
-    return Goals(tuple(wishes), tuple(limits), {**sets, **outside})
+    low = [Wish(name, MeanDose(), recipe.mean, label="as low as reasonable") for name in organs]
+    ranks = [
+        Goal("targets covered", tuple(cover), recipe.cover_slack * least_gy),
+        *(Goal(f"{wish.structure} {wish.label}", (wish,)) for wish in goals),
+        Goal("even dose in targets", tuple(even), recipe.even_slack * least_gy),
+        Goal("dose falls off", tuple(fall_off)),
+    ]
+    if low:
+        ranks.append(Goal("organs as low as reasonable", tuple(low)))
+    return Goals(
+        (*cover, *even, *fall_off, *goals, *low), tuple(limits), {**sets, **outside}, tuple(asked), tuple(ranks)
+    )
 
 
-def _target_wishes(prescription: Prescription, voxels: VoxelSet, allowed: Float, recipe: Recipe) -> list[Wish]:
+def _cover(prescription: Prescription, recipe: Recipe) -> list[Wish]:
     name, dose = prescription.target, prescription.dose_gy
     enough = dose * (1.0 + recipe.surplus)
+    return [Wish(name, MinDoseVolume(enough, recipe.coverage_share), recipe.coverage, label=f"cover {dose:g} Gy")]
+
+
+def _even(prescription: Prescription, voxels: VoxelSet, allowed: Float, recipe: Recipe) -> list[Wish]:
+    name, dose = prescription.target, prescription.dose_gy
+    level = np.maximum(allowed[voxels.rows], recipe.hottest * dose)
+    enough = dose * (1.0 + recipe.surplus)
     return [
-        Wish(name, MinDoseVolume(enough, recipe.coverage_share), recipe.coverage, label=f"cover {dose:g} Gy"),
         Wish(name, SquaredUnderdose(enough), recipe.underdose, label=f"reach {dose:g} Gy"),
-        Wish(
-            name,
-            SquaredOverdose(np.maximum(allowed[voxels.rows], recipe.hottest * dose)),
-            recipe.overdose,
-            label=f"no more than {dose:g} Gy",
-        ),
+        Wish(name, SquaredOverdose(level), recipe.overdose, label=f"no more than {dose:g} Gy"),
     ]
 
 

@@ -136,6 +136,18 @@ ASCENDING_RADIUS, ARCH_RADIUS, DESCENDING_RADIUS, ABDOMINAL_RADIUS = 15.5, 13.2,
 CAROTID_RADIUS, BRACHIOCEPHALIC_RADIUS, SUBCLAVIAN_RADIUS, CELIAC_RADIUS, AZYGOS_RADIUS = 3.6, 6.2, 4.8, 3.6, 4.2
 CAVA_RADIUS, PULMONARY_TRUNK_RADIUS, PULMONARY_ARTERY_RADIUS, PULMONARY_VEIN_RADIUS = 9.5, 13.0, 10.0, 6.0
 
+# --- regions of lymph nodes: see `anatomy.stations` for the atlases ----------------------------------------------
+SUPRACLAVICULAR_OUTLINE = (
+    (46, 25, 54, -35, -14), (55, 24, 60, -34, -8), (62, 24, 60, -33, -8), (74, 26, 58, -32, -8), (85, 28, 52, -31, 3),
+    (102, 28, 44, -26, 1),
+)  # fmt: skip
+"""(z, medial and lateral x, foremost and hindmost y), from behind the clavicle's head, under which first rib and lung
+leave no room, to the lower edge of the cricoid; behind, the subclavian artery is the border and then the scalenes."""
+CELIAC_NODES_ALONG_MM, CELIAC_NODES_MARGIN_MM = 12.0, 10.0
+"""How much of the trunk, from the aorta's front, and how far around it; the same in every body, as margins are."""
+CELIAC_NODES_TOP_MM = 7.0
+"""Above the trunk's origin; higher up the liver lies against the aorta."""
+
 # --- tissue: mean HU at about 120 kV, without contrast medium ------------------------------------------------------
 HU = {
     "air": -1000.0, "lung": -790.0, "lung vessel": 10.0, "fat": -102.0, "mediastinal fat": -92.0, "skin": 15.0,

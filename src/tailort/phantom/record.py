@@ -12,8 +12,11 @@ from tailort.phantom.parameters import Build
 Record = dict[str, dict[str, Any]]
 
 
-def write(build: Build, tumour_centre_cm: float, study_date: dt.date) -> Record:
+def write(build: Build, tumour_centre_cm: float, tumour_to_junction_cm: float, study_date: dt.date) -> Record:
     """Facts of one virtual patient as plain values: name -> {value, source, date}; dates are ISO strings.
+
+    The tumour's centre is told from the incisors, its lower end from the gastro-oesophageal junction; both
+    along the oesophagus.
 
     Values are those of a patient fit for chemoradiation; they come from the seed and are nobody's.
     """
@@ -38,6 +41,7 @@ def write(build: Build, tumour_centre_cm: float, study_date: dt.date) -> Record:
         "m_stage": ("M0", "PET-CT", imaging),
         "tumour_level": (build.level, "endoscopy", endoscopy),
         "tumour_centre_from_incisors_cm": (round(tumour_centre_cm, 1), "endoscopy", endoscopy),
+        "tumour_to_junction_cm": (round(tumour_to_junction_cm, 1), "endoscopy", endoscopy),
         "tumour_length_cm": (length_cm, "CT", imaging),
         "tumour_length_endoscopy_cm": (round(length_cm * float(rng.uniform(0.85, 1.0)), 1), "endoscopy", endoscopy),
         "tumour_length_oesophagram_cm": (round(length_cm * float(rng.uniform(0.9, 1.1)), 1), "oesophagram", imaging),

@@ -109,6 +109,7 @@ def describe(anatomy: Anatomy, planes_mm: tuple[float, float]) -> dict[str, Any]
             "upper_end_from_incisors_cm": round(course.incisors_cm(upper), 3),
             "centre_from_incisors_cm": round(course.tumour_centre_cm, 3),
             "lower_end_from_incisors_cm": round(course.incisors_cm(lower), 3),
+            "lower_end_to_junction_cm": round(course.tumour_to_junction_cm, 3),
             "length_mm": round(lower - upper, 3),
             "wall_thickness_mm": round(b.wall_thickness_mm, 3),
             "node_short_axis_mm": round(2 * a.node.solid.radii[0], 3),

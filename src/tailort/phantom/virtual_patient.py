@@ -40,7 +40,7 @@ _COLOURS: dict[str, tuple[int, int, int]] = {
     "SpinalCord": (250, 230, 60), "SpinalCanal": (200, 190, 90), "Sternum": (225, 215, 190), "Ribs": (215, 205, 180),
     "Diaphragm": (190, 110, 110), "Stomach": (160, 205, 110), "Bowel": (180, 150, 90), "Liver": (165, 95, 60),
     "Spleen": (150, 70, 120), "Kidney_L": (200, 120, 90), "Kidney_R": (200, 120, 90), "GTVp": (255, 0, 0),
-    "GTVn": (255, 0, 160),
+    "GTVn": (255, 0, 160), "LN_Sclav_L": (255, 150, 60), "LN_Sclav_R": (255, 150, 60), "LN_Celiac": (255, 150, 60),
 }  # fmt: skip
 _BONE_COLOUR = (230, 220, 200)
 
@@ -160,7 +160,7 @@ def make(
         scan=scan,
         person=_person(build, pseudonym, date),
         structures=_structures(anatomy, grid, size, scan.series_uid),
-        record=record.write(build, anatomy.course.tumour_centre_cm, date),
+        record=record.write(build, anatomy.course.tumour_centre_cm, anatomy.course.tumour_to_junction_cm, date),
         anatomy=anatomy,
     )
 

@@ -90,6 +90,12 @@ class PointKernel:
         depths: Float = FIRST_DEPTH_CM + DEPTH_STEP_CM * np.arange(len(self.terma), dtype=np.float64)
         return depths
 
+    @property
+    def primary_radius(self) -> float:
+        """Mean distance at which primary electrons of the open beam leave their energy in water, g/cm2."""
+        energy = sum(ring.weights[0].sum() for ring in self.primary)
+        return float(sum((ring.weights[0] / ring.slopes).sum() for ring in self.primary) / energy)
+
     def softening_shift_cm(self, attenuation_ratio: Float) -> Float:
         """Water path (cm) taken from the open beam so that its attenuation over 10 cm is this many times as large.
 

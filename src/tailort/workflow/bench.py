@@ -25,7 +25,7 @@ from tailort.workflow.rows import Rows, choose_rows
 # Beyond the PTV's shadow by the width of the penumbra, mm at the isocentre.
 BEAMLET_MARGIN_MM = 7.0
 # Arcs have beamlets every so many degrees.
-SECTOR_DEG = 6.0
+SECTOR_DEG = 10.0
 
 
 @dataclass(frozen=True, eq=False)

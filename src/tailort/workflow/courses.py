@@ -139,7 +139,7 @@ def _shadows(requests: Sequence[Request], request: Request, technique: Technique
     """Targets of this phase in all plans of the same technique, which share their beamlets."""
     own = technique.of_phase(phase)
     alike = [r for r in requests if r.label != request.label and any(t.of_phase(phase) == own for t in r.techniques)]
-    return tuple(dict.fromkeys(p.target for r in (request, *alike) for p in r.prescribed_in(phase)))
+    return tuple(sorted({p.target for r in (request, *alike) for p in r.prescribed_in(phase)}))
 
 
 def _handed_over(
@@ -232,5 +232,5 @@ def _judge(bench: Bench, request: Request, phases: tuple[PhasePlan, ...], notes:
         dose=course,
         scorecard=card,
         dvhs=tuple(curves[s.name] for s in bench.structures if s.name in curves),
-        notes=notes,
+        notes=(*notes, *(f"{phase.plan.label}: {note}" for phase in phases for note in phase.notes)),
     )

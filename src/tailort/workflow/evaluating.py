@@ -92,6 +92,10 @@ def _only_dose(case: Case) -> Dose:
     if not case.doses:
         raise InputError(f"case '{case.pseudonym}' has no RTDOSE to evaluate; add it to the folder")
     if len(case.doses) > 1:
+        # Of several phases the sum, where there is one, is the dose of the course.
+        sums = [dose for dose in case.doses if len(case.doses) > 2 and not dose.plan_uid]
+        if len(sums) == 1 and all(dose.plan_uid for dose in case.doses if dose is not sums[0]):
+            return sums[0]
         raise InputError(
             f"case '{case.pseudonym}' has {len(case.doses)} doses; leave the one to evaluate in the folder"
         )

@@ -9,13 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailort import optimisation
-from tailort.optimisation import Delivery, Problem, Solution
+from tailort.optimisation import Delivery, Goals, Problem, Progress, Solution
 from tailort.optimisation.arc import ArcDelivery, reweighed_arcs, sequence_arcs
 from tailort.optimisation.arc_limits import RECALLED_LIMITS
+from tailort.optimisation.sliding_window import SlideDelivery, reslid, slide
 from tailort.patient import Dose, Plan
 from tailort.workflow.bench import Bench, Fluence
+from tailort.workflow.calibrating import calibrated
 from tailort.workflow.clock import StageClock
 from tailort.workflow.normalising import Scaled, scaled_to_prescription
+from tailort.workflow.ordering import serve
 from tailort.workflow.phases import Phase
 from tailort.workflow.records import Convergence, PhasePlan
 
@@ -26,10 +29,12 @@ SMOOTHNESS = 100.0
 # A segment a beam for so many beamlets, between these numbers.
 BEAMLETS_A_SEGMENT = 60
 SEGMENTS_A_BEAM = (12, 14)
-# How often the dose of the deliverable plan corrects the dose that its MU were optimised on.
-CORRECTIONS = 1
-# Steps that leaves may take in each correction of arcs.
-ARC_CORRECTIONS = (40, 0)
+# Sectors of arcs are cut into so many intervals between control points, and leaves take so many steps at first.
+INTERVALS_A_SECTOR, ARC_STEPS = 4, 400
+# Corrections by the dose of the deliverable plan, each with so many steps of the leaves; with 0 only the MU change.
+SEGMENT_CORRECTIONS, SLIDING_CORRECTIONS, ARC_CORRECTIONS = (0,), (40, 0), (100,)
+
+Made = Delivery | SlideDelivery | ArcDelivery
 
 
 def plan_by_fluence(
@@ -39,24 +44,20 @@ def plan_by_fluence(
     with clock.stage(f"influence {phase.label}") as tell:
         beams = bench.fluence(phase.technique, phase.shadows, tell)
     with clock.stage(f"optimise {phase.label}") as tell:
-        problem, reference_mu = _problem(bench, phase, beams)
+        problem, goals, reference_mu = _problem(bench, phase, beams)
         start = np.full(problem.size, reference_mu)
-        fluence = optimisation.solve(problem, start, stop=stop, progress=lambda p: tell(share_done(p.iteration)))
+        served = serve(problem, goals, start, stop, lambda p: tell(share_done(p.iteration)))
+        problem, fluence = served.problem, served.solution
         if fluence.feasible:
             keep()
     work = _Work(bench, phase, beams, clock, stop)
-    deliver = work.arcs if beams.arcs else work.segments
-    delivery, scaled = deliver(problem, fluence.weights_mu)
+    delivery, scaled = work.delivered(problem, fluence.weights_mu)
     if scaled.lack_gy and not stop():
         # The dose between voxel centres came closer to a hard limit than the optimiser saw: once more, farther inside.
-        tightened = replace(
-            problem,
-            limits=tuple(replace(t, gap_gy=t.gap_gy + scaled.lack_gy.get(t.structure, 0.0)) for t in problem.limits),
-        )
-        delivery, scaled = deliver(tightened, fluence.weights_mu)
-    return PhasePlan(
-        phase.number, phase.technique.kind, scaled.plan, scaled.dose, _end(fluence, delivery.solution, stop())
-    )
+        limits = tuple(replace(t, gap_gy=t.gap_gy + scaled.lack_gy.get(t.structure, 0.0)) for t in problem.limits)
+        delivery, scaled = work.delivered(replace(problem, limits=limits), fluence.weights_mu)
+    end = _end(fluence, delivery.solution, stop())
+    return PhasePlan(phase.number, phase.technique.kind, scaled.plan, scaled.dose, end, served.order, served.notes)
 
 
 def _end(fluence: Solution, last: Solution, stopped: bool) -> Convergence:
@@ -69,7 +70,7 @@ def _end(fluence: Solution, last: Solution, stopped: bool) -> Convergence:
     )
 
 
-def _problem(bench: Bench, phase: Phase, beams: Fluence) -> tuple[Problem, float]:
+def _problem(bench: Bench, phase: Phase, beams: Fluence) -> tuple[Problem, Goals, float]:
     """What is asked of the beamlets' weights, and the even weight to start from, MU."""
     rows = bench.rows
     # A structure outside the body has no dose to steer.
@@ -86,7 +87,7 @@ def _problem(bench: Bench, phase: Phase, beams: Fluence) -> tuple[Problem, float
     problem = Problem(beams.influence, phase.lead.fractions, goals.sets, goals.wishes, goals.limits)
     reference_mu = optimisation.reference_weight(problem, phase.lead.dose_gy, phase.lead.target)
     smooth = optimisation.Smoothness.of(beams.influence.beamlets, reference_mu, SMOOTHNESS)
-    return replace(problem, smoothness=smooth), reference_mu
+    return replace(problem, smoothness=smooth), goals, reference_mu
 
 
 def share_done(iteration: int) -> float:
@@ -108,51 +109,65 @@ class _Work:
     clock: StageClock
     stop: Callable[[], bool]
 
-    def segments(self, problem: Problem, fluence_mu: Float) -> tuple[Delivery, Scaled]:
-        influence, label = self.beams.influence, self.phase.label
-        count, beamlets = len(influence.beamlets.setups), len(influence.beamlets)
-        with self.clock.stage(f"segments {label}") as tell:
-            delivery = optimisation.sequence(
-                problem,
-                influence,
-                fluence_mu,
-                self.bench.machine,
-                segments_per_beam=int(np.clip(round(beamlets / count / BEAMLETS_A_SEGMENT), *SEGMENTS_A_BEAM)),
-                stop=self.stop,
-                progress=lambda p: tell(share_done(p.iteration)),
-            )
+    def delivered(self, problem: Problem, fluence_mu: Float) -> tuple[Made, Scaled]:
+        """Make a fluence deliverable, and let the dose that the engine finds of it correct it."""
+        label = self.phase.label
+        with self.clock.stage(f"{self._parts} {label}") as tell:
+            delivery = self._first(problem, fluence_mu, lambda p: tell(share_done(p.iteration)))
         made, dose = self._dose(delivery)
-        for _ in range(CORRECTIONS):
+        for leaf_steps in self._corrections:
             if self.stop():
                 break
             with self.clock.stage(f"correct {label}") as tell:
-                delivery = optimisation.reweighed(
-                    problem, influence, delivery, self.bench.machine, self.bench.in_rows(dose.image),
-                    stop=self.stop, progress=lambda p: tell(share_done(p.iteration)),
-                )  # fmt: skip
+                problem = calibrated(self.bench, problem, dose)
+                rows_gy = self.bench.in_rows(dose.image)
+                delivery = self._again(problem, delivery, rows_gy, leaf_steps, lambda p: tell(share_done(p.iteration)))
             made, dose = self._dose(delivery)
         return delivery, scaled_to_prescription(self.bench, self.phase, made, dose)
 
-    def arcs(self, problem: Problem, fluence_mu: Float) -> tuple[ArcDelivery, Scaled]:
-        influence, machine, label = self.beams.influence, self.bench.machine, self.phase.label
-        with self.clock.stage(f"arcs {label}") as tell:
-            delivery = sequence_arcs(
-                problem, influence, fluence_mu, machine, self.beams.arcs, RECALLED_LIMITS, stop=self.stop,
-                progress=lambda p: tell(share_done(p.iteration)),
+    @property
+    def _slides(self) -> bool:
+        return self.phase.technique.delivery == "sliding-window"
+
+    @property
+    def _parts(self) -> str:
+        return "arcs" if self.beams.arcs else "leaves" if self._slides else "segments"
+
+    @property
+    def _corrections(self) -> tuple[int, ...]:
+        return ARC_CORRECTIONS if self.beams.arcs else SLIDING_CORRECTIONS if self._slides else SEGMENT_CORRECTIONS
+
+    def _first(self, problem: Problem, fluence_mu: Float, tell: Callable[[Progress], None]) -> Made:
+        influence, machine = self.beams.influence, self.bench.machine
+        if self.beams.arcs:
+            return sequence_arcs(
+                problem, influence, fluence_mu, machine, self.beams.arcs, RECALLED_LIMITS,
+                intervals_per_sector=INTERVALS_A_SECTOR, leaf_steps=ARC_STEPS, stop=self.stop, progress=tell,
             )  # fmt: skip
-        made, dose = self._dose(delivery)
-        # Leaves and MU, then the MU alone, follow the dose that the engine finds.
-        for leaf_steps in ARC_CORRECTIONS:
-            if self.stop():
-                break
-            with self.clock.stage(f"correct {label}") as tell:
-                delivery = reweighed_arcs(
-                    problem, influence, delivery, machine, RECALLED_LIMITS, self.bench.in_rows(dose.image),
-                    leaf_steps=leaf_steps, stop=self.stop, progress=lambda p: tell(share_done(p.iteration)),
-                )  # fmt: skip
-            made, dose = self._dose(delivery)
-        return delivery, scaled_to_prescription(self.bench, self.phase, made, dose)
+        if self._slides:
+            return slide(problem, influence, fluence_mu, machine, RECALLED_LIMITS, stop=self.stop, progress=tell)
+        count, beamlets = len(influence.beamlets.setups), len(influence.beamlets)
+        segments = int(np.clip(round(beamlets / count / BEAMLETS_A_SEGMENT), *SEGMENTS_A_BEAM))
+        return optimisation.sequence(
+            problem, influence, fluence_mu, machine, segments_per_beam=segments, stop=self.stop, progress=tell
+        )
 
-    def _dose(self, delivery: Delivery | ArcDelivery) -> tuple[Plan, Dose]:
+    def _again(
+        self, problem: Problem, delivery: Made, rows_gy: Float, leaf_steps: int, tell: Callable[[Progress], None]
+    ) -> Made:
+        influence, machine = self.beams.influence, self.bench.machine
+        if isinstance(delivery, ArcDelivery):
+            return reweighed_arcs(
+                problem, influence, delivery, machine, RECALLED_LIMITS, rows_gy, leaf_steps=leaf_steps,
+                stop=self.stop, progress=tell,
+            )  # fmt: skip
+        if isinstance(delivery, SlideDelivery):
+            return reslid(
+                problem, influence, delivery, machine, RECALLED_LIMITS, rows_gy, leaf_steps=leaf_steps,
+                stop=self.stop, progress=tell,
+            )  # fmt: skip
+        return optimisation.reweighed(problem, influence, delivery, machine, rows_gy, stop=self.stop, progress=tell)
+
+    def _dose(self, delivery: Made) -> tuple[Plan, Dose]:
         with self.clock.stage(f"dose of {self.phase.label}") as tell:
             return self.bench.dose_of(self.phase.label, delivery.beams, self.phase.prescriptions, tell)

@@ -44,6 +44,31 @@ class Convergence:
     interrupted: bool = False
 
 
+@dataclass(frozen=True)
+class OrderedGoal:
+    """A goal that was served in its turn.
+
+    Parameters
+    ----------
+    label : str
+        Which.
+    reached_gy : float
+        How far it stayed from its aim, Gy: root mean square of what is beyond it, or a mean dose; 0 is all of it.
+    kept_gy : float
+        What later goals had to leave it.
+    met : bool
+        Whether the plan of all goals meets it as the protocol prints it.
+    cost_gy : dict of str to float
+        By how much it made other goals worse, Gy of the same measure.
+    """
+
+    label: str
+    reached_gy: float
+    kept_gy: float
+    met: bool
+    cost_gy: dict[str, float]
+
+
 @dataclass(frozen=True, eq=False)
 class PhasePlan:
     """The deliverable plan of one phase.
@@ -60,6 +85,10 @@ class PhasePlan:
         Of the control points, physical, total of the phase's fractions, from the reporting engine.
     convergence : Convergence
         How the optimisation ended.
+    order : tuple of OrderedGoal
+        Where goals had to be served one after the other.
+    notes : tuple of str
+        What a reader must know of it.
     """
 
     number: int
@@ -67,6 +96,8 @@ class PhasePlan:
     plan: Plan
     dose: Dose
     convergence: Convergence
+    order: tuple[OrderedGoal, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -80,3 +80,8 @@ class Course(Region):
     def tumour_centre_cm(self) -> float:
         """Distance of the tumour's middle from the incisors."""
         return self.incisors_cm(0.5 * sum(self.tumour_along_mm))
+
+    @property
+    def tumour_to_junction_cm(self) -> float:
+        """From the tumour's lower end to the junction with the stomach, along the organ."""
+        return (self.length_mm - self.tumour_along_mm[1]) / 10

@@ -18,6 +18,7 @@ from tailort.phantom.anatomy.node import Node
 from tailort.phantom.anatomy.oesophagus import Oesophagus
 from tailort.phantom.anatomy.region import Region
 from tailort.phantom.anatomy.spine import Spine
+from tailort.phantom.anatomy.stations import Stations
 from tailort.phantom.anatomy.surface import Surface
 from tailort.phantom.anatomy.veins import Veins
 from tailort.phantom.shapes import Shape
@@ -122,6 +123,23 @@ class Anatomy(Region):
         return Neck(self.build, self.surface, self.spine, self.chest_wall, self.airways, self.oesophagus)
 
     @cached_property
+    def stations(self) -> Stations:
+        """Regions of lymph nodes that are treated as a whole."""
+        return Stations(
+            self.build,
+            self.surface,
+            self.spine,
+            self.chest_wall,
+            self.airways,
+            self.arteries,
+            self.oesophagus,
+            self.veins,
+            self.lungs,
+            self.abdomen,
+            self.neck,
+        )
+
+    @cached_property
     def z_limits(self) -> tuple[float, float]:
         """Lowest and highest plane that the scan must reach: all of L2 to all of C1."""
         return self.spine.vertebrae[-1].bottom - 4.0, self.spine.vertebrae[0].top + 2.0
@@ -169,4 +187,6 @@ class Anatomy(Region):
             "GTVp": ("GTV", (self.oesophagus.tumour,)),
             "GTVn": ("GTV", (self.node.solid,)),
         }
-        return {**found, **several}
+        # Neither organs to spare nor targets until a protocol says so.
+        regions = {**self.stations.supraclavicular, "LN_Celiac": self.stations.celiac}
+        return {**found, **several, **{name: ("OTHER", (shape,)) for name, shape in regions.items()}}

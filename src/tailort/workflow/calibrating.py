@@ -1,0 +1,102 @@
+"""What the histograms of a dose say beyond the voxels that the optimiser sees, fed back into the problem."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tailort.evaluation import DVH, histograms
+from tailort.optimisation import Limit, Problem, Wish
+from tailort.optimisation.objectives import (
+    MaxDoseVolume,
+    MinDoseVolume,
+    Physical,
+    SquaredMeanOverdose,
+    SquaredOverdose,
+    SquaredUnderdose,
+)
+from tailort.optimisation.objectives.dose_volume import dose_at
+from tailort.patient import Dose
+from tailort.workflow.bench import Bench
+
+Float = NDArray[np.float64]
+
+# Beyond what is found, as a share of the level: the plan still changes.
+SPARE = 0.002
+
+
+def calibrated(bench: Bench, problem: Problem, dose: Dose) -> Problem:
+    """Problem whose limits, and whose targets' coverage, hold in the histograms as they hold in its voxels.
+
+    A histogram follows the dose between voxel centres and the structure within voxels; where gradients are steep the
+    optimiser's voxels say something else. The difference found for a dose is taken off each limit and added to each
+    coverage.
+
+    Parameters
+    ----------
+    bench : Bench
+        The patient.
+    problem : Problem
+        On the rows of the bench.
+    dose : Dose
+        Of a plan for this problem, by the reporting engine.
+    """
+    rows_gy = bench.in_rows(dose.image)
+    terms: list[Limit | Wish] = [*problem.limits, *problem.wishes]
+    names = [term.structure for term in terms if _kind(term) is not None]
+    drawn = [found for name in dict.fromkeys(names) if (found := bench.structures.find(name)) is not None]
+    curves = histograms(drawn, dose, single_slice_thickness_mm=bench.slice_mm)
+    limits = tuple(_limit(limit, problem, rows_gy, curves) for limit in problem.limits)
+    wishes = tuple(_wish(wish, problem, rows_gy, curves) for wish in problem.wishes)
+    return replace(problem, limits=limits, wishes=wishes)
+
+
+def _limit(limit: Limit, problem: Problem, rows_gy: Float, curves: dict[str, DVH]) -> Limit:
+    more = _beyond_gy(limit, problem, rows_gy, curves)
+    level = float(np.min(getattr(limit.objective, "level_gy", 0.0)))
+    return replace(limit, gap_gy=max(limit.gap_gy, more + SPARE * level)) if more > 0 else limit
+
+
+def _wish(wish: Wish, problem: Problem, rows_gy: Float, curves: dict[str, DVH]) -> Wish:
+    if not isinstance(wish.objective, MinDoseVolume):
+        return wish
+    more = _beyond_gy(wish, problem, rows_gy, curves)
+    return replace(wish, objective=wish.objective.tightened(more)) if more > 0 else wish
+
+
+def _kind(term: Limit | Wish) -> str | None:
+    """Metric of the histogram that an objective looks at, on physical dose; None where there is none."""
+    if not isinstance(term.quantity, Physical):
+        return None
+    objective = term.objective
+    if isinstance(objective, MaxDoseVolume | MinDoseVolume):
+        return f"D{100.0 * objective.share:.6g}%[Gy]" if 0 < objective.share < 1 else None
+    if np.size(getattr(objective, "level_gy", ())) != 1:
+        return None
+    if isinstance(objective, SquaredOverdose):
+        return "Max[Gy]"
+    if isinstance(objective, SquaredUnderdose):
+        return "Min[Gy]"
+    return "Mean[Gy]" if isinstance(objective, SquaredMeanOverdose) else None
+
+
+def _beyond_gy(term: Limit | Wish, problem: Problem, rows_gy: Float, curves: dict[str, DVH]) -> float:
+    """By how much the histogram is farther on the wrong side than the voxels, Gy."""
+    metric = _kind(term)
+    if metric is None or term.structure not in curves:
+        return 0.0
+    voxels = problem.sets[term.structure]
+    seen = rows_gy[voxels.rows]
+    if metric == "Max[Gy]":
+        own = float(seen.max())
+    elif metric == "Min[Gy]":
+        own = float(seen.min())
+    elif metric == "Mean[Gy]":
+        own = float(voxels.volume @ seen)
+    else:
+        assert isinstance(term.objective, MaxDoseVolume | MinDoseVolume)
+        own = dose_at(seen, voxels.volume, term.objective.share)
+    difference = curves[term.structure].value(metric) - own
+    return -difference if isinstance(term.objective, MinDoseVolume | SquaredUnderdose) else difference

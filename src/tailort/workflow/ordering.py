@@ -1,0 +1,137 @@
+"""Goals in their order, where they cannot all be had at once, and limits that contradict each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tailort.optimisation import Goals, Problem, Progress, Solution, solve
+from tailort.optimisation.conflicts import contradiction
+from tailort.optimisation.priorities import Priorities, Slack, prioritise
+from tailort.optimisation.solve import Effort
+from tailort.workflow.records import OrderedGoal
+
+Float = NDArray[np.float64]
+
+# Of each goal in turn, and how much of it later ones may take: what is beyond a volume is a small part of a structure,
+# so that a tenth of a gray of its root mean square is a gray of the dose at that volume.
+EACH, SLACK = Effort(iterations=120), Slack(0.03, 0.02)
+# How far inside what a goal has reached the deliverable plan aims, as a share of its dose.
+INSIDE = 0.01
+# Of the search for limits that contradict each other.
+SEARCH = Effort(iterations=120, rounds=6, value_tolerance=1e-4, complementarity=1e-2)
+
+
+@dataclass(frozen=True, eq=False)
+class Served:
+    """A fluence, the problem that it solves, and how it came about.
+
+    Parameters
+    ----------
+    problem : Problem
+        Weighted: for what is made of the fluence.
+    solution : Solution
+        Of the fluence.
+    order : tuple of OrderedGoal
+        Empty where all goals could be had at once.
+    notes : tuple of str
+        Limits that contradict each other.
+    """
+
+    problem: Problem
+    solution: Solution
+    order: tuple[OrderedGoal, ...]
+    notes: tuple[str, ...]
+
+
+def serve(
+    problem: Problem,
+    goals: Goals,
+    start_mu: Float,
+    stop: Callable[[], bool],
+    progress: Callable[[Progress], None],
+) -> Served:
+    """Find the fluence: by the recipe's weights where every goal is met, else goal by goal in the protocol's order.
+
+    Parameters
+    ----------
+    problem : Problem
+        With the recipe's weights.
+    goals : Goals
+        What it is made of.
+    start_mu : (n,) float
+        First weights, MU per fraction.
+    stop, progress
+        As for `solve`.
+    """
+    solution = solve(problem, start_mu, stop=stop, progress=progress)
+    if stop():
+        return Served(problem, solution, (), ())
+    if not solution.feasible:
+        return Served(problem, solution, (), _contradictions(problem, solution, stop, progress))
+    if not unmet(problem, goals, solution.dose_gy):
+        return Served(problem, solution, (), ())
+    found = prioritise(
+        replace(problem, wishes=()), goals.ranks, solution.weights_mu, EACH, SLACK, stop=stop, progress=progress
+    )
+    if not found.feasible or found.interrupted:
+        return Served(problem, solution, (), ())
+    return Served(_to_deliver(problem, goals, found), found.solution, _told(problem, goals, found), ())
+
+
+def _to_deliver(problem: Problem, goals: Goals, found: Priorities) -> Problem:
+    """The goals in order as one problem, in which what organs have reached is a limit: segments must not lose it."""
+    dose_gy = found.solution.dose_gy
+    kept = [
+        replace(
+            limit,
+            objective=limit.objective.tightened(-max(0.0, float(np.max(problem.excess_gy(dose_gy, limit))))),
+            gap_gy=INSIDE * float(np.min(getattr(limit.objective, "level_gy", 0.0))),
+        )
+        for limit in goals.asked
+        if "<" in limit.label
+    ]
+    return replace(problem, limits=(*problem.limits, *kept))
+
+
+def unmet(problem: Problem, goals: Goals, dose_gy: Float) -> tuple[str, ...]:
+    """Goals that a dose of the rows, Gy per course, does not meet."""
+    return tuple(
+        f"{limit.structure} {limit.label}"
+        for limit in goals.asked
+        if float(np.max(problem.excess_gy(dose_gy, limit))) > 0
+    )
+
+
+def _told(problem: Problem, goals: Goals, found: Priorities) -> tuple[OrderedGoal, ...]:
+    names = [step.goal.label for step in found.steps]
+    missed = set(unmet(problem, goals, found.solution.dose_gy))
+    return tuple(
+        OrderedGoal(
+            label=step.goal.label,
+            reached_gy=max(step.reached_gy),
+            kept_gy=max(step.kept_gy),
+            met=step.goal.label not in missed,
+            cost_gy={
+                name: max(after) - max(before)
+                for name, before, after in zip(names, step.before_gy, step.after_gy, strict=False)
+                if max(after) - max(before) > COST_SHOWN_GY
+            },
+        )
+        for step in found.steps
+    )
+
+
+# Smaller costs are not worth a reader's time, Gy.
+COST_SHOWN_GY = 0.05
+
+
+def _contradictions(
+    problem: Problem, solution: Solution, stop: Callable[[], bool], progress: Callable[[Progress], None]
+) -> tuple[str, ...]:
+    """Sentences about the hard limits that cannot hold together; none where only the search fell short."""
+    found = contradiction(problem, solution.weights_mu, effort=SEARCH, stop=stop, progress=progress)
+    return tuple(conflict.sentence for conflict in found.conflicts)
