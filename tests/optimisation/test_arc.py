@@ -34,17 +34,17 @@ from tailort.optimisation.arc import (
     value_and_price,
 )
 from tailort.optimisation.arc_complexity import modulation_complexity
-from tailort.optimisation.arc_limits import RECALLED_LIMITS, ArcLimits, Room, interval_seconds
+from tailort.optimisation.arc_limits import Room, interval_seconds
 from tailort.optimisation.arc_motion import ArcDose, ArcField, ArcTrack, by_ends
 from tailort.optimisation.arc_start import sweeps
 from tailort.optimisation.objectives import MeanDose, SquaredOverdose, SquaredUnderdose
 from tailort.optimisation.screening import screened
-from tailort.physics.machine import Machine
+from tailort.physics.machine import Machine, Motion
 from tailort.physics.machines import machine
 
 GENERIC = machine("generic-6MV")
 TIGHT = replace(GENERIC, leaf_transmission=0.0, jaw_transmission=0.0)
-LIMITS = RECALLED_LIMITS
+LIMITS = GENERIC.motion
 INTERVALS = 3
 seeds = st.integers(0, 2**32 - 1)
 
@@ -188,7 +188,7 @@ def test_the_control_points_expose_the_beamlets_as_optimised(patient, delivery) 
 # ------------------------------------------------------------------------------------------------ what a machine can do
 
 
-def require_deliverable(found: ArcDelivery, m: Machine, limits: ArcLimits) -> None:
+def require_deliverable(found: ArcDelivery, m: Machine, limits: Motion) -> None:
     tiny = 1e-6
     for arc, beam, report in zip(found.arcs, found.beams, found.reports, strict=True):
         points = beam.control_points
@@ -234,7 +234,7 @@ def test_the_plan_can_be_delivered(delivery) -> None:
 def test_machine_limits_hold_in_every_interval_whatever_the_fluence_and_the_machine(small, seed) -> None:
     influence, sets = small
     rng = np.random.default_rng(seed)
-    limits = ArcLimits(rng.uniform(1, 8), 0.4, rng.uniform(5, 60), rng.uniform(0, 0.3))
+    limits = Motion(rng.uniform(1, 8), 0.4, rng.uniform(5, 60), rng.uniform(0, 0.3))
     gap = float(rng.choice([0.0, 0.5, 5.0]))
     linac = replace(GENERIC, leaf_gap_mm=gap, max_mu_per_minute=float(rng.uniform(200, 2400)))
     wishes = (Wish("PTV", SquaredUnderdose(60.0), 10.0), Wish("Body", SquaredOverdose(20.0), 5.0))
@@ -552,9 +552,9 @@ def test_arcs_that_cannot_be_are_refused(small) -> None:
     with pytest.raises(InputError, match="plan more arcs"):
         sequence_arcs(problem, influence, ones, replace(GENERIC, leaf_span_mm=40.0), ring(23), LIMITS, leaf_steps=0)
     with pytest.raises(InputError, match="gantry"):
-        ArcLimits(0.0, 0.0, 25.0, 0.1)
+        Motion(0.0, 0.0, 25.0, 0.1)
     with pytest.raises(InputError, match="leaves"):
-        ArcLimits(6.0, 0.5, 0.0, 0.1)
+        Motion(6.0, 0.5, 0.0, 0.1)
     with pytest.raises(InputError, match="sector"):
         ArcField.of(leaf_fields(influence.beamlets, GENERIC), 0)
     setups = list(influence.beamlets.setups)

@@ -28,7 +28,6 @@ from tailort.optimisation import (
     sliding_window,
     solve,
 )
-from tailort.optimisation.arc_limits import RECALLED_LIMITS
 from tailort.optimisation.objectives import MeanDose, SquaredOverdose, SquaredUnderdose
 from tailort.optimisation.sliding_start import Sweeping, first_sweeps
 from tailort.optimisation.sliding_sweep import needed_units, sweep
@@ -47,7 +46,7 @@ SHARP = replace(
         jaw_offset_mm=0.0, profile=((0.0, 1.0),),
     ),
 )  # fmt: skip
-LIMITS = RECALLED_LIMITS
+LIMITS = GENERIC.motion
 INTERVALS = 40
 seeds = st.integers(0, 2**32 - 1)
 levels = st.floats(0.0, 50.0).map(lambda level: round(level, 3))

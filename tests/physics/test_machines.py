@@ -9,7 +9,7 @@ import pytest
 
 from tailort.errors import InputError
 from tailort.physics import Machine, machine, machines
-from tailort.physics.machine import Head
+from tailort.physics.machine import Head, Motion
 
 
 def test_an_unknown_machine_names_the_known_ones() -> None:
@@ -20,8 +20,8 @@ def test_an_unknown_machine_names_the_known_ones() -> None:
 @pytest.mark.parametrize("name", sorted(machines()))
 def test_every_number_of_a_machine_names_its_source_and_mark(name: str) -> None:
     found = machine(name)
-    for field in (*fields(Machine), *fields(Head)):
-        if field.name not in ("id", "label", "sources", "head"):
+    for field in (*fields(Machine), *fields(Head), *fields(Motion)):
+        if field.name not in ("id", "label", "sources", "head", "motion"):
             lines = [line for line in found.sources if line.startswith(f"{field.name}: ")]
             assert len(lines) == 1, field.name
             assert lines[0].endswith(("[S]", "[V]", "[D]", "[R]", "[F]"))

@@ -19,14 +19,14 @@ from scipy import optimize
 from tailort.errors import InputError
 from tailort.optimisation.aperture import leaf_fields
 from tailort.optimisation.arc_complexity import modulation_complexity
-from tailort.optimisation.arc_limits import ArcLimits, Room, interval_seconds
+from tailort.optimisation.arc_limits import Room, interval_seconds
 from tailort.optimisation.arc_motion import ArcDose, ArcField, ArcTrack, by_ends
 from tailort.optimisation.arc_start import sweeps
 from tailort.optimisation.problem import Problem
 from tailort.optimisation.screening import screened
 from tailort.optimisation.solve import Effort, Progress, Solution, never, solve
 from tailort.patient import Beam, ControlPoint, Influence
-from tailort.physics.machine import Machine
+from tailort.physics.machine import Machine, Motion
 
 Float = NDArray[np.float64]
 FIRST_WEIGHTS = Effort(iterations=40, rounds=1, value_tolerance=5e-3)
@@ -196,7 +196,7 @@ def sequence_arcs(
     fluence_mu: Float,
     machine: Machine,
     arcs: Sequence[Arc],
-    limits: ArcLimits,
+    limits: Motion,
     intervals_per_sector: int = 2,
     pace_deg_per_s: float | None = None,
     leaf_steps: int = 200,
@@ -219,7 +219,7 @@ def sequence_arcs(
         Leaves, jaws, transmission and dose rate.
     arcs : sequence of Arc
         In order of delivery.
-    limits : ArcLimits
+    limits : Motion
         Speeds.
     intervals_per_sector : int
         Control points are this much closer than sectors.
@@ -293,7 +293,7 @@ def reweighed_arcs(
     influence: Influence,
     delivery: ArcDelivery,
     machine: Machine,
-    limits: ArcLimits,
+    limits: Motion,
     rows_gy: Float,
     leaf_steps: int = 0,
     thrift: float = 1.0,
@@ -347,7 +347,7 @@ def _planned(
     influence: Influence,
     plan: _Plan,
     machine: Machine,
-    limits: ArcLimits,
+    limits: Motion,
     leaf_steps: int,
     price_of_mu: float,
     effort: Effort | None,
@@ -377,7 +377,7 @@ def _planned(
     return plan, solution
 
 
-def _check(arcs: Sequence[Arc], limits: ArcLimits) -> None:
+def _check(arcs: Sequence[Arc], limits: Motion) -> None:
     if not arcs:
         raise InputError("a plan of arcs needs at least one arc")
     for arc in arcs:
@@ -389,7 +389,7 @@ def _check(arcs: Sequence[Arc], limits: ArcLimits) -> None:
 
 
 def _bounded(
-    problem: Problem, arcs: Sequence[Arc], limits: ArcLimits, machine: Machine, intervals_per_sector: int
+    problem: Problem, arcs: Sequence[Arc], limits: Motion, machine: Machine, intervals_per_sector: int
 ) -> Problem:
     """Return the problem of the intervals' MU: as many as the slowest gantry gives time for, and not too few."""
     steps = [abs(arc.sector_deg) / intervals_per_sector for arc in arcs]
@@ -602,7 +602,7 @@ def _with_jaws(track: ArcTrack, room: Room, machine: Machine) -> ArcTrack:
     return replace(track, left=left, right=right, jaws=(low, high, first, last))
 
 
-def _told(delivery: ArcDelivery, influence: Influence, machine: Machine, limits: ArcLimits) -> ArcDelivery:
+def _told(delivery: ArcDelivery, influence: Influence, machine: Machine, limits: Motion) -> ArcDelivery:
     """Add beams and reports."""
     beams = tuple(
         _beam(arc, track, delivery.solution.weights_mu[s:e], influence, machine)
@@ -611,7 +611,7 @@ def _told(delivery: ArcDelivery, influence: Influence, machine: Machine, limits:
     return replace(delivery, beams=beams, reports=tuple(arc_report(beam, machine, limits) for beam in beams))
 
 
-def arc_report(beam: Beam, machine: Machine, limits: ArcLimits) -> ArcReport:
+def arc_report(beam: Beam, machine: Machine, limits: Motion) -> ArcReport:
     """Time and complexity of an arc, from its control points alone.
 
     Raises

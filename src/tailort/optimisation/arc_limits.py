@@ -1,4 +1,4 @@
-"""What a linac can do while its gantry turns, the time that it takes, and leaf tracks that keep to it."""
+"""The time that moving takes, and leaf tracks that keep to a machine's speeds."""
 
 from __future__ import annotations
 
@@ -9,55 +9,13 @@ from numpy.typing import NDArray
 
 from tailort.errors import InputError
 from tailort.optimisation.arc_motion import ArcField
-from tailort.physics.machine import Machine
+from tailort.physics.machine import Machine, Motion
 
 Float = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class ArcLimits:
-    """How fast the parts of a linac move during an arc; the dose rate is `Machine.max_mu_per_minute`.
-
-    Parameters
-    ----------
-    gantry_deg_per_s, slowest_gantry_deg_per_s : float
-        Highest and lowest speed of the gantry.
-    leaf_mm_per_s : float
-        Highest speed of a leaf end at the isocentre plane.
-    least_mu_per_deg : float
-        Fewest MU for each degree: below it the beam would have to be held.
-    gantry_stop_deg : float
-        Angle that the gantry cannot pass, IEC 61217.
-    """
-
-    gantry_deg_per_s: float
-    slowest_gantry_deg_per_s: float
-    leaf_mm_per_s: float
-    least_mu_per_deg: float
-    gantry_stop_deg: float = 180.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.slowest_gantry_deg_per_s <= self.gantry_deg_per_s < np.inf:
-            raise InputError(
-                f"a gantry cannot turn with {self.slowest_gantry_deg_per_s:g} to {self.gantry_deg_per_s:g} degrees a "
-                "second; expected a lowest speed above 0 and not above the highest"
-            )
-        if not (0 < self.leaf_mm_per_s < np.inf and 0 <= self.least_mu_per_deg < np.inf):
-            raise InputError(
-                f"leaves need a speed above 0 mm/s and arcs at least 0 MU a degree; found {self.leaf_mm_per_s:g} mm/s "
-                f"and {self.least_mu_per_deg:g} MU"
-            )
-
-
-# Recalled for a common C-arm linac (6 degrees/s, 25 mm/s, 0.1 MU/degree) and not verified; the lowest gantry speed
-# is decided here. Starting values, to be replaced by those of the machine.
-RECALLED_LIMITS = ArcLimits(
-    gantry_deg_per_s=6.0, slowest_gantry_deg_per_s=0.5, leaf_mm_per_s=25.0, least_mu_per_deg=0.1
-)
-
-
 def interval_seconds(
-    step_deg: float, mu: Float, left_mm: Float, right_mm: Float, limits: ArcLimits, machine: Machine
+    step_deg: float, mu: Float, left_mm: Float, right_mm: Float, limits: Motion, machine: Machine
 ) -> Float:
     """Shortest time of each interval between control points, s: gantry, dose rate or the fastest leaf decides.
 
@@ -71,7 +29,7 @@ def interval_seconds(
         Of each.
     left_mm, right_mm : (intervals + 1, pairs) float
         Leaf ends at the control points, mm.
-    limits, machine : ArcLimits, Machine
+    limits, machine : Motion, Machine
         Speeds and dose rate.
     """
     travel = np.maximum(np.abs(np.diff(left_mm, axis=0)), np.abs(np.diff(right_mm, axis=0))).max(axis=1, initial=0.0)

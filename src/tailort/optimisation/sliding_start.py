@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from tailort.errors import InputError
 from tailort.optimisation.aperture import LeafField
-from tailort.optimisation.arc_limits import ArcLimits
 from tailort.optimisation.sliding_sweep import needed_units, sweep
 from tailort.optimisation.sliding_track import SlideField, SlideTrack
-from tailort.physics.machine import Machine
+from tailort.physics.machine import Machine, Motion
 
 Float = NDArray[np.float64]
 
@@ -31,7 +30,7 @@ class Sweeping:
     ----------
     machine : Machine
         Leaves, jaws, transmission and dose rate.
-    limits : ArcLimits
+    limits : Motion
         Its leaf speed.
     intervals : int
         Of each sweep, all of the same MU.
@@ -43,7 +42,7 @@ class Sweeping:
     """
 
     machine: Machine
-    limits: ArcLimits
+    limits: Motion
     intervals: int
     most_travel: float
     interdigitation: bool

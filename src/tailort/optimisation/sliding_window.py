@@ -19,13 +19,13 @@ from scipy import optimize
 from tailort.errors import InputError
 from tailort.optimisation.aperture import leaf_fields
 from tailort.optimisation.arc_complexity import modulation_complexity
-from tailort.optimisation.arc_limits import ArcLimits, interval_seconds
+from tailort.optimisation.arc_limits import interval_seconds
 from tailort.optimisation.problem import Problem
 from tailort.optimisation.sliding_start import Sweeping, first_sweeps
 from tailort.optimisation.sliding_track import SlideDose, SlideRoom, SlideTrack
 from tailort.optimisation.solve import Effort, Progress, Solution, never, solve
 from tailort.patient import Beam, BeamSetup, ControlPoint, Influence
-from tailort.physics.machine import Machine
+from tailort.physics.machine import Machine, Motion
 
 Float = NDArray[np.float64]
 
@@ -117,7 +117,7 @@ def slide(
     influence: Influence,
     fluence_mu: Float,
     machine: Machine,
-    limits: ArcLimits,
+    limits: Motion,
     intervals: int = 60,
     most_travel: float = 0.35,
     interdigitation: bool = True,
@@ -139,7 +139,7 @@ def slide(
         MU per fraction.
     machine : Machine
         Leaves, jaws, transmission and dose rate.
-    limits : ArcLimits
+    limits : Motion
         Its leaf speed.
     intervals : int
         Of each beam; it has one control point more.
@@ -201,7 +201,7 @@ def reslid(
     influence: Influence,
     delivery: SlideDelivery,
     machine: Machine,
-    limits: ArcLimits,
+    limits: Motion,
     rows_gy: Float,
     leaf_steps: int = 0,
     thrift: float = 0.1,
@@ -243,7 +243,7 @@ def reslid(
     return _delivered(plan, solution, rules, delivery.fluence_value, delivery.start_value)
 
 
-def slide_report(beam: Beam, machine: Machine, limits: ArcLimits) -> SlideReport:
+def slide_report(beam: Beam, machine: Machine, limits: Motion) -> SlideReport:
     """Time and complexity of a sliding-window beam, from its control points alone.
 
     Raises
@@ -275,7 +275,7 @@ class _Rules:
 
     influence: Influence
     machine: Machine
-    limits: ArcLimits
+    limits: Motion
     stop: Callable[[], bool]
     progress: Callable[[Progress], None] | None
 

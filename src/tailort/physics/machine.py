@@ -118,6 +118,44 @@ NOT_NEGATIVE = (
 
 
 @dataclass(frozen=True)
+class Motion:
+    """What moves while the beam is on, and how fast; the dose rate is `Machine.max_mu_per_minute`.
+
+    Parameters
+    ----------
+    gantry_deg_per_s, slowest_gantry_deg_per_s : float
+        Highest and lowest speed of the gantry in an arc.
+    leaf_mm_per_s : float
+        Highest speed of a leaf end at the isocentre plane.
+    least_mu_per_deg : float
+        Fewest MU for each degree of an arc: below it the beam would have to be held.
+    gantry_stop_deg : float
+        Angle that the gantry cannot pass, IEC 61217.
+    interdigitates : bool
+        Whether a leaf may pass the opposite leaves of the neighbouring pairs.
+    """
+
+    gantry_deg_per_s: float
+    slowest_gantry_deg_per_s: float
+    leaf_mm_per_s: float
+    least_mu_per_deg: float
+    gantry_stop_deg: float = 180.0
+    interdigitates: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.slowest_gantry_deg_per_s <= self.gantry_deg_per_s < np.inf:
+            raise InputError(
+                f"a gantry cannot turn with {self.slowest_gantry_deg_per_s:g} to {self.gantry_deg_per_s:g} degrees a "
+                "second; expected a lowest speed above 0 and not above the highest"
+            )
+        if not (0 < self.leaf_mm_per_s < np.inf and 0 <= self.least_mu_per_deg < np.inf):
+            raise InputError(
+                f"leaves need a speed above 0 mm/s and arcs at least 0 MU a degree; found {self.leaf_mm_per_s:g} mm/s "
+                f"and {self.least_mu_per_deg:g} MU"
+            )
+
+
+@dataclass(frozen=True)
 class Machine:
     """A photon beam of a linac with its collimators.
 
@@ -159,6 +197,8 @@ class Machine:
         Depth of the calibration point, which is at the isocentre, and side of the square field there.
     head : Head
         The photon beam.
+    motion : Motion
+        Speeds of leaves and gantry.
     sources : tuple of str
         Where each number is from, with its mark.
     """
@@ -183,6 +223,7 @@ class Machine:
     reference_depth_mm: float
     reference_field_mm: float
     head: Head
+    motion: Motion
     sources: tuple[str, ...]
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from tailort.errors import InputError
-from tailort.physics.machine import Head, Machine
+from tailort.physics.machine import Head, Machine, Motion
 from tailort.physics.spectrum import Spectrum, filtered_bremsstrahlung, packaged_spectrum
 
 Facts = dict[str, Any]
@@ -104,8 +104,8 @@ def machine_text(name: str, facts: Facts) -> str:
 
 def machine_of_facts(name: str, entry: Any, where: str) -> Machine:
     """Machine of its numbers, each with value, source and mark; `where` is told in messages."""
-    own, of_head = ([f.name for f in fields(kind)] for kind in (Machine, Head))
-    wanted = [f for f in own + of_head if f not in ("id", "label", "sources", "head")]
+    own, of_head, of_motion = ([f.name for f in fields(kind)] for kind in (Machine, Head, Motion))
+    wanted = [f for f in own + of_head + of_motion if f not in ("id", "label", "sources", "head", "motion")]
     if not isinstance(entry, Mapping):
         raise InputError(f"machine '{name}' in {where} is not a mapping of numbers")
     missing = [f for f in wanted if f not in entry]
@@ -130,9 +130,12 @@ def machine_of_facts(name: str, entry: Any, where: str) -> Machine:
         sources.append(f"{field}: {fact['source']} [{fact['mark']}]")
     try:
         head = Head(**{f: values.pop(f) for f in of_head})
+        motion = Motion(**{f: values.pop(f) for f in of_motion})
     except InputError as error:
         raise InputError(f"machine '{name}' in {where}: {error}") from error
-    return Machine(id=name, label=str(entry.get("label", "")), sources=tuple(sources), head=head, **values)
+    return Machine(
+        id=name, label=str(entry.get("label", "")), sources=tuple(sources), head=head, motion=motion, **values
+    )
 
 
 def _value(field: str, value: Any) -> Any:
@@ -156,7 +159,7 @@ def _value(field: str, value: Any) -> Any:
     return _number(value)
 
 
-YES_NO = ("flattened", "softens")
+YES_NO = ("flattened", "softens", "interdigitates")
 PAIRS = ("leaf_reach_mm",)
 
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from tailort import optimisation
 from tailort.optimisation import Delivery, Goals, Problem, Progress, Solution
 from tailort.optimisation.arc import ArcDelivery, reweighed_arcs, sequence_arcs
-from tailort.optimisation.arc_limits import RECALLED_LIMITS
 from tailort.optimisation.sliding_window import SlideDelivery, reslid, slide
 from tailort.patient import Dose, Plan
 from tailort.workflow.bench import Bench, Fluence
@@ -44,7 +43,7 @@ def plan_by_fluence(
     with clock.stage(f"influence {phase.label}") as tell:
         beams = bench.fluence(phase.technique, phase.shadows, tell)
     with clock.stage(f"optimise {phase.label}") as tell:
-        problem, goals, reference_mu = _problem(bench, phase, beams)
+        problem, goals, reference_mu = fluence_problem(bench, phase, beams)
         start = np.full(problem.size, reference_mu)
         served = serve(problem, goals, start, stop, lambda p: tell(share_done(p.iteration)))
         problem, fluence = served.problem, served.solution
@@ -70,8 +69,18 @@ def _end(fluence: Solution, last: Solution, stopped: bool) -> Convergence:
     )
 
 
-def _problem(bench: Bench, phase: Phase, beams: Fluence) -> tuple[Problem, Goals, float]:
-    """What is asked of the beamlets' weights, and the even weight to start from, MU."""
+def fluence_problem(bench: Bench, phase: Phase, beams: Fluence) -> tuple[Problem, Goals, float]:
+    """Tell what is asked of the beamlets' weights, what that is made of, and the even weight to start from, MU.
+
+    Parameters
+    ----------
+    bench : Bench
+        The patient.
+    phase : Phase
+        What is asked.
+    beams : Fluence
+        The beamlets.
+    """
     rows = bench.rows
     # A structure outside the body has no dose to steer.
     asked = tuple(c for c in phase.limits_so_far() if c.structure in rows.sets)
@@ -141,11 +150,14 @@ class _Work:
         influence, machine = self.beams.influence, self.bench.machine
         if self.beams.arcs:
             return sequence_arcs(
-                problem, influence, fluence_mu, machine, self.beams.arcs, RECALLED_LIMITS,
+                problem, influence, fluence_mu, machine, self.beams.arcs, machine.motion,
                 intervals_per_sector=INTERVALS_A_SECTOR, leaf_steps=ARC_STEPS, stop=self.stop, progress=tell,
             )  # fmt: skip
         if self._slides:
-            return slide(problem, influence, fluence_mu, machine, RECALLED_LIMITS, stop=self.stop, progress=tell)
+            return slide(
+                problem, influence, fluence_mu, machine, machine.motion,
+                interdigitation=machine.motion.interdigitates, stop=self.stop, progress=tell,
+            )  # fmt: skip
         count, beamlets = len(influence.beamlets.setups), len(influence.beamlets)
         segments = int(np.clip(round(beamlets / count / BEAMLETS_A_SEGMENT), *SEGMENTS_A_BEAM))
         return optimisation.sequence(
@@ -158,12 +170,12 @@ class _Work:
         influence, machine = self.beams.influence, self.bench.machine
         if isinstance(delivery, ArcDelivery):
             return reweighed_arcs(
-                problem, influence, delivery, machine, RECALLED_LIMITS, rows_gy, leaf_steps=leaf_steps,
+                problem, influence, delivery, machine, machine.motion, rows_gy, leaf_steps=leaf_steps,
                 stop=self.stop, progress=tell,
             )  # fmt: skip
         if isinstance(delivery, SlideDelivery):
             return reslid(
-                problem, influence, delivery, machine, RECALLED_LIMITS, rows_gy, leaf_steps=leaf_steps,
+                problem, influence, delivery, machine, machine.motion, rows_gy, leaf_steps=leaf_steps,
                 stop=self.stop, progress=tell,
             )  # fmt: skip
         return optimisation.reweighed(problem, influence, delivery, machine, rows_gy, stop=self.stop, progress=tell)
