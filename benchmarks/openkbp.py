@@ -2,7 +2,7 @@
 
     python benchmarks/openkbp.py CASE_DIR [--technique vmat] [--dose-grid 3]
 
-CASE_DIR is a DICOM folder with CT, RTSTRUCT and the RTDOSE of the reference plan (fluence of nine beams, dose by another
+CASE_DIR is a DICOM folder with CT, RTSTRUCT and the RTDOSE of the reference plan (fluence of nine beams by another
 engine); ours is the dose of control points by the collapsed cone. Babier et al. 2021, Med Phys 48:5549.
 """
 

@@ -10,6 +10,8 @@ from toy_patient import toy
 
 from tailort.errors import InputError, MissingStructureError
 from tailort.optimisation import (
+    Wish,
+    Limit,
     Problem,
     Recipe,
     Smoothness,
@@ -22,7 +24,7 @@ from tailort.optimisation import (
     solve,
 )
 from tailort.optimisation.goals import NEAR
-from tailort.optimisation.objectives import LinearQuadratic
+from tailort.optimisation.objectives import LinearQuadratic, MeanDose
 from tailort.optimisation.objectives.dose_volume import dose_at
 from tailort.patient import Constraint, Metric, Normalisation, Prescription
 from tailort.physics.machines import machine
@@ -114,6 +116,20 @@ def test_goals_become_wishes_and_reports_nothing() -> None:
     assert labels == ["V20Gy[%] <= 28", "as low as reasonable"]
 
 
+def test_goals_in_order_are_those_that_the_recipe_asks_for() -> None:
+    constraints = [Constraint("Organ", "V20Gy[%]", "<=", 28.0, "goal", "test")]
+    # Every row is in the target: there is nothing for dose to fall off in.
+    labels = [goal.label for goal in objectives_from([BOOST], constraints, SETS, VOLUMES, FAR).ranks]
+    assert labels == [
+        "targets covered",
+        "Organ V20Gy[%] <= 28",
+        "even dose in targets",
+        "organs as low as reasonable",
+    ]
+    light = objectives_from([BOOST], constraints, SETS, VOLUMES, FAR, Recipe(mean=0.0, organ=0.0)).ranks
+    assert [goal.label for goal in light] == ["targets covered", "even dose in targets"]
+
+
 def test_what_cannot_be_optimised_is_refused() -> None:
     with pytest.raises(MissingStructureError, match="Heart"):
         limit_of("Max[Gy]", "<", 45.0, structure="Heart")
@@ -192,3 +208,14 @@ def test_prescriptions_are_met_without_tuning_and_hold_in_the_deliverable_plan(p
         # The boost is a boost: the rest of the low level stays well below it.
         rest = np.setdiff1d(outer.rows, inner_rows)
         assert np.median(dose[rest]) < 61.0
+
+
+@pytest.mark.parametrize("weight", [np.inf, np.nan, -1.0])
+def test_a_weight_that_is_no_number_is_refused(weight: float) -> None:
+    with pytest.raises(InputError, match="weight"):
+        Wish("PTV", MeanDose(), weight)
+
+
+def test_a_gap_that_is_no_number_is_refused() -> None:
+    with pytest.raises(InputError, match="inside"):
+        Limit("PTV", MeanDose(), np.nan)

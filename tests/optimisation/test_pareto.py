@@ -128,6 +128,11 @@ def test_a_mixture_is_as_good_as_the_gap_says(curve) -> None:
         assert a - curve.gap * ranges[0] <= true_a(np.array(b - curve.gap * ranges[1])) + 2e-3
 
 
+def test_less_than_the_best_of_one_goal_is_impossible_though_nothing_is_asked_of_the_other(curve) -> None:
+    assert navigate(curve, (25.0, None)).impossible
+    assert not navigate(curve, (31.0, None)).impossible
+
+
 def test_the_trade_is_the_slope_of_a_known_front(curve) -> None:
     found = navigate(curve, (None, 12.0))
     a, b = found.promised_gy

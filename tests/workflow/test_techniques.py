@@ -13,6 +13,8 @@ import pytest
 from tailort import dicom
 from tailort.cli import commands
 from tailort.cli.app import run
+from tailort.cli.progress import Interrupt
+from tailort.errors import InputError
 from tailort.evaluation import histograms
 from tailort.geometry import interpolate
 from tailort.patient import Case, Dose, Plan
@@ -206,3 +208,50 @@ def test_of_several_phases_the_sum_is_evaluated(
     (row,) = [r for r in json.loads(capsys.readouterr().out)["metrics"] if r["structure"] == "SpinalCord"]
     (own,) = [r for r in run_.main.scorecard.rows if (r.structure, r.priority) == ("SpinalCord", "hard")]
     assert row["value"] == pytest.approx(own.value, abs=0.02)
+
+
+def test_a_boosted_target_is_judged_by_the_dose_of_the_whole_course(boosted: tuple[PlanningRun, Path]) -> None:
+    asked = {row.structure: row.limit for row in boosted[0].main.scorecard.rows if row.metric == "D95%[Gy]"}
+    assert asked == {"PTV_A": 45.0, "PTV_B": 59.4}
+
+
+class StoppedAtOnce(Interrupt):
+    """A person who presses Ctrl-C as soon as there is something to keep."""
+
+    def keep(self) -> None:
+        super().keep()
+        if not self.asked():
+            self.handle(2, None)
+
+
+def test_an_interrupted_run_is_gone_on_with(patient: Path, tmp_path: Path) -> None:
+    protocol = tmp_path / "protocol.yaml"
+    text = (
+        HEAD.format(id="single")
+        + """
+normalisation: {coverage: "D95%[Gy]"}
+prescriptions: [{target: PTV_B, dose_gy: 50, fractions: 25}]
+technique: {kind: imrt, beams: 3}
+"""
+    )
+    protocol.write_text(text, encoding="utf-8")
+
+    def plan_to(name: str, **more: Any) -> PlanningRun:
+        return commands.plan(
+            patient, str(protocol), dose_grid_mm=6.0, engine="pencil-nyholm", out=tmp_path / name, **more
+        )
+
+    first = plan_to("first", interrupt=StoppedAtOnce())
+    assert first.main.interrupted
+    assert (tmp_path / "first" / "fluences.npz").is_file()
+    again = plan_to("again", resume=tmp_path / "first")
+    assert again.main.converged
+    assert not (tmp_path / "again" / "fluences.npz").exists()
+    afresh = plan_to("afresh")
+    fluence = [run_.main.phases[0].convergence.iterations for run_ in (again, afresh)]
+    assert fluence[0] < fluence[1], "the search began where the other one ended"
+
+
+def test_only_an_interrupted_run_can_be_gone_on_with(patient: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not an interrupted run"):
+        commands.plan(patient, "smart-imrt", out=tmp_path / "out", resume=tmp_path)

@@ -157,6 +157,18 @@ def plan(
         str | None, typer.Option("--machine", help="Machine id or file (default: the protocol's, else generic-6MV).")
     ] = None,
     engine: Engine = ENGINE,
+    setup_errors: Annotated[
+        str | None,
+        typer.Option(
+            "--setup-errors",
+            metavar="LR,AP,CC",
+            help="Judge the final plan also with the patient shifted by so many mm each way: '5,5,5'.",
+        ),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="DIR", help="Go on from the folder that an interrupted run left."),
+    ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -168,7 +180,8 @@ def plan(
         run = commands.plan(
             dicom_dir, protocol, record=record, names=names, technique=technique.value if technique else None, out=out,
             series=series, dose_grid_mm=dose_grid, density_table=density_table, densities=tuple(density or ()),
-            machine=machine, engine=engine, overwrite=overwrite, progress=progress, interrupt=interrupt,
+            machine=machine, engine=engine, setup_errors=setup_errors, resume=resume, overwrite=overwrite,
+            progress=progress, interrupt=interrupt,
         )  # fmt: skip
     _tell_plan(run, out, as_json)
 
@@ -247,6 +260,52 @@ def recalculate(
                 print("no RTDOSE in the folder: nothing to compare with")
             _show_notes(result.case.notes)
             print(f"report: {out / 'report.html'}")
+
+
+@app.command()
+def tradeoffs(
+    dicom_dir: DicomDir,
+    protocol: Annotated[str, typer.Option("--protocol", help="Protocol id, or a protocol file of your own.")],
+    goal: Annotated[list[str], typer.Option("--goal", help="'Heart: Mean[Gy]' or 'PTV_6600: D95%[Gy]'; two or three.")],
+    worst: Annotated[
+        list[str] | None, typer.Option("--worst", help="'PTV_6600: 62.7': no worse than this, Gy; several times.")
+    ] = None,
+    at: Annotated[
+        list[str] | None, typer.Option("--at", help="'Heart: 10': what the mixture is to keep, Gy; several times.")
+    ] = None,
+    plans: Annotated[int, typer.Option("--plans", min=3, max=100, help="Most plans along the front.")] = 12,
+    gap: Annotated[
+        float, typer.Option("--gap", min=0.1, max=99.0, help="Ends when no plan can be better by so many % of ranges.")
+    ] = 5.0,
+    record: Annotated[
+        Path | None, typer.Option("--record", help="Clinical record (default: record.yaml in the folder).")
+    ] = None,
+    names: Names = None,
+    technique: Annotated[Technique | None, typer.Option("--technique", help="Default: the protocol's.")] = None,
+    out: Out = COARSE_DEFAULT,
+    series: Series = None,
+    dose_grid: DoseGrid = 3.0,
+    density_table: DensityTable = TABLE,
+    density: Densities = None,
+    machine: Annotated[
+        str | None, typer.Option("--machine", help="Machine id or file (default: the protocol's, else generic-6MV).")
+    ] = None,
+    engine: Engine = ENGINE,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Find what a plan can trade for what: fluences between the best of each goal, and the mixture asked for."""
+    from tailort.cli import commands
+    from tailort.cli.progress import Progress, interruptible
+
+    with interruptible() as interrupt, Progress() as progress:
+        result = commands.tradeoffs(
+            dicom_dir, protocol, tuple(goal), worst=tuple(worst or ()), at=tuple(at or ()), plans=plans,
+            gap_percent=gap, record=record, names=names, technique=technique.value if technique else None, out=out,
+            series=series, dose_grid_mm=dose_grid, density_table=density_table, densities=tuple(density or ()),
+            machine=machine, engine=engine, overwrite=overwrite, progress=progress, interrupt=interrupt,
+        )  # fmt: skip
+    _tell_trading(result, out, as_json)
 
 
 @app.command()
@@ -347,8 +406,11 @@ def _tell_plan(result: Any, out: Path, as_json: bool) -> None:
         "exit_status": status,
         "decision": result.decision.as_dict(),
         "converged": result.main.converged,
+        "notes": list(result.case.notes),
         **card.as_dict(),
     }
+    if result.robustness is not None:
+        told["robustness"] = result.robustness.as_dict()
     with _on_stdout():
         if as_json:
             _print_json(told)
@@ -358,10 +420,42 @@ def _tell_plan(result: Any, out: Path, as_json: bool) -> None:
                 worse = ", ".join(result.comparison.worse_by_organ) or "no organ"
                 print(f"worse than with '{result.comparator.title}': {worse} (see comparison.json)")
             _show_hard_limits(card)
+            _show_robustness(result.robustness)
             _show_notes(result.case.notes)
-            if interrupted:
-                told_plan = "plan" if result.main.interrupted else "plan it is compared with"
-                print(f"interrupted: the {told_plan} is marked not converged")
+            for text in result.unfinished:
+                print(f"interrupted: {text}")
+            plans = (("plan", result.main), ("plan it is compared with", result.comparator))
+            stopped = [what for what, plan in plans if plan is not None and plan.interrupted]
+            if stopped:
+                print(f"interrupted: the {stopped[0]} is marked not converged")
+            print(f"report: {out / 'report.html'}")
+    if status:
+        raise typer.Exit(status)
+
+
+def _tell_trading(result: Any, out: Path, as_json: bool) -> None:
+    if result.interrupted:
+        status = INTERRUPTED
+    elif result.front is None or result.violated:
+        status = LIMIT_VIOLATED
+    else:
+        status = UNDECIDED if result.unjudged else 0
+    told = result.as_dict()
+    with _on_stdout():
+        if as_json:
+            _print_json({"out": str(out), "exit_status": status, "notes": list(result.case.notes), **told})
+        else:
+            if result.front is not None:
+                _show_trading(told)
+            for sentence in result.obstacles:
+                print(f"no trade-offs: {sentence}")
+            for one in result.violated:
+                print(f"hard limit violated: {one.structure} {one.label}, by {one.excess_gy:.2f} Gy")
+            for text in result.unjudged:
+                print(f"hard limit not judged: {text}")
+            _show_notes(result.case.notes)
+            if result.interrupted:
+                print("interrupted: there are fewer plans than were asked for")
             print(f"report: {out / 'report.html'}")
     if status:
         raise typer.Exit(status)
@@ -378,6 +472,21 @@ def _show_hard_limits(card: Any) -> None:
         print(f"hard limit violated: {row.structure} {row.metric} {value}, limit {row.operator} {row.limit:g}")
     for row in card.hard_unknowns:
         print(f"hard limit not judged: {row.structure} {row.metric}: {row.reason}")
+
+
+def _show_robustness(robustness: Any) -> None:
+    """Print how many limits hold in all positions, and the hard ones that do not."""
+    if robustness is None:
+        return
+    judged = [row for row in robustness.rows if row.verdict in ("pass", "fail", "unknown")]
+    held = sum(row.verdict == "pass" for row in judged)
+    print(f"set-up errors: {held} of {len(judged)} limits hold in all {len(robustness.scenarios)} positions")
+    for row in robustness.hard_failures:
+        value = row.reason if row.worst is None else f"{row.worst:.2f} ({row.worst_scenario})"
+        print(
+            f"hard limit violated with set-up errors: {row.structure} {row.metric} {value}, limit {row.operator} "
+            f"{row.limit:g}, holds in {row.held} of {row.scenarios} positions"
+        )
 
 
 def _show_notes(notes: Iterable[str]) -> None:
@@ -404,6 +513,22 @@ def _show_protocols(told: dict[str, Any]) -> None:
         for entry in told["protocols"]:
             table.add_row(entry["id"], entry["version"], entry["title"], entry["status"])
     _show_table(table)
+
+
+def _show_trading(told: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    front, mixture = told["front"], told["mixture"]
+    labels = [f"{goal['structure']}: {goal['metric']}" for goal in front["goals"]]
+    table = Table("plan", *labels, "in the mixture", box=None)
+    for plan, share in zip(front["plans"], mixture["shares"], strict=True):
+        table.add_row(plan["origin"], *(f"{v:.2f}" for v in plan["metrics_gy"]), f"{100 * share:.0f} %" * (share > 0))
+    table.add_row("mixture", *(f"{v:.2f}" for v in mixture["metrics_gy"]), told["answer"])
+    _show_table(table)
+    for goal, label, prices in zip(front["goals"], labels, mixture["trades"], strict=True):
+        costs = [f"{price:.2f} Gy of {other}" for price, other in zip(prices, labels, strict=True) if price is not None]
+        better = "more" if goal["better"] == "more" else "less"
+        print(f"1 Gy {better} of {label} costs " + (" or ".join(costs) or "more than one of the others alone can pay"))
 
 
 def _show_validation(rows: Iterable[Any]) -> None:

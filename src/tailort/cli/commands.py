@@ -13,13 +13,21 @@ from tailort import dicom, workflow
 from tailort.cli.machine_commands import load_machine
 from tailort.cli.progress import Interrupt
 from tailort.cli.run_folder import whole_folder
-from tailort.cli.write import hash_inputs, write_evaluation, write_patient, write_recalculation, write_run
+from tailort.cli.write import (
+    hash_inputs,
+    read_fluences,
+    write_evaluation,
+    write_patient,
+    write_recalculation,
+    write_run,
+    write_trading,
+)
 from tailort.errors import InputError
 from tailort.patient import Case, Constraint, Fact
 from tailort.phantom import SolidPhantom, VirtualPatient, make, tg119
 from tailort.physics import DensityTable, density_table_of_csv, density_tables
 from tailort.protocols import Protocol, available, describe, load, load_record
-from tailort.workflow import Evaluation, PlanningOptions, PlanningRun, Recalculation, StageClock
+from tailort.workflow import Asked, Evaluation, PlanningOptions, PlanningRun, Recalculation, StageClock, Trading
 
 if TYPE_CHECKING:
     from tailort.workflow.validating import ValidationRow
@@ -35,6 +43,8 @@ _METRIC = re.compile(
     r"(?:\s+(?P<quantity>BED|EQD2)\(a/b=(?P<ab>\d+(?:\.\d+)?)\))?"
     r"(?:\s*(?P<operator><=|>=|<|>)\s*(?P<limit>\d+(?:\.\d+)?))?$"
 )
+_GOAL = re.compile(r"^(?P<structure>[^:]+?)\s*:\s*(?P<metric>\S+\])$")
+_NUMBER = re.compile(r"^(?P<goal>.+?)\s*:\s*(?P<gy>\d+(?:\.\d+)?)\s*(?:Gy)?$")
 
 
 def _silent(stage: str, share: float) -> None:
@@ -128,6 +138,8 @@ def plan(
     densities: tuple[str, ...] = (),
     machine: str | None = None,
     engine: str = DEFAULT_ENGINE,
+    setup_errors: str | None = None,
+    resume: Path | None = None,
     overwrite: bool = False,
     progress: Tell = _silent,
     interrupt: Interrupt | None = None,
@@ -160,6 +172,11 @@ def plan(
         Id of a machine or a machine file; None is the protocol's, or the generic 6 MV linac.
     engine : str
         Dose engine, by which influence and dose are computed.
+    setup_errors : str or None
+        "5,5,5": judge the final plan also with the patient shifted by so many mm each way left-right,
+        anterior-posterior and cranio-caudal.
+    resume : Path or None
+        Run folder that an interrupted run of the same case, protocol and technique left: the search goes on from it.
     overwrite : bool
         Whether an earlier result may be replaced.
     progress, interrupt : callable, Interrupt
@@ -179,12 +196,16 @@ def plan(
         densities=tuple(density_of_text(text) for text in densities),
         machine=None if machine is None else load_machine(machine),
         engine=engine,
+        setup_errors_mm=None if setup_errors is None else setup_errors_of_text(setup_errors),
+        starts={} if resume is None else read_fluences(resume),
     )
     described = {
         "protocol": protocol, "technique": technique, "series": series, "dose_grid_mm": dose_grid_mm,
         "record": record.name if record else None, "names": names.name if names else None,
         "density_table": Path(density_table).name, "density": list(densities),
         "machine": None if machine is None else Path(machine).name, "engine": engine,
+        "setup_errors_mm": None if options.setup_errors_mm is None else list(options.setup_errors_mm),
+        "resumed": resume is not None,
     }  # fmt: skip
     with whole_folder(out, overwrite=overwrite, inputs=(dicom_dir,)) as staging:
         return _plan_into(staging, dicom_dir, loaded, record, names, series, options, described, clock, interrupt)
@@ -308,6 +329,80 @@ def recalculate(
     return result
 
 
+def tradeoffs(
+    dicom_dir: Path,
+    protocol: str,
+    goals: tuple[str, ...],
+    *,
+    worst: tuple[str, ...] = (),
+    at: tuple[str, ...] = (),
+    plans: int = 12,
+    gap_percent: float = 5.0,
+    record: Path | None = None,
+    names: Path | None = None,
+    technique: str | None = None,
+    out: Path = Path("tailort-out"),
+    series: str | None = None,
+    dose_grid_mm: float = 3.0,
+    density_table: str = "schneider2000",
+    densities: tuple[str, ...] = (),
+    machine: str | None = None,
+    engine: str = DEFAULT_ENGINE,
+    overwrite: bool = False,
+    progress: Tell = _silent,
+    interrupt: Interrupt | None = None,
+) -> Trading:
+    """Find out what the fluence of a protocol's first phase can trade for what, and mix the plan that is asked for.
+
+    Parameters
+    ----------
+    goals : tuple of str
+        Two or three of "Heart: Mean[Gy]".
+    worst : tuple of str
+        "PTV_6600: 62.7": how bad a goal may become, Gy.
+    at : tuple of str
+        "Heart: 10": what is asked of the mixture, Gy.
+    plans : int
+        Most plans along the front.
+    gap_percent : float
+        Ends when no plan can be better than the mixtures by more than this share of every goal's range.
+    dicom_dir, protocol, record, names, technique, series, dose_grid_mm, density_table, densities, machine, engine
+        As in `plan`.
+    out, overwrite, progress, interrupt
+        As in `plan`.
+    """
+    asked = goals_of_text(goals, worst, at)
+    loaded = load(protocol)
+    clock = StageClock(progress)
+    interrupt = interrupt or Interrupt()
+    options = PlanningOptions(
+        dose_grid_mm=dose_grid_mm,
+        technique=technique,
+        density_table=read_density_table(density_table),
+        densities=tuple(density_of_text(text) for text in densities),
+        machine=None if machine is None else load_machine(machine),
+        engine=engine,
+    )
+    described = {
+        "protocol": protocol, "goals": list(goals), "worst": list(worst), "at": list(at), "plans": plans,
+        "gap_percent": gap_percent, "technique": technique, "series": series, "dose_grid_mm": dose_grid_mm,
+        "record": record.name if record else None, "names": names.name if names else None,
+        "density_table": Path(density_table).name, "density": list(densities),
+        "machine": None if machine is None else Path(machine).name, "engine": engine,
+    }  # fmt: skip
+    with whole_folder(out, overwrite=overwrite, inputs=(dicom_dir,)) as staging:
+        with clock.stage("read the case"):
+            case = _read(dicom_dir, series, names)
+            case = case.with_facts(_facts(dicom_dir, record))
+        result = workflow.trade(
+            case, loaded, options, asked, clock, most_plans=plans, gap=gap_percent / 100.0, stop=interrupt.asked,
+            keep=interrupt.keep,
+        )  # fmt: skip
+        with clock.stage("write and report"):
+            write_trading(result, staging, described, hash_inputs(dicom_dir), clock)
+    return replace(result, stages=clock.stages)
+
+
 def protocols(protocol: str | None = None) -> dict[str, Any]:
     """List the protocols, or every rule of one: what `tailort protocols --json` prints."""
     if protocol is not None:
@@ -370,6 +465,69 @@ def density_of_text(text: str) -> tuple[str, float]:
     if not name.strip() or not math.isfinite(g_cm3):
         raise InputError(f"'{text}' gives no structure a density; expected 'CouchInterior=0.08', in g/cm3")
     return name.strip(), g_cm3
+
+
+def goals_of_text(goals: tuple[str, ...], worst: tuple[str, ...] = (), at: tuple[str, ...] = ()) -> tuple[Asked, ...]:
+    """Goals to trade, of "Heart: Mean[Gy]", with the numbers of "Heart: 20" or "Heart: Mean[Gy]: 20".
+
+    Raises
+    ------
+    InputError
+        When a text has another form, two goals are the same, or a number belongs to no goal or to several.
+    """
+    found: list[Asked] = []
+    for text in goals:
+        form = _GOAL.match(text.strip())
+        if form is None:
+            raise InputError(f"'{text}' is not a goal to trade; expected 'Heart: Mean[Gy]' or 'PTV_6600: D95%[Gy]'")
+        found.append(Asked(form["structure"].strip(), form["metric"]))
+    labels = [_label(one) for one in found]
+    twice = next((text for text, label in zip(goals, labels, strict=True) if labels.count(label) > 1), None)
+    if twice is not None:
+        raise InputError(f"the goal '{twice}' is given twice")
+    worst_gy, at_gy = _numbers(found, worst, "--worst"), _numbers(found, at, "--at")
+    return tuple(replace(one, worst_gy=worst_gy.get(n), at_gy=at_gy.get(n)) for n, one in enumerate(found))
+
+
+def _label(one: Asked) -> str:
+    return f"{one.structure}:{one.metric}".lower()
+
+
+def _numbers(goals: list[Asked], texts: tuple[str, ...], option: str) -> dict[int, float]:
+    """Gy by the number of the goal."""
+    told: dict[int, float] = {}
+    for text in texts:
+        form = _NUMBER.match(text.strip())
+        if form is None:
+            raise InputError(f"{option} '{text}' gives no goal a dose; expected 'Heart: 20', in Gy")
+        name = re.sub(r"\s*:\s*", ":", form["goal"].strip()).lower()
+        own = [n for n, one in enumerate(goals) if name in (one.structure.lower(), _label(one))]
+        listed = ", ".join(f"'{one.structure}: {one.metric}'" for one in goals)
+        if len(own) != 1:
+            which = "no goal" if not own else "several goals"
+            raise InputError(f"{option} '{text}' is on {which} of {listed}; name one: 'Heart: Mean[Gy]: 20'")
+        if own[0] in told:
+            raise InputError(f"{option} gives '{form['goal'].strip()}' two doses; give one")
+        told[own[0]] = float(form["gy"])
+    return told
+
+
+def setup_errors_of_text(text: str) -> tuple[float, float, float]:
+    """Set-up errors, mm, of "5,5,5": left-right, anterior-posterior, cranio-caudal.
+
+    Raises
+    ------
+    InputError
+        When the text has another form, or no patient lies off like that.
+    """
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InputError(
+            f"'{text}' are no set-up errors; expected three lengths in mm, left-right, anterior-posterior and "
+            "cranio-caudal, such as '5,5,5'"
+        ) from error
+    return workflow.setup_errors(values)
 
 
 def _constraint(text: str) -> Constraint:

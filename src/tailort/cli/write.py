@@ -6,20 +6,25 @@ import csv
 import hashlib
 import json
 import platform
+import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
 from tailort import __version__, dicom, web
-from tailort.evaluation import DVH
+from tailort.errors import InputError
+from tailort.evaluation import DVH, Robustness
 from tailort.patient import StructureSet
 from tailort.phantom import SolidPhantom, VirtualPatient
-from tailort.workflow import Evaluation, PhasePlan, PlanningRun, PlanResult, Recalculation, StageClock
+from tailort.workflow import Evaluation, PhasePlan, PlanningRun, PlanResult, Recalculation, StageClock, Trading
 
 DVH_STEP_GY = 0.05
+FLUENCES = "fluences.npz"
 LIBRARIES = ("numpy", "scipy", "numba", "pydicom", "pydantic", "matplotlib", "contourpy")
 RESEARCH = "For research only. Not a medical device."
 
@@ -47,8 +52,13 @@ def write_run(
     if run.comparator is not None:
         (folder / "comparator").mkdir()
         _write_plan(run, run.comparator, folder / "comparator")
+    if was_interrupted(run):
+        write_fluences(run, folder / FLUENCES)
     if run.comparison is not None:
         _write_json(folder / "comparison.json", run.comparison.as_dict())
+    if run.robustness is not None:
+        _write_json(folder / "robustness.json", run.robustness.as_dict())
+        _write_bands(folder / "dvh_bands.csv", run.robustness)
     described = {
         **_versions(),
         "protocol": {"id": run.protocol.id, "version": run.protocol.version, "status": run.protocol.status},
@@ -65,6 +75,31 @@ def write_run(
     (folder / "report.html").write_text(web.planning_report(run, described, clock.stages), encoding="utf-8")
     stages = [{"name": s.name, "wall_s": round(s.wall_s, 3), "cpu_s": round(s.cpu_s, 3)} for s in clock.stages]
     _write_json(folder / "run.json", {**described, "stages": stages})
+
+
+def write_fluences(run: PlanningRun, path: Path) -> None:
+    """Write the ideal fluence of every plan, for `read_fluences`."""
+    made = {phase.plan.label: phase.fluence_mu for plan in _plans(run) for phase in plan.phases}
+    kept: dict[str, Any] = {label: mu for label, mu in made.items() if mu is not None}
+    np.savez(path, **kept)
+
+
+def read_fluences(folder: Path) -> dict[str, NDArray[np.float64]]:
+    """Fluences of an interrupted run, MU per fraction, by the label of the plan.
+
+    Raises
+    ------
+    InputError
+        When the folder holds none.
+    """
+    path = folder / FLUENCES
+    if not path.is_file():
+        raise InputError(f"'{folder}' is not an interrupted run: it has no {FLUENCES}; give the folder that it left")
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            return {label: kept[label].astype(np.float64) for label in kept.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"'{path}' cannot be read as the fluences of an interrupted run ({error})") from error
 
 
 def write_evaluation(
@@ -115,9 +150,33 @@ def write_recalculation(
     _write_json(folder / "run.json", {**described, "stages": stages})
 
 
+def write_trading(
+    result: Trading, folder: Path, options: Mapping[str, Any], inputs: Mapping[str, str], clock: StageClock
+) -> None:
+    """Write decision.json, tradeoffs.json and report of what can be traded."""
+    _write_json(folder / "decision.json", result.decision.as_dict())
+    _write_json(folder / "tradeoffs.json", result.as_dict())
+    described = {
+        **_versions(),
+        "protocol": {"id": result.protocol.id, "version": result.protocol.version, "status": result.protocol.status},
+        "machine": result.machine.id,
+        "options": dict(options),
+        "engine": options["engine"],
+        "engine_note": result.engine_note,
+        "density_table": result.density_table,
+        "inputs_sha256": dict(inputs),
+        "notes": list(result.case.notes),
+        "converged": result.converged,
+        "interrupted": result.interrupted,
+    }
+    (folder / "report.html").write_text(web.trading_report(result, described, clock.stages), encoding="utf-8")
+    stages = [{"name": s.name, "wall_s": round(s.wall_s, 3), "cpu_s": round(s.cpu_s, 3)} for s in clock.stages]
+    _write_json(folder / "run.json", {**described, "stages": stages})
+
+
 def was_interrupted(run: PlanningRun) -> bool:
-    """Whether a person stopped the plan or the one that it is compared with."""
-    return any(plan.interrupted for plan in _plans(run))
+    """Whether a person stopped the plan, the one that it is compared with, or what is asked of it then."""
+    return any(plan.interrupted for plan in _plans(run)) or bool(run.unfinished)
 
 
 def _plans(run: PlanningRun) -> tuple[PlanResult, ...]:
@@ -176,6 +235,17 @@ def _write_dvh(path: Path, dvhs: Iterable[DVH]) -> None:
                 table.writerow((dvh.structure, dvh.label, dvh.scope, f"{dose_gy:.2f}", f"{volume_cm3:.5g}"))
 
 
+def _write_bands(path: Path, robustness: Robustness) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        table = csv.writer(stream)
+        table.writerow(("structure", "quantity", "scope", "dose_gy", "nominal_cm3", "lowest_cm3", "highest_cm3"))
+        for band in robustness.bands.values():
+            curves = (band.dose_gy, band.nominal_cm3, band.lowest_cm3, band.highest_cm3)
+            for dose_gy, *volumes_cm3 in zip(*curves, strict=True):
+                told = (f"{volume:.5g}" for volume in volumes_cm3)
+                table.writerow((band.structure, "physical", "course", f"{dose_gy:.2f}", *told))
+
+
 def _describe_plan(result: PlanResult) -> dict[str, Any]:
     return {
         "label": result.label,
@@ -196,6 +266,9 @@ def _describe_phase(phase: PhasePlan) -> dict[str, Any]:
         "beams": len(phase.plan.beams),
         "segments": sum(len(list(beam.segments())) for beam in phase.plan.beams),
         "mu_per_fraction": round(phase.plan.mu, 1),
+        "seconds_per_fraction": round(phase.delivery.seconds, 1),
+        "complexity": {beam.name: beam.complexity for beam in phase.delivery.beams},
+        "goals_in_order": [vars(goal) for goal in phase.order],
         "converged": end.converged and not end.interrupted,
         "interrupted": end.interrupted,
         "reason": end.reason,

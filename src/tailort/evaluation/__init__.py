@@ -10,25 +10,37 @@ from tailort.evaluation.indices import (
     paddick_conformity_index,
     rtog_conformity_index,
 )
+from tailort.evaluation.robustness import Band, Robustness, RobustRow, judge_scenarios
+from tailort.evaluation.robustness_doses import from_cloud, from_engine
+from tailort.evaluation.robustness_scenarios import Scenario, ScenarioSet, within
 from tailort.evaluation.scorecard import DEFAULT_METRICS, Row, Scorecard, assess
 
 __all__ = [
     "DEFAULT_METRICS",
     "DVH",
     "Arm",
+    "Band",
     "ComparedRow",
     "Comparison",
     "PrescribedLevel",
+    "RobustRow",
+    "Robustness",
     "Row",
+    "Scenario",
+    "ScenarioSet",
     "Scorecard",
     "assess",
     "compare",
     "convert",
     "dvh",
+    "from_cloud",
+    "from_engine",
     "gradient_index",
     "histograms",
     "homogeneity_index",
     "isodose_volume_cm3",
+    "judge_scenarios",
     "paddick_conformity_index",
     "rtog_conformity_index",
+    "within",
 ]

@@ -6,6 +6,7 @@
 
 from tailort.optimisation.aperture import LeafField, Openings, SegmentDose, fluence_of, leaf_fields
 from tailort.optimisation.arrange import arrange, beamlets_covering, equispaced, isocentre
+from tailort.optimisation.delivery_time import BeamDelivery, PlanDelivery, delivery_of
 from tailort.optimisation.goals import Goals, Recipe, allowed_dose_gy, distances_mm, objectives_from
 from tailort.optimisation.leaf_sequence import decompose, monitor_units
 from tailort.optimisation.objectives import OBJECTIVES, Objective
@@ -15,6 +16,7 @@ from tailort.optimisation.solve import Effort, Excess, Progress, Solution, refer
 
 __all__ = [
     "OBJECTIVES",
+    "BeamDelivery",
     "Delivery",
     "DoseMap",
     "Effort",
@@ -24,6 +26,7 @@ __all__ = [
     "Limit",
     "Objective",
     "Openings",
+    "PlanDelivery",
     "Problem",
     "Progress",
     "Recipe",
@@ -36,6 +39,7 @@ __all__ = [
     "arrange",
     "beamlets_covering",
     "decompose",
+    "delivery_of",
     "distances_mm",
     "equispaced",
     "fluence_of",

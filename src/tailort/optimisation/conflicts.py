@@ -82,6 +82,7 @@ def contradiction(
     weights: Sequence[float] | None = None,
     effort: Effort | None = None,
     tolerance_gy: float = TOLERANCE_GY,
+    overall: bool = True,
     stop: Callable[[], bool] = never,
     progress: Callable[[Progress], None] | None = None,
 ) -> Contradiction:
@@ -103,6 +104,9 @@ def contradiction(
         Of each of the solutions that this needs, one for each limit and some more; None is enough for `tolerance_gy`.
     tolerance_gy : float
         Limits that hold within this hold.
+    overall : bool
+        Whether the smallest relaxation of all limits together is wanted too (two solutions more, the longest ones);
+        if not, `relaxation_gy` and `equal_gy` are enough, but not the smallest.
     stop, progress
         As for `solve`.
 
@@ -145,19 +149,15 @@ def contradiction(
         return Contradiction((), (0.0,) * len(every), 0.0, plan)
     # From the plan nearest to all limits the relaxations are not far.
     search.keep(nearest)
-    conflicts = tuple(
-        Conflict(
-            group,
-            tuple(_name(problem.limits[n]) for n in group),
-            tuple(search.relaxed(group, {n: 1.0})[0][n] for n in group),
-        )
-        for group in groups
-    )
+    # Where a little more effort finds a plan after all, a group does not contradict itself.
+    conflicts = tuple(one for one in map(search.conflict, groups) if min(one.alone_gy) > tolerance_gy)
     costs = dict(zip(every, count, strict=True))
-    search.relaxed(every, costs)
-    together, _ = search.relaxed(every, costs, shared=True)
+    if overall:
+        search.relaxed(every, costs)
+        search.relaxed(every, costs, shared=True)
     # What was found on the way to another answer may be better still.
     relaxation, plan = search.best(every, costs)
+    together, _ = search.best(every, costs, shared=True)
     return Contradiction(
         conflicts,
         tuple(relaxation[n] for n in every),
@@ -269,6 +269,11 @@ class _Search:
             if rest and self.broken(rest, start_mu)[0]:
                 group = rest
         return group
+
+    def conflict(self, group: tuple[int, ...]) -> Conflict:
+        """A contradicting group with how far each of its limits would have to give way."""
+        names = tuple(_name(self.problem.limits[n]) for n in group)
+        return Conflict(group, names, tuple(self.relaxed(group, {n: 1.0})[0][n] for n in group))
 
     def relaxed(
         self, numbers: tuple[int, ...], costs: dict[int, float], shared: bool = False

@@ -36,6 +36,8 @@ Float = NDArray[np.float64]
 NEAR_MAXIMUM_SHARE = 0.002
 NEAR, FAR = "near the targets", "far from the targets"
 NEAR_MM = 40.0
+# Kinds of objectives that `objectives_from` makes of limits which more dose breaks.
+CEILINGS = (MaxDoseVolume, SquaredMeanOverdose, SquaredOverdose)
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,11 @@ class Recipe:
     cover_slack: float = 0.005
     even_slack: float = 0.02
 
+    def __post_init__(self) -> None:
+        wrong = [f"{name} {value:g}" for name, value in vars(self).items() if not 0.0 <= value < np.inf]
+        if wrong:
+            raise InputError(f"a recipe has numbers not below 0, and finite ones; found {', '.join(wrong)}")
+
 
 @dataclass(frozen=True)
 class Goals:
@@ -105,6 +112,11 @@ class Goals:
     sets: Mapping[str, VoxelSet]
     asked: tuple[Limit, ...] = ()
     ranks: tuple[Goal, ...] = ()
+
+    @property
+    def ceilings(self) -> tuple[Limit, ...]:
+        """Those of `asked` that more dose breaks; the others are what targets must reach."""
+        return tuple(limit for limit in self.asked if isinstance(limit.objective, CEILINGS))
 
 
 def distances_mm(grid: Grid, rows: NDArray[np.uint32], voxels: VoxelSet) -> Float:
@@ -189,7 +201,8 @@ def objectives_from(
     MissingStructureError
         When a target or an organ with a constraint has no voxels.
     InputError
-        For unequal fractions and for cumulative constraints, which need the doses of the earlier courses.
+        For unequal fractions, limits that are not finite, and cumulative constraints, which need the doses of the
+        earlier courses.
     """
     recipe = recipe or Recipe()
     counts = sorted({prescription.fractions for prescription in prescriptions})
@@ -222,6 +235,10 @@ def objectives_from(
             )
         if constraint.priority == "report":
             continue
+        if not np.isfinite(constraint.limit):
+            raise InputError(
+                f"the limit {constraint.metric} on '{constraint.structure}' is {constraint.limit:g}; expected a number"
+            )
         objective = _objective(constraint, prescriptions, volumes_cm3)
         if objective is None:
             continue
@@ -238,14 +255,15 @@ def objectives_from(
             goals.append(Wish(constraint.structure, aim, recipe.organ, quantity, label))
     organs = {c.structure: None for c in constraints if c.structure in sets and c.structure not in targets}
     low = [Wish(name, MeanDose(), recipe.mean, label="as low as reasonable") for name in organs]
-    ranks = [
-        Goal("targets covered", tuple(cover), recipe.cover_slack * least_gy),
-        *(Goal(f"{wish.structure} {wish.label}", (wish,)) for wish in goals),
-        Goal("even dose in targets", tuple(even), recipe.even_slack * least_gy),
-        Goal("dose falls off", tuple(fall_off)),
+    ranked: list[tuple[str, Sequence[Wish], float]] = [
+        ("targets covered", cover, recipe.cover_slack * least_gy),
+        *((f"{wish.structure} {wish.label}", (wish,), 0.0) for wish in goals),
+        ("even dose in targets", even, recipe.even_slack * least_gy),
+        ("dose falls off", fall_off, 0.0),
+        ("organs as low as reasonable", low, 0.0),
     ]
-    if low:
-        ranks.append(Goal("organs as low as reasonable", tuple(low)))
+    # A recipe may leave a kind of wish out, and a dose matrix of the targets alone has nothing for dose to fall off in.
+    ranks = [Goal(name, tuple(own), enough) for name, own, enough in ranked if any(wish.weight > 0 for wish in own)]
     return Goals(
         (*cover, *even, *fall_off, *goals, *low), tuple(limits), {**sets, **outside}, tuple(asked), tuple(ranks)
     )

@@ -48,7 +48,8 @@ class Mixture:
     short_gy : tuple of float
         How far each metric is from what was asked, Gy; 0 where it is kept.
     impossible : bool
-        Whether no plan at all can keep what is asked, as far as planes and stand-ins go; False proves nothing.
+        Whether no plan can keep what is asked, as far as planes and stand-ins go: none with as even a fluence, and with
+        the goals of which nothing is asked no worse than nadir. False proves nothing.
     trades : (k, k) float
         Gy of goal k (column) that one Gy less of goal j (row) costs, the other goals no worse; not a number where goal
         j cannot go lower that way.
@@ -129,6 +130,7 @@ def navigate(front: TradeOffs, asked_gy: Sequence[float | None]) -> Mixture:
     tries: list[tuple[tuple[float, float], Mixture]] = []
     for _ in range(TRIES):
         most = np.array([np.inf if aim is None else goal.bound_gy(aim) for goal, aim in zip(goals, aimed, strict=True)])
+        bounded = np.where(np.isinf(most), front.nadir_gy, most)
         missed = table.missed(most)
         shares = table.best(most + missed * table.range_gy, judged)
         dose = shares @ doses
@@ -145,7 +147,7 @@ def navigate(front: TradeOffs, asked_gy: Sequence[float | None]) -> Mixture:
             metrics_gy=metrics,
             promised_gy=tuple(float(p) for p in promised),
             short_gy=short,
-            impossible=missed > 0 and max(short) > 0 and bool(np.isinf(lowest_possible_gy(front, 0, most))),
+            impossible=missed > 0 and max(short) > 0 and bool(np.isinf(lowest_possible_gy(front, 0, bounded))),
             trades=table.trades(promised),
             violation_gy=front.problem.violation_gy(dose),
         )

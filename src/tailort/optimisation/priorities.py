@@ -59,9 +59,9 @@ class Slack:
     least_gy: float = 0.1
 
     def __post_init__(self) -> None:
-        if not (self.share >= 0 and self.least_gy > 0):
+        if not (0 <= self.share < np.inf and 0 < self.least_gy < np.inf):
             raise InputError(
-                f"slack needs a share of 0 or more and Gy above 0; found {self.share:g}, {self.least_gy:g}"
+                f"slack needs a share of 0 or more and Gy above 0, both finite; found {self.share:g}, {self.least_gy:g}"
             )
 
 

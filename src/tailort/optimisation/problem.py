@@ -92,8 +92,10 @@ class Wish:
     label: str = ""
 
     def __post_init__(self) -> None:
-        if not self.weight >= 0:
-            raise InputError(f"a wish on '{self.structure}' has the weight {self.weight}; it must not be below 0")
+        if not 0 <= self.weight < np.inf:
+            raise InputError(
+                f"a wish on '{self.structure}' has the weight {self.weight}; it must be a number not below 0"
+            )
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,10 @@ class Limit:
     gap_gy: float
     quantity: Quantity = field(default_factory=Physical)
     label: str = ""
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.gap_gy):
+            raise InputError(f"the limit on '{self.structure}' is to be kept {self.gap_gy} Gy inside; give a number")
 
 
 class WeightTerm(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -112,6 +113,8 @@ class Constraint:
 
     def __post_init__(self) -> None:
         Metric.parse(self.metric)
+        if not math.isfinite(self.limit):
+            raise InputError(f"limit on '{self.structure}': {self.metric} {self.operator} {self.limit} is no number")
         if self.operator not in ("<", "<=", ">", ">="):
             raise InputError(f"limit on '{self.structure}': unknown operator '{self.operator}'")
         if (self.quantity == "physical") != (self.alpha_beta_gy is None):

@@ -145,6 +145,8 @@ def _value(field: str, value: Any) -> Any:
     if field == "profile":
         return tuple((float(radius), float(share)) for radius, share in value)
     if field == "leaf_boundaries_mm":
+        if not value:
+            return ()
         edges = [-0.5 * sum(count * width for count, width in value)]
         for count, width in value:
             edges += [edges[-1] + width * (n + 1) for n in range(int(count))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from tailort.errors import ProtocolError
@@ -50,6 +50,8 @@ class Comparator:
         The protocol's steps, then those of the comparator.
     prescriptions, constraints, report : tuple
         As of the protocol; limits on the protocol's own targets are left out.
+    course : tuple of Prescription
+        What each target gets in all phases.
     rules : tuple of str
         Ids of the rules it rests on.
     technique : Technique or None
@@ -62,6 +64,7 @@ class Comparator:
     constraints: tuple[Constraint, ...]
     report: tuple[ReportMetric, ...]
     rules: tuple[str, ...]
+    course: tuple[Prescription, ...]
     technique: Technique | None = None
 
 
@@ -187,6 +190,13 @@ class Protocol:
         """Doses to targets, phase by phase as the file gives them."""
         return self._prescriptions(self.file.prescriptions)
 
+    def course(self) -> tuple[Prescription, ...]:
+        """What each target gets in all phases, with the dose of the target that it boosts: what a course is judged by.
+
+        The number of fractions is that of the target's last phase; the sum has none of its own.
+        """
+        return self._course(self.file.prescriptions)
+
     @property
     def phases(self) -> tuple[int, ...]:
         """Numbers of the phases of the course, 1 first."""
@@ -219,6 +229,7 @@ class Protocol:
             constraints=self._constraints((*other.limits, *shared_limits(self.file)), other.prescriptions),
             report=self._report(other.report),
             rules=other.rules,
+            course=self._course(other.prescriptions),
             technique=other.technique,
         )
 
@@ -282,6 +293,10 @@ class Protocol:
             assert tied is not None  # `mistakes` has seen to it
             made.append(Prescription(entry.target, entry.dose_gy, entry.fractions, tied.record(), entry.phase))
         return tuple(made)
+
+    def _course(self, entries: Sequence[PrescriptionEntry]) -> tuple[Prescription, ...]:
+        last = {p.target: p for p in self._prescriptions(entries)}
+        return tuple(replace(p, dose_gy=course_gy(entries, name)) for name, p in last.items())
 
     def _constraints(
         self, limits: Sequence[LimitEntry], prescribed: Sequence[PrescriptionEntry]

@@ -31,7 +31,7 @@ _COLOURS = {
 }  # fmt: skip
 _PTV_COLOURS = ("#ff2d95", "#4aa3ff", "#7bed9f", "#ffd166")
 _CYCLE = ("#e07a5f", "#81b29a", "#f2cc8f", "#7aa6c2", "#c38d9e", "#8d99ae", "#d4a373", "#6d9dc5", "#bc8cf2", "#a3b18a")
-_INK = "#1d2b33"
+INK = "#1d2b33"
 # Control points of an arc that are shown.
 VIEWS_AN_ARC = 8
 
@@ -74,7 +74,7 @@ def planes(
     title: str,
 ) -> Picture:
     """Transverse, coronal and sagittal plane through a point, with contours, dose colour wash and a scale bar."""
-    fig = _figure(13.2, 6.2)
+    fig = figure(13.2, 6.2)
     axes = fig.subplots(1, 3, width_ratios=(1.25, 1.1, 0.9))
     for ax, plane in zip(axes, ("transverse", "coronal", "sagittal"), strict=True):
         wash = _draw_plane(ax, plane, scan, structures, dose, palette, shown, centre_mm, reference_gy)
@@ -92,7 +92,7 @@ def planes(
 
 def gamma_planes(scan: Scan, gamma: Image, centre_mm: Float, label: str) -> Picture:
     """Gamma in the three planes through a point over the CT; what is not judged is clear."""
-    fig = _figure(13.2, 5.2)
+    fig = figure(13.2, 5.2)
     axes = fig.subplots(1, 3, width_ratios=(1.25, 1.1, 0.9))
     zs, ys, xs = gamma.grid.axes_mm()
     k, j, i = (int(np.argmin(np.abs(axis - at))) for axis, at in zip((zs, ys, xs), centre_mm[::-1], strict=True))
@@ -129,7 +129,7 @@ def transverse_slices(
     """Transverse slices at the given heights, for leafing through."""
     pictures = []
     for z in z_mm:
-        fig = _figure(5.6, 4.6)
+        fig = figure(5.6, 4.6)
         ax = fig.subplots()
         _draw_plane(ax, "transverse", scan, structures, dose, palette, shown, np.array([0.0, 0.0, z]), reference_gy)
         pictures.append(Picture(_png(fig, dpi=80), f"z {z:.1f} mm", f"transverse slice at z {z:.1f} mm"))
@@ -140,7 +140,7 @@ def dvh_plot(
     main: Sequence[DVH], other: Sequence[DVH], palette: dict[str, str], shown: Sequence[str], labels: tuple[str, str]
 ) -> Picture:
     """Cumulative DVH of the shown structures; the second plan dashed."""
-    fig = _figure(9.6, 5.2)
+    fig = figure(9.6, 5.2)
     ax = fig.subplots()
     top = 1.0
     for dvhs, style in ((main, "-"), (other, (0, (4, 2)))):
@@ -150,23 +150,23 @@ def dvh_plot(
             dose_gy, volume = dvh.curve(0.1)
             if volume[0] <= 0:
                 continue
-            ax.plot(dose_gy, 100 * volume / volume[0], color=_darker(palette[dvh.structure]), ls=style, lw=1.6)
+            ax.plot(dose_gy, 100 * volume / volume[0], color=darker(palette[dvh.structure]), ls=style, lw=1.6)
             top = max(top, float(dose_gy[-1]))
     ax.set(xlim=(0, top * 1.02), ylim=(0, 101), xlabel="physical dose, Gy per course", ylabel="volume, %")
     ax.grid(color="#dde3e6", lw=0.6)
     ax.spines[["top", "right"]].set_visible(False)
     names = [d.structure for d in main if d.structure in shown]
-    handles = [mpl.lines.Line2D([], [], color=_darker(palette[name]), lw=2, label=name) for name in names]
+    handles = [mpl.lines.Line2D([], [], color=darker(palette[name]), lw=2, label=name) for name in names]
     if other:
         handles += [
-            mpl.lines.Line2D([], [], color=_INK, lw=1.6, label=labels[0]),
-            mpl.lines.Line2D([], [], color=_INK, lw=1.6, ls=(0, (4, 2)), label=labels[1]),
+            mpl.lines.Line2D([], [], color=INK, lw=1.6, label=labels[0]),
+            mpl.lines.Line2D([], [], color=INK, lw=1.6, ls=(0, (4, 2)), label=labels[1]),
         ]
     ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8)
     caption = "Cumulative dose-volume histograms, partial volumes counted" + (
         f"; solid: {labels[0]}, dashed: {labels[1]}." if other else "."
     )
-    return Picture(_svg(fig), caption, "dose-volume histograms")
+    return Picture(svg(fig), caption, "dose-volume histograms")
 
 
 def beams_eye_views(
@@ -195,22 +195,21 @@ def _beams_eye_view(
     palette: dict[str, str],
     shown: Sequence[str],
 ) -> Picture:
-    fig = _figure(3.6, 4.1)
+    fig = figure(3.6, 4.1)
     ax = fig.subplots()
     gantry_deg = steps[0][1].gantry_deg if steps else beam.setup.gantry_deg
     setup = replace(beam.setup, gantry_deg=gantry_deg)
-    y_edges = np.asarray(beam.leaf_boundaries_mm)
     reach_x, reach_y = _reach(beam)
+    # Without leaves the jaws are drawn on a lattice.
+    y_edges = np.asarray(beam.leaf_boundaries_mm) if beam.leaf_boundaries_mm else np.arange(-reach_y, reach_y + 1, 2.5)
     x_edges = np.arange(-reach_x, reach_x + 1.0, 2.5)
     fluence = np.zeros((max(len(y_edges) - 1, 1), len(x_edges) - 1))
     centres = (x_edges[:-1] + x_edges[1:]) / 2
     middles = (y_edges[:-1] + y_edges[1:]) / 2
     outlines = []
     for mu, point in steps:
-        if point.leaves_mm is None:
-            continue
-        left = np.maximum(point.leaves_mm[0], point.jaws_x_mm[0])
-        right = np.minimum(point.leaves_mm[1], point.jaws_x_mm[1])
+        ends = np.array([-np.inf, np.inf])[:, None] if point.leaves_mm is None else point.leaves_mm
+        left, right = (np.clip(end, *point.jaws_x_mm) * np.ones(len(middles)) for end in ends)
         within = (middles > point.jaws_y_mm[0]) & (middles < point.jaws_y_mm[1]) & (right > left)
         fluence += mu * (within[:, None] & (centres > left[:, None]) & (centres < right[:, None]))
         outlines.append(_outline(left, right, y_edges, within))
@@ -221,8 +220,8 @@ def _beams_eye_view(
         structure = structures.find(name)
         if structure is not None and structure.role != "EXTERNAL":
             _project(ax, setup, beam.source_axis_distance_mm, plan, structure, palette[name])
-    ax.axhline(0, color=_INK, lw=0.4)
-    ax.axvline(0, color=_INK, lw=0.4)
+    ax.axhline(0, color=INK, lw=0.4)
+    ax.axvline(0, color=INK, lw=0.4)
     ax.set(xlim=(-reach_x, reach_x), ylim=(-reach_y, reach_y), aspect="equal")
     ax.tick_params(labelsize=6)
     ax.set_xlabel("x, mm at the isocentre", fontsize=7)
@@ -415,13 +414,15 @@ def _extent(across: Float, down: Float, upright: bool) -> tuple[float, float, fl
     return (left, right, low, high) if upright else (left, right, high, low)
 
 
-def _darker(colour: str) -> str:
+def darker(colour: str) -> str:
+    """Return a colour that can be seen as a line on white."""
     red, green, blue = mpl.colors.to_rgb(colour)
     share = 0.72 if 0.3 * red + 0.59 * green + 0.11 * blue > 0.6 else 1.0
     return str(mpl.colors.to_hex((red * share, green * share, blue * share)))
 
 
-def _figure(width: float, height: float) -> Figure:
+def figure(width: float, height: float) -> Figure:
+    """Return an empty figure, inches."""
     fig = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(fig)
     return fig
@@ -433,7 +434,8 @@ def _png(fig: Figure, dpi: int = 100) -> str:
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
-def _svg(fig: Figure) -> str:
+def svg(fig: Figure) -> str:
+    """Return a figure as an SVG address for a page, the same bytes for the same figure."""
     stream = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "tailort", "svg.fonttype": "path"}):
         fig.savefig(stream, format="svg", metadata={"Date": None})

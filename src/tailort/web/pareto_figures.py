@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tailort.optimisation.pareto import TradeOffs, TradePlan
 from tailort.optimisation.pareto_goals import TradeGoal
 from tailort.optimisation.pareto_navigation import Mixture, lowest_possible_gy
-from tailort.web.figures import _INK, Picture, _figure, _svg
+from tailort.web.figures import INK, Picture, figure, svg
 
 Float = NDArray[np.float64]
 
@@ -28,25 +28,28 @@ def trade_off_plot(front: TradeOffs, chosen: Mixture | None = None) -> Picture:
     each axis is turned so that down and left are better.
     """
     pairs = list(combinations(range(len(front.goals)), 2))
-    fig = _figure(4.4 * min(len(pairs), 3), 4.2 * ((len(pairs) + 2) // 3))
-    axes = np.atleast_1d(fig.subplots((len(pairs) + 2) // 3, min(len(pairs), 3))).reshape(-1)
+    rows, columns = (len(pairs) + 2) // 3, min(len(pairs), 3)
+    # A single panel is wider, and its legend in two columns, so that the legend fits below.
+    fig = figure(4.4 * columns, 4.2 * rows) if columns > 1 else figure(6.6, 5.2)
+    axes = np.atleast_1d(fig.subplots(rows, columns)).reshape(-1)
     for ax, (across, up) in zip(axes, pairs, strict=True):
         _draw(ax, front, across, up, chosen)
     handles = [
-        _dot("o", _INK, "plans"),
-        *[_dot(f"${n + 1}$", _INK, f"best {goal.label}") for n, goal in enumerate(front.goals)],
+        _dot("o", INK, "plans"),
+        *[_dot(f"${n + 1}$", INK, f"best {goal.label}") for n, goal in enumerate(front.goals)],
         *([_dot("s", _START, "start")] if front.start else []),
         *([_dot("*", _CHOSEN, "chosen")] if chosen else []),
         mpl.patches.Patch(color=_NEVER, label="ruled out, the other goals no worse than in any anchor"),
     ]
-    fig.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=8)
+    beside = len(handles) if columns > 1 else 2
+    fig.legend(handles=handles, loc="outside lower center", ncols=beside, frameon=False, fontsize=8)
     caption = (
         "Plans along the Pareto front in pairs of goals, whatever the other goals are; down and left are better. As "
         f"far as the solver converged, no plan is better than mixtures of these in all goals at once by more than "
-        f"{100 * front.gap:.1f} % of their ranges. Physical dose of the ideal fluence, Gy per course; the dose of a "
-        "delivered plan differs."
+        f"{100 * front.gap:.1f} % of their ranges. Physical dose of the ideal fluence in all its fractions, Gy; the "
+        "dose of a delivered plan differs."
     )
-    return Picture(_svg(fig), caption, "trade-offs between goals")
+    return Picture(svg(fig), caption, "trade-offs between goals")
 
 
 def _draw(ax: Any, front: TradeOffs, across: int, up: int, chosen: Mixture | None) -> None:
@@ -61,12 +64,13 @@ def _draw(ax: Any, front: TradeOffs, across: int, up: int, chosen: Mixture | Non
         if plan.origin == "start":
             ax.plot(at_x, at_y, "s", color=_START, ms=6, zorder=3)
         elif plan in anchors:
-            ax.plot(at_x, at_y, marker=f"${anchors.index(plan) + 1}$", color=_INK, ms=9, zorder=4)
+            ax.plot(at_x, at_y, marker=f"${anchors.index(plan) + 1}$", color=INK, ms=9, zorder=4)
         else:
-            ax.plot(at_x, at_y, "o", color=_INK, ms=4, zorder=3)
+            ax.plot(at_x, at_y, "o", color=INK, ms=4, zorder=3)
     if chosen is not None:
         at = [goals[n].stand_in_gy(chosen.measures_gy[n]) for n in (across, up)]
-        ax.plot(*at, "*", color=_CHOSEN, ms=13, zorder=5)
+        # Hollow, so that a plan beneath it is seen.
+        ax.plot(*at, "*", color=_CHOSEN, mfc="none", mew=1.8, ms=17, zorder=5)
     ax.set_xlabel(_axis(goals[across]), fontsize=8)
     ax.set_ylabel(_axis(goals[up]), fontsize=8)
     ax.set_xlim(*(reversed(x_view) if goals[across].rising else x_view))

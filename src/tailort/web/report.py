@@ -12,10 +12,14 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from tailort.evaluation import ComparedRow, Comparison, Scorecard
+from tailort.evaluation import ComparedRow, Comparison, Robustness, Scorecard
 from tailort.patient import Case, Dose, Prescription, StructureSet
+from tailort.protocols import Decision, Protocol
 from tailort.web import figures
-from tailort.workflow import Evaluation, PhasePlan, PlanningRun, PlanResult, Recalculation, Stage
+from tailort.web.pareto_figures import trade_off_plot
+from tailort.web.robustness_figures import robustness_plot
+from tailort.web.trading_tables import trading_cards, trading_summary, trading_tables, trading_warnings
+from tailort.workflow import Evaluation, PhasePlan, PlanningRun, PlanResult, Recalculation, Stage, Trading
 
 MAX_LEAVES = 28
 _IN_PICTURES = ("GTV", "CTV", "PTV")
@@ -43,7 +47,7 @@ def planning_report(run: PlanningRun, described: Mapping[str, Any], stages: Sequ
     shown = _shown(run.structures, [c.structure for plan in plans for c in plan.constraints], main.prescriptions)
     drawn = _drawn(shown)
     centre = np.asarray(main.plan.beams[0].isocentre_mm, dtype=np.float64)
-    reference_gy = max(p.dose_gy for p in main.prescriptions)
+    reference_gy = _highest_gy(main.prescriptions)
     contents = {
         "title": f"{run.protocol.title}",
         "subtitle": f"Patient {run.case.pseudonym}; protocol {run.protocol.id} {run.protocol.version}; "
@@ -51,7 +55,7 @@ def planning_report(run: PlanningRun, described: Mapping[str, Any], stages: Sequ
         "warnings": _warnings(run),
         "cards": _cards(main),
         "summary": _summary(run),
-        "decision": _decision(run),
+        "decision": _decision(run.decision, run.protocol),
         "planes": [
             figures.planes(run.ct, run.structures, plan.dose, palette, drawn, centre, reference_gy, plan.title)
             for plan in plans
@@ -65,7 +69,8 @@ def planning_report(run: PlanningRun, described: Mapping[str, Any], stages: Sequ
             (main.label, other.label if other else ""),
         ),
         "scorecards": [_scorecard(f"Scorecard: {plan.title}", plan.scorecard) for plan in plans],
-        "tables": [],
+        "robustness": None if run.robustness is None else _robustness(run.robustness, run.structures, palette),
+        "tables": _plan_tables(plans),
         "comparison": None if run.comparison is None else _comparison(run.comparison),
         "bevs": [
             {
@@ -177,6 +182,84 @@ def recalculation_report(result: Recalculation, described: Mapping[str, Any], st
     return str(_template().render(**contents))
 
 
+def _plan_tables(plans: Sequence[PlanResult]) -> list[dict[str, Any]]:
+    """What each phase takes to deliver, and goals that were served one after the other."""
+    rows = []
+    for plan in plans:
+        for phase in plan.phases:
+            scores = [beam.complexity for beam in phase.delivery.beams if beam.complexity is not None]
+            rows.append(
+                [
+                    phase.plan.label,
+                    _TECHNIQUES[phase.technique],
+                    ", ".join(f"{p.target} {p.dose_gy:g} Gy" for p in phase.plan.prescriptions),
+                    str(phase.plan.fractions),
+                    f"{phase.plan.mu:.0f}",
+                    f"{phase.delivery.seconds:.0f}",
+                    f"{min(scores):.2f} to {max(scores):.2f}" if scores else "",
+                ]
+            )
+    tables: list[dict[str, Any]] = [
+        {
+            "title": "Delivery",
+            "note": "Shortest time of a fraction with the machine's speeds, without acceleration or verification. "
+            "Complexity: modulation complexity score, 1 is one rectangle.",
+            "header": ["plan", "technique", "prescribed", "fractions", "MU a fraction", "s a fraction", "complexity"],
+            "rows": rows,
+        }
+    ]
+    tables += [
+        {
+            "title": f"Goals in order: {phase.plan.label}",
+            "note": "The usual weights did not meet every goal, so each was served in turn. Distances from its aim are root "
+            "mean squares of what is beyond, or mean doses, Gy of the fluence; the cost is how much nearer it would "
+            "have come after the targets' coverage alone.",
+            "header": ["goal", "met", "distance, Gy", "kept below, Gy", "goals before it cost it, Gy"],
+            "rows": [
+                [
+                    goal.label,
+                    "" if goal.met is None else "yes" if goal.met else "no",
+                    f"{goal.reached_gy:.2f}",
+                    f"{goal.kept_gy:.2f}",
+                    f"{goal.cost_gy:.2f}",
+                ]
+                for goal in phase.order
+            ],
+        }
+        for plan in plans
+        for phase in plan.phases
+        if phase.order
+    ]
+    return tables
+
+
+def trading_report(result: Trading, described: Mapping[str, Any], stages: Sequence[Stage]) -> str:
+    """Return the report of trade-offs as HTML; see `planning_report`."""
+    front = result.front
+    contents = {
+        "title": f"Trade-offs: {result.protocol.title}",
+        "subtitle": f"Patient {result.case.pseudonym}; protocol {result.protocol.id} {result.protocol.version}; "
+        f"TailoRT {described['tailort']}",
+        "warnings": [f"Dose engine: {result.engine_note}", *trading_warnings(result)],
+        "cards": trading_cards(result),
+        "summary": trading_summary(result),
+        "decision": _decision(result.decision, result.protocol),
+        "planes": [],
+        "dvh": None,
+        "trade_offs": None if front is None else trade_off_plot(front, result.mixture),
+        "tables": trading_tables(result),
+        "scorecards": [],
+        "comparison": None,
+        "bevs": [],
+        "made": [],
+        "rules": [{"id": r.id, "text": r.text, "source": r.source, "mark": r.mark} for r in result.protocol.rules],
+        "provenance": [*_plain_provenance(described), ("CT numbers to density", result.density_table)],
+        "notes": result.case.notes,
+        "stages": stages,
+    }
+    return str(_template().render(**contents))
+
+
 def _recalculation_cards(result: Recalculation) -> list[dict[str, str]]:
     cards = [
         {
@@ -255,6 +338,14 @@ def _drawn(shown: Sequence[str]) -> list[str]:
     return [name for name in shown if not (sides and name.startswith("Lungs"))]
 
 
+def _highest_gy(prescriptions: Sequence[Prescription]) -> float:
+    """Highest dose that a target is prescribed in the whole course, Gy."""
+    total: dict[str, float] = {}
+    for p in prescriptions:
+        total[p.target] = total.get(p.target, 0.0) + p.dose_gy
+    return max(total.values())
+
+
 def _seen(phase: PhasePlan, shown: Sequence[str]) -> list[str]:
     """Structures in a beam's eye view: this phase's targets and the organs at risk."""
     targets = [p.target for p in phase.plan.prescriptions]
@@ -280,6 +371,14 @@ def _warnings(run: PlanningRun) -> list[str]:
             f"limit {row.operator} {row.limit:g}."
             for row in plan.scorecard.hard_failures
             if row.value is not None
+        ]
+    told += [f"Interrupted: {text}." for text in run.unfinished]
+    if run.robustness is not None:
+        told += [
+            f"{run.main.title}: hard limit violated with set-up errors: {row.structure} {row.metric} is "
+            f"{'unknown' if row.worst is None else f'{row.worst:.2f} ({row.worst_scenario})'}, "
+            f"limit {row.operator} {row.limit:g}; it holds in {row.held} of {row.scenarios} positions."
+            for row in run.robustness.hard_failures
         ]
     return told
 
@@ -367,25 +466,23 @@ def _repeated(row: ComparedRow, comparison: Comparison) -> bool:
     )
 
 
-def _decision(run: PlanningRun) -> dict[str, Any]:
-    told = run.decision.as_dict()
+def _decision(decision: Decision, protocol: Protocol) -> dict[str, Any]:
+    told = decision.as_dict()
     return {
         "answer": told["answer"],
-        "protocol": f"{run.protocol.id} {run.protocol.version}",
-        "status": run.protocol.status,
+        "protocol": f"{protocol.id} {protocol.version}",
+        "status": protocol.status,
         "reasons": [
             {
                 "id": reason["rule"],
                 "text": reason["text"],
-                "source": run.protocol.rule(reason["rule"]).source if reason["rule"] else "",
-                "mark": run.protocol.rule(reason["rule"]).mark if reason["rule"] else "",
+                "source": protocol.rule(reason["rule"]).source if reason["rule"] else "",
+                "mark": protocol.rule(reason["rule"]).mark if reason["rule"] else "",
             }
             for reason in told["reasons"]
         ],
         "defaults": [{"id": d["rule"], "taken": d["taken"], "other": d["other"]} for d in told["ambiguous_defaults"]],
-        "checks": [
-            {"id": c.rule, "text": c.text, "verdict": "pass" if c.holds else "fail"} for c in run.protocol.checks()
-        ],
+        "checks": [{"id": c.rule, "text": c.text, "verdict": "pass" if c.holds else "fail"} for c in protocol.checks()],
     }
 
 
@@ -408,6 +505,38 @@ def _scorecard(title: str, card: Scorecard) -> dict[str, Any]:
             }
         )
     return {"title": title, "rows": rows}
+
+
+def _robustness(robustness: Robustness, structures: StructureSet, palette: dict[str, str]) -> dict[str, Any]:
+    def shown(value: float | None) -> str:
+        return "unknown" if value is None else f"{value:.2f}"
+
+    rows = [
+        {
+            "structure": row.structure,
+            "metric": row.metric,
+            "quantity": row.quantity,
+            "nominal": shown(row.nominal),
+            "lowest": shown(row.lowest),
+            "highest": shown(row.highest),
+            "limit": "" if row.limit is None else f"{row.operator} {row.limit:g}",
+            "worst_in": row.worst_scenario,
+            "held": "" if row.verdict == "report" else f"{row.held} of {row.scenarios}",
+            "priority": row.priority,
+            "verdict": row.verdict,
+            "source": row.source,
+            "reason": row.reason,
+        }
+        for row in robustness.rows
+    ]
+    limited = {row.structure.lower() for row in robustness.rows if row.verdict != "report" and row.limit is not None}
+    bands = [
+        s.name
+        for s in structures
+        if s.name in robustness.bands and (s.name.lower() in limited or s.role in _IN_PICTURES)
+    ]
+    picture = robustness_plot(robustness, palette, [name for name in bands if name not in _NOT_IN_DVH])
+    return {"positions": len(robustness.scenarios), "method": robustness.method, "picture": picture, "rows": rows}
 
 
 def _comparison(comparison: Comparison) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from tailort.workflow.clock import StageClock
 from tailort.workflow.evaluating import evaluate
-from tailort.workflow.options import PlanningOptions
+from tailort.workflow.options import PlanningOptions, setup_errors
 from tailort.workflow.planning import plan
 from tailort.workflow.recalculating import Recalculation, recalculate
 from tailort.workflow.records import Convergence, Evaluation, PhasePlan, PlanningRun, PlanResult, Stage
+from tailort.workflow.trading import Asked, Trading, trade
 
 __all__ = [
+    "Asked",
     "Convergence",
     "Evaluation",
     "PhasePlan",
@@ -17,7 +19,10 @@ __all__ = [
     "Recalculation",
     "Stage",
     "StageClock",
+    "Trading",
     "evaluate",
     "plan",
     "recalculate",
+    "setup_errors",
+    "trade",
 ]

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from tailort import dose as engines
 from tailort import optimisation
-from tailort.errors import GeometryError
-from tailort.geometry import Grid, Image, PartialVolume, partial_volume
+from tailort.errors import GeometryError, InputError
+from tailort.geometry import Grid, Image, PartialVolume, partial_volume, volume_cm3
 from tailort.optimisation.arc import Arc
 from tailort.optimisation.conformal import Prisms
 from tailort.patient import Beam, Case, Constraint, Dose, Influence, Metric, Plan, Prescription, Structure, StructureSet
@@ -26,6 +26,8 @@ from tailort.workflow.rows import Rows, choose_rows
 BEAMLET_MARGIN_MM = 7.0
 # Arcs have beamlets every so many degrees.
 SECTOR_DEG = 10.0
+# A share of a target that is outside the body by less than this comes from voxels at its edge.
+LEAST_OUTSIDE = 0.002
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,12 +129,42 @@ class Bench:
         x, y, z = (float(c) for c in np.round((low + high) / 2))
         return x, y, z
 
+    def overlaps_cm3(self, one: str, other: str) -> float:
+        """Volume that two targets have in common, cm3: of voxels that both share, the smaller part."""
+        shared, first, second = np.intersect1d(
+            self.rows.sets[one].rows, self.rows.sets[other].rows, assume_unique=True, return_indices=True
+        )
+        parts = [
+            self.rows.sets[name].volume[at] * self.volumes_cm3[name] for name, at in ((one, first), (other, second))
+        ]
+        return float(np.minimum(*parts).sum()) if len(shared) else 0.0
+
+    def require_deliverable(self, technique: Technique) -> None:
+        """Refuse, before anything is computed, what a machine without leaves cannot deliver.
+
+        Raises
+        ------
+        InputError
+            Naming machine and technique.
+        """
+        if self.machine.leaf_pairs or (technique.kind == "3dcrt" and not technique.block_avoided):
+            return
+        what = {
+            "imrt": f"imrt ({technique.delivery})",
+            "3dcrt": f"3dcrt with leaves that close over {technique.avoid}",
+        }.get(technique.kind, technique.kind)
+        raise InputError(
+            f"machine '{self.machine.id}' has no multileaf collimator, which {what} needs; choose another machine, or "
+            "3dcrt with fields that jaws alone can shape"
+        )
+
     def prisms(self, name: str) -> Prisms:
         """A structure as what throws a shadow."""
         return Prisms.of(self.structures[name].name, self.structures[name].contours, self.slice_mm)
 
     def fluence(self, technique: Technique, targets: Sequence[str], tell: Callable[[float], None]) -> Fluence:
         """Beamlets over the targets' shadows and their dose; computed once for the same beams and targets."""
+        self.require_deliverable(technique)
         arcs = _arcs(technique)
         angles = arcs[0].middles_deg if arcs else technique.gantry_angles_deg()
         key = (angles, technique.collimator_deg, tuple(targets))
@@ -168,7 +200,7 @@ def set_up(
     Raises
     ------
     GeometryError
-        When a target lies outside the body's grid.
+        When a target lies outside the body, or with more of it than its coverage allows.
     """
     outline = outline_of(structures)
     grid = _dose_grid(case, outline, options.dose_grid_mm)
@@ -183,9 +215,12 @@ def set_up(
     volumes = {
         name: partial_volume(structures[name].contours, grid, single_slice_thickness_mm=thick) for name in judged
     }
-    for name in targets:
-        if not volumes[name].fractions.any():
-            raise GeometryError(f"target '{name}' lies outside the body's dose grid; check its contours")
+    outside = [
+        note
+        for p in prescriptions
+        if (note := _outside(p, structures[p.target], volumes[p.target], body, outline.name, grid, thick))
+    ]
+    case = replace(case, notes=(*case.notes, *dict.fromkeys(outside)))
     whole = {c.structure for c in limits if _needs_every_voxel(c)}
     rows = choose_rows(grid, volumes, body, targets, whole, np.random.default_rng(0))
     sizes = {name: volume.volume_cm3(grid) for name, volume in volumes.items()}
@@ -208,6 +243,34 @@ def _arcs(technique: Technique) -> tuple[Arc, ...]:
         Arc(name, number, 180.0 + way * SECTOR_DEG / 2, way * SECTOR_DEG, sectors, technique.collimator_deg)
         for name, number, way in turns
     )
+
+
+def _outside(
+    prescription: Prescription, target: Structure, volume: PartialVolume, body: PartialVolume, outline: str,
+    grid: Grid, slice_mm: float,
+) -> str | None:  # fmt: skip
+    """What a reader must know of a target that is partly outside the outline, where there is no dose."""
+    name, how = prescription.target, prescription.normalisation
+    flat, fraction = volume.indices()
+    within_cm3 = float(fraction[body.full().ravel()[flat] > 0].sum()) * grid.voxel_volume_cm3
+    whole_cm3 = volume_cm3(target.contours, single_slice_thickness_mm=slice_mm)
+    # The dose grid ends with the outline: of what lies beyond there are no voxels, and no coverage can be told.
+    inside = min(1.0, within_cm3 / whole_cm3)
+    told = volume.volume_cm3(grid) > (1.0 - LEAST_OUTSIDE) * whole_cm3
+    if inside == 0.0:
+        raise GeometryError(
+            f"target '{name}' lies outside the outline '{outline}', where no beam gives dose; check its contours"
+        )
+    covered = Metric.parse(how.metric) if how.metric is not None else None
+    least = (covered.at or 0.0) if covered is not None and covered.kind == "D" and covered.at_unit == "%" else 0.0
+    if covered is not None and (100.0 * inside < least or not told):
+        raise GeometryError(
+            f"target '{name}' lies with {100.0 * (1.0 - inside):.1f} % of its volume outside the outline '{outline}', "
+            f"where no beam gives dose, so its {covered} cannot be prescribed; crop the target or check the outline"
+        )
+    if inside > 1.0 - LEAST_OUTSIDE:
+        return None
+    return f"{100.0 * (1.0 - inside):.1f} % of target '{name}' lie outside the outline '{outline}', where no dose is"
 
 
 def _needs_every_voxel(c: Constraint) -> bool:

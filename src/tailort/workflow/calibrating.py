@@ -85,7 +85,8 @@ def _kind(term: Limit | Wish) -> str | None:
 def _beyond_gy(term: Limit | Wish, problem: Problem, rows_gy: Float, curves: dict[str, DVH]) -> float:
     """By how much the histogram is farther on the wrong side than the voxels, Gy."""
     metric = _kind(term)
-    if metric is None or term.structure not in curves:
+    if metric is None or term.structure not in curves or curves[term.structure].outside_cm3:
+        # Of what lies beyond the dose grid a histogram knows as little as the voxels.
         return 0.0
     voxels = problem.sets[term.structure]
     seen = rows_gy[voxels.rows]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tailort import optimisation
 from tailort.errors import GeometryError, InputError
 from tailort.geometry import interpolate
-from tailort.optimisation import Problem
+from tailort.optimisation import Problem, delivery_of
 from tailort.optimisation.arrangements import arranged, arrangement, setups_of
 from tailort.optimisation.conformal import Aperture, ApertureMargin, Block, Prisms, beams_of, conform
 from tailort.optimisation.conformal_subfields import field_in_field
@@ -110,7 +110,7 @@ def plan_conformal(
         optimality=solution.optimality,
         interrupted=stop(),
     )
-    return PhasePlan(phase.number, technique.kind, scaled.plan, scaled.dose, end)
+    return PhasePlan(phase.number, technique.kind, scaled.plan, scaled.dose, end, delivery_of(scaled.plan, machine))
 
 
 def plan_supplement(
@@ -129,7 +129,7 @@ def plan_supplement(
         factor = prescription.dose_gy / reached_gy(bench, prescription, made, dose)
         plan, dose = times(made, dose, factor)
     end = Convergence(True, "one field, prescribed to a point", 0, 0.0, stop())
-    return PhasePlan(prescription.phase, "3dcrt", plan, dose, end)
+    return PhasePlan(prescription.phase, "3dcrt", plan, dose, end, delivery_of(plan, machine))
 
 
 def _off(

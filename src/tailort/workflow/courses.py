@@ -9,7 +9,7 @@ import numpy as np
 
 from tailort.evaluation import assess, histograms
 from tailort.geometry import interpolate
-from tailort.patient import Constraint, Prescription
+from tailort.patient import Constraint, Dose, Prescription
 from tailort.protocols import Technique, after_hand_over, fractions_to_move, joined
 from tailort.protocols.protocol import ReportMetric
 from tailort.protocols.schema import HandOver, Supplement
@@ -21,6 +21,8 @@ from tailort.workflow.normalising import reference_point
 from tailort.workflow.phases import Phase, course_dose, phase_label
 from tailort.workflow.records import PhasePlan, PlanResult
 
+# Smaller overlaps of targets are not worth a reader's time, cm3.
+LEAST_OVERLAP_CM3 = 0.1
 MAKERS = {"imrt": plan_by_fluence, "vmat": plan_by_fluence, "3dcrt": plan_conformal}
 
 
@@ -32,7 +34,7 @@ class Request:
     ----------
     title, label : str
         For people, and short.
-    prescriptions, constraints, report : tuple
+    prescriptions, course, constraints, report : tuple
         As the protocol gives them.
     techniques : tuple of Technique
         In the order in which they are tried: the first whose plan keeps every hard limit is taken.
@@ -43,6 +45,7 @@ class Request:
     title: str
     label: str
     prescriptions: tuple[Prescription, ...]
+    course: tuple[Prescription, ...]
     constraints: tuple[Constraint, ...]
     report: tuple[ReportMetric, ...]
     techniques: tuple[Technique, ...]
@@ -82,15 +85,25 @@ def plan_course(
         All plans of the run: those with the same technique share their beamlets.
     clock, stop, keep
         As for `plan`.
+
+    Raises
+    ------
+    InputError
+        When the machine cannot deliver a technique of the run.
     """
     result = None
+    for one in requests:
+        for technique in one.techniques:
+            for number in one.phases:
+                bench.require_deliverable(technique.of_phase(number))
     for technique in request.techniques:
         wanted = replace(request, prescriptions=joined(request.prescriptions, technique))
         phases = _phases(bench, wanted, technique, requests, clock, stop, keep)
-        notes: tuple[str, ...] = ()
+        notes = _precedence(bench, wanted)
         if technique.hand_over is not None:
             with clock.stage(f"hand over {request.label}"):
-                phases, notes = _handed_over(bench, wanted, technique.hand_over, phases)
+                phases, moved = _handed_over(bench, wanted, technique.hand_over, phases)
+                notes += moved
         for supplement in request.supplements:
             phases += _supplement(bench, wanted, supplement, phases, clock, stop)
         with clock.stage(f"judge {request.label}"):
@@ -99,6 +112,22 @@ def plan_course(
             break
     assert result is not None  # a protocol has a technique
     return result
+
+
+def _precedence(bench: Bench, request: Request) -> tuple[str, ...]:
+    """Where targets of different dose in the same fractions overlap, and which dose holds there."""
+    notes = []
+    for number in request.phases:
+        levels = sorted(request.prescribed_in(number), key=lambda p: -p.dose_gy)
+        for n, high in enumerate(levels):
+            for low in levels[n + 1 :]:
+                common = bench.overlaps_cm3(high.target, low.target) if low.dose_gy < high.dose_gy else 0.0
+                if common >= LEAST_OVERLAP_CM3:
+                    notes.append(
+                        f"{request.label}: {high.target} ({high.dose_gy:g} Gy) and {low.target} ({low.dose_gy:g} Gy) "
+                        f"overlap in {common:.1f} cm3, where the higher dose holds"
+                    )
+    return tuple(notes)
 
 
 def _phases(
@@ -110,29 +139,56 @@ def _phases(
     stop: Callable[[], bool],
     keep: Callable[[], None],
 ) -> tuple[PhasePlan, ...]:
-    # What fractions are handed over for is not in the way of the phase that they leave.
-    steered = technique.hand_over.structure.lower() if technique.hand_over else None
-    constraints = tuple(c for c in steering(request.constraints, bench.structures) if c.structure.lower() != steered)
-    numbers = request.phases
-    whole_gy = sum(request.highest_gy(number) for number in numbers)
-    so_far_gy = 0.0
     made: list[PhasePlan] = []
-    for number in numbers:
-        so_far_gy += request.highest_gy(number)
-        last = number == numbers[-1]
-        phase = Phase(
-            number=number,
-            label=phase_label(request.label, number, len(numbers) + len(request.supplements)),
-            technique=technique.of_phase(number),
-            prescriptions=request.prescribed_in(number),
-            constraints=constraints,
-            earlier=tuple(done.dose for done in made),
-            share=1.0 if last else so_far_gy / whole_gy,
-            shadows=_shadows(requests, request, technique, number),
-        )
+    for number in request.phases:
+        earlier = tuple(done.dose for done in made)
+        phase = phase_of(bench, request, requests, technique, number, earlier)
         # A plan is kept once its last phase holds its limits.
+        last = number == request.phases[-1]
         made.append(MAKERS[phase.technique.kind](bench, phase, clock, stop, keep if last else lambda: None))
     return tuple(made)
+
+
+def phase_of(
+    bench: Bench,
+    request: Request,
+    requests: Sequence[Request],
+    technique: Technique,
+    number: int,
+    earlier: tuple[Dose, ...],
+) -> Phase:
+    """Tell what is asked of one phase of a course.
+
+    Parameters
+    ----------
+    bench : Bench
+        The patient.
+    request : Request
+        The course, its prescriptions joined for the technique.
+    requests : sequence of Request
+        All plans of the run: those with the same technique share their beamlets.
+    technique : Technique
+        Of the course.
+    number : int
+        Of the phase.
+    earlier : tuple of Dose
+        Of the phases before it.
+    """
+    # What fractions are handed over for is not in the way of the phase that they leave.
+    steered = technique.hand_over.structure.lower() if technique.hand_over else None
+    numbers = request.phases
+    whole_gy = sum(request.highest_gy(n) for n in numbers)
+    so_far_gy = sum(request.highest_gy(n) for n in numbers if n <= number)
+    return Phase(
+        number=number,
+        label=phase_label(request.label, number, len(numbers) + len(request.supplements)),
+        technique=technique.of_phase(number),
+        prescriptions=request.prescribed_in(number),
+        constraints=tuple(c for c in steering(request.constraints, bench.structures) if c.structure.lower() != steered),
+        earlier=earlier,
+        share=1.0 if number == numbers[-1] else so_far_gy / whole_gy,
+        shadows=_shadows(requests, request, technique, number),
+    )
 
 
 def _shadows(requests: Sequence[Request], request: Request, technique: Technique, phase: int) -> tuple[str, ...]:
@@ -217,7 +273,7 @@ def _judge(bench: Bench, request: Request, phases: tuple[PhasePlan, ...], notes:
         bench.structures,
         course,
         request.constraints,
-        request.prescriptions,
+        request.course,
         metrics=report,
         single_slice_thickness_mm=thick,
     )

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailort import optimisation
-from tailort.optimisation import Delivery, Goals, Problem, Progress, Solution
+from tailort.errors import InputError
+from tailort.optimisation import Delivery, Goals, Problem, Progress, Solution, delivery_of
 from tailort.optimisation.arc import ArcDelivery, reweighed_arcs, sequence_arcs
 from tailort.optimisation.sliding_window import SlideDelivery, reslid, slide
 from tailort.patient import Dose, Plan
@@ -44,7 +45,7 @@ def plan_by_fluence(
         beams = bench.fluence(phase.technique, phase.shadows, tell)
     with clock.stage(f"optimise {phase.label}") as tell:
         problem, goals, reference_mu = fluence_problem(bench, phase, beams)
-        start = np.full(problem.size, reference_mu)
+        start = _start(bench, phase, problem, reference_mu)
         served = serve(problem, goals, start, stop, lambda p: tell(share_done(p.iteration)))
         problem, fluence = served.problem, served.solution
         if fluence.feasible:
@@ -56,7 +57,30 @@ def plan_by_fluence(
         limits = tuple(replace(t, gap_gy=t.gap_gy + scaled.lack_gy.get(t.structure, 0.0)) for t in problem.limits)
         delivery, scaled = work.delivered(replace(problem, limits=limits), fluence.weights_mu)
     end = _end(fluence, delivery.solution, stop())
-    return PhasePlan(phase.number, phase.technique.kind, scaled.plan, scaled.dose, end, served.order, served.notes)
+    return PhasePlan(
+        phase.number,
+        phase.technique.kind,
+        scaled.plan,
+        scaled.dose,
+        end,
+        delivery_of(scaled.plan, bench.machine),
+        served.order,
+        served.notes,
+        fluence.weights_mu,
+    )
+
+
+def _start(bench: Bench, phase: Phase, problem: Problem, reference_mu: float) -> Float:
+    """First weights, MU per fraction: those of an interrupted run, else even ones."""
+    kept = bench.options.starts.get(phase.label)
+    if kept is None:
+        return np.full(problem.size, reference_mu)
+    if kept.shape != (problem.size,) or not np.isfinite(kept).all() or kept.min() < 0:
+        raise InputError(
+            f"the run to be resumed has {kept.size} beamlets in plan '{phase.label}', this one {problem.size}; resume with "
+            "the same case, protocol and technique"
+        )
+    return kept.astype(np.float64)
 
 
 def _end(fluence: Solution, last: Solution, stopped: bool) -> Convergence:

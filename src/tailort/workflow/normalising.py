@@ -16,7 +16,11 @@ from tailort.workflow.phases import Phase, course_dose
 
 # How close to a hard limit a plan may be scaled up.
 HARD_LIMIT_SHARE = 0.999
-# Secant steps towards a limit on the sum of phases.
+# A plan that would need more than so many times its MU was optimised for its prescription in vain.
+MOST_SCALED = 3.0
+# A target that would need so many times its MU is seen by no beam, whatever else keeps the dose down.
+NO_DOSE = 1e6
+# Secant steps towards a limit on the sum of phases; volumes are bisected, with twice as many.
 STEPS = 8
 
 
@@ -86,9 +90,8 @@ def reached_gy(bench: Bench, prescription: Prescription, plan: Plan, dose: Dose)
 
 def scaled_to_prescription(bench: Bench, phase: Phase, made: Plan, dose: Dose) -> Scaled:
     """Plan and dose times the factor that meets every prescription or, if that is less, every hard limit."""
-    needed = max((p.dose_gy / max(reached_gy(bench, p, made, dose), 1e-9) for p in phase.prescriptions), default=1.0)
-    if not np.isfinite(needed) or needed > 1e6:
-        raise InputError(f"plan '{made.label}' gives its targets no dose; check isocentre and angles")
+    factors = {p.target: p.dose_gy / max(reached_gy(bench, p, made, dose), 1e-9) for p in phase.prescriptions}
+    needed = max(factors.values(), default=1.0)
     limited = [c for c in phase.limits_so_far() if is_hard_dose(c)]
     scale, lack = needed, dict[str, float]()
     for c in limited:
@@ -96,12 +99,21 @@ def scaled_to_prescription(bench: Bench, phase: Phase, made: Plan, dose: Dose) -
         if allowed < needed:
             lack[c.structure] = max(beyond, lack.get(c.structure, 0.0))
             scale = min(scale, allowed)
+    if scale > MOST_SCALED or not needed < NO_DOSE:
+        missed = max(factors, key=lambda name: factors[name])
+        raise InputError(
+            f"plan '{made.label}' gives target '{missed}' {100.0 / factors[missed]:.1f} % of its prescribed dose, and "
+            "more MU would not mend that: a part of it is seen by no beam; check its contours, isocentre and angles"
+        )
     return Scaled(*times(made, dose, scale), lack)
 
 
 def _allowed(bench: Bench, phase: Phase, c: Constraint, dose: Dose, needed: float) -> tuple[float, float]:
-    """Largest factor that a hard limit allows, at most `needed`, and the Gy that it lacks at `needed`."""
-    limit = HARD_LIMIT_SHARE * c.limit
+    """Largest factor that a hard limit allows, at most `needed`, and the Gy that it lacks at `needed`.
+
+    Of a volume at a dose it lacks what that dose would have to fall by.
+    """
+    limit, metric = HARD_LIMIT_SHARE * c.limit, Metric.parse(c.metric)
 
     def value(factor: float) -> float:
         own = replace(dose, image=dose.image.with_values(dose.image.values * np.float32(factor)))
@@ -114,14 +126,15 @@ def _allowed(bench: Bench, phase: Phase, c: Constraint, dose: Dose, needed: floa
     whole = value(needed)
     if whole <= limit:
         return needed, 0.0
-    if not phase.earlier:
+    if metric.is_dose and not phase.earlier:
         return needed * limit / whole, whole - limit
     low, high, at_low, at_high = 0.0, needed, value(0.0), whole
-    if at_low >= limit:
+    if at_low > limit or (metric.is_dose and at_low == limit):
         # Nothing is left for this phase: the plan cannot be made smaller than it is; the scorecard shows it.
-        return needed, whole - limit
-    for _ in range(STEPS):
-        middle = low + (high - low) * (limit - at_low) / (at_high - at_low)
+        return needed, whole - limit if metric.is_dose else 0.0
+    for _ in range(STEPS if metric.is_dose else 2 * STEPS):
+        # A dose is nearly linear in the factor, a volume may jump.
+        middle = low + (high - low) * ((limit - at_low) / (at_high - at_low) if metric.is_dose else 0.5)
         at = value(middle)
         if at <= limit:
             low, at_low = middle, at
@@ -129,7 +142,9 @@ def _allowed(bench: Bench, phase: Phase, c: Constraint, dose: Dose, needed: floa
             high, at_high = middle, at
         if high - low < 1e-4 * needed or limit - at_low < 1e-4 * limit:
             break
-    return low, whole - limit
+    if metric.is_dose:
+        return low, whole - limit
+    return low, (metric.at or 0.0) * (needed - low) / needed
 
 
 def times(made: Plan, dose: Dose, factor: float) -> tuple[Plan, Dose]:
@@ -143,9 +158,7 @@ def times(made: Plan, dose: Dose, factor: float) -> tuple[Plan, Dose]:
 
 
 def is_hard_dose(c: Constraint) -> bool:
-    """Whether a limit is hard and its value grows with the MU."""
+    """Whether a limit is hard and its value, a dose or the volume at a dose in Gy, grows with the MU."""
     metric = Metric.parse(c.metric)
-    return (
-        c.priority == "hard" and c.quantity == "physical" and metric.is_dose and metric.unit == "Gy"
-        and c.operator in ("<", "<=")
-    )  # fmt: skip
+    grows = (metric.is_dose and metric.unit == "Gy") or (metric.kind == "V" and metric.at_unit == "Gy")
+    return c.priority == "hard" and c.quantity == "physical" and grows and c.operator in ("<", "<=")

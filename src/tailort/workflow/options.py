@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tailort.errors import InputError
 from tailort.physics import DensityTable, Machine, density_table, machine
@@ -16,6 +21,8 @@ BEAMS, ARCS, ARC_COLLIMATOR_DEG = 9, 2, 10.0
 FIELDS, APERTURE_MARGIN_MM, SUBFIELDS = "ap-pa-obliques", 7.0, 3
 # Distance that fields keep from the organ that they avoid, the first one with a hard limit on its maximum, mm.
 AVOID_MARGIN_MM = 5.0
+# Longer ones are no set-up errors of a patient whose position is checked, but a slip of the pen or of the unit.
+LONGEST_SETUP_ERROR_MM = 50.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,11 @@ class PlanningOptions:
         None is the protocol's or, when it names none, `generic-6MV`.
     engine : str
         Of the influence and of the reported dose.
+    setup_errors_mm : (3,) float or None
+        By how much the patient may lie off along x, y, z (left-right, anterior-posterior, cranio-caudal), in which the
+        final plan is judged; None judges it as planned only.
+    starts : mapping of str to (beamlets,) float
+        Fluence of an interrupted run by the label of the phase's plan, MU per fraction: where the search goes on.
     """
 
     dose_grid_mm: float = 3.0
@@ -44,6 +56,12 @@ class PlanningOptions:
     densities: tuple[tuple[str, float], ...] = ()
     machine: Machine | None = None
     engine: str = "collapsed-cone"
+    setup_errors_mm: tuple[float, float, float] | None = None
+    starts: Mapping[str, NDArray[np.float64]] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.setup_errors_mm is not None:
+            object.__setattr__(self, "setup_errors_mm", setup_errors(self.setup_errors_mm))
 
     def techniques_of(self, protocol: Protocol) -> tuple[tuple[Technique, ...], tuple[str, ...]]:
         """Techniques in the order in which they are tried, and what must be said of them."""
@@ -87,3 +105,31 @@ class PlanningOptions:
         chosen = self.density_table
         table = density_table(chosen) if isinstance(chosen, str) else chosen
         return f"{table.name}: {table.label}"
+
+
+def setup_errors(values_mm: Sequence[float]) -> tuple[float, float, float]:
+    """Set-up errors as they may be asked for: left-right, anterior-posterior, cranio-caudal, mm.
+
+    Parameters
+    ----------
+    values_mm : sequence of float
+        Three lengths; along an axis with 0 the patient is not shifted.
+
+    Raises
+    ------
+    InputError
+        Unless they are three finite numbers, none below 0 or above `LONGEST_SETUP_ERROR_MM`, and one above 0.
+    """
+    found = tuple(float(value) for value in values_mm)
+    told = ", ".join(f"{value:g}" for value in found) or "nothing"
+    if len(found) != 3 or not all(math.isfinite(value) for value in found):
+        raise InputError(
+            "set-up errors are three finite lengths in mm, left-right, anterior-posterior and cranio-caudal; found "
+            f"{told}"
+        )
+    if min(found) < 0 or max(found) > LONGEST_SETUP_ERROR_MM:
+        raise InputError(f"set-up errors are lengths from 0 to {LONGEST_SETUP_ERROR_MM:g} mm; found {told}")
+    if not any(found):
+        raise InputError("set-up errors of 0 mm along all axes leave only the planned position; give their size")
+    x, y, z = found
+    return x, y, z

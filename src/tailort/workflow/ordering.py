@@ -17,8 +17,9 @@ from tailort.workflow.records import OrderedGoal
 Float = NDArray[np.float64]
 
 # Of each goal in turn, and how much of it later ones may take: what is beyond a volume is a small part of a structure,
-# so that a tenth of a gray of its root mean square is a gray of the dose at that volume.
-EACH, SLACK = Effort(iterations=120), Slack(0.03, 0.02)
+# so that a tenth of a gray of its root mean square is a gray of the dose at that volume. Kept goals are as tight as
+# that: a search that runs out of rounds before all of them hold again would end where it began.
+EACH, SLACK = Effort(iterations=120, rounds=24), Slack(0.03, 0.02)
 # How far inside what a goal has reached the deliverable plan aims, as a share of its dose.
 INSIDE = 0.01
 # Of the search for limits that contradict each other.
@@ -38,7 +39,7 @@ class Served:
     order : tuple of OrderedGoal
         Empty where all goals could be had at once.
     notes : tuple of str
-        Limits that contradict each other.
+        Limits that contradict each other, or that the search did not reach.
     """
 
     problem: Problem
@@ -71,15 +72,28 @@ def serve(
     if stop():
         return Served(problem, solution, (), ())
     if not solution.feasible:
-        return Served(problem, solution, (), _contradictions(problem, solution, stop, progress))
+        found = contradiction(problem, solution.weights_mu, effort=SEARCH, overall=False, stop=stop, progress=progress)
+        if found.conflicts:
+            return Served(problem, solution, (), tuple(conflict.sentence for conflict in found.conflicts))
+        # The limits can hold together: the search goes on from a plan that shows it.
+        solution = solve(problem, found.weights_mu, stop=stop, progress=progress)
+        if not solution.feasible or stop():
+            return Served(problem, solution, (), () if stop() else (_fell_short(solution),))
     if not unmet(problem, goals, solution.dose_gy):
         return Served(problem, solution, (), ())
-    found = prioritise(
-        replace(problem, wishes=()), goals.ranks, solution.weights_mu, EACH, SLACK, stop=stop, progress=progress
+    order = prioritise(
+        replace(problem, wishes=()),
+        goals.ranks,
+        solution.weights_mu,
+        EACH,
+        SLACK,
+        alone_beside=1,
+        stop=stop,
+        progress=progress,
     )
-    if not found.feasible or found.interrupted:
+    if not order.feasible or order.interrupted:
         return Served(problem, solution, (), ())
-    return Served(_to_deliver(problem, goals, found), found.solution, _told(problem, goals, found), ())
+    return Served(_to_deliver(problem, goals, order), order.solution, _told(problem, goals, order), ())
 
 
 def _to_deliver(problem: Problem, goals: Goals, found: Priorities) -> Problem:
@@ -91,8 +105,7 @@ def _to_deliver(problem: Problem, goals: Goals, found: Priorities) -> Problem:
             objective=limit.objective.tightened(-max(0.0, float(np.max(problem.excess_gy(dose_gy, limit))))),
             gap_gy=INSIDE * float(np.min(getattr(limit.objective, "level_gy", 0.0))),
         )
-        for limit in goals.asked
-        if "<" in limit.label
+        for limit in goals.ceilings
     ]
     return replace(problem, limits=(*problem.limits, *kept))
 
@@ -107,31 +120,22 @@ def unmet(problem: Problem, goals: Goals, dose_gy: Float) -> tuple[str, ...]:
 
 
 def _told(problem: Problem, goals: Goals, found: Priorities) -> tuple[OrderedGoal, ...]:
-    names = [step.goal.label for step in found.steps]
     missed = set(unmet(problem, goals, found.solution.dose_gy))
+    printed = {f"{limit.structure} {limit.label}" for limit in goals.asked}
     return tuple(
         OrderedGoal(
             label=step.goal.label,
             reached_gy=max(step.reached_gy),
             kept_gy=max(step.kept_gy),
-            met=step.goal.label not in missed,
-            cost_gy={
-                name: max(after) - max(before)
-                for name, before, after in zip(names, step.before_gy, step.after_gy, strict=False)
-                if max(after) - max(before) > COST_SHOWN_GY
-            },
+            met=step.goal.label not in missed if step.goal.label in printed else None,
+            cost_gy=max(0.0, *step.price_gy) if step.price_gy else 0.0,
         )
         for step in found.steps
     )
 
 
-# Smaller costs are not worth a reader's time, Gy.
-COST_SHOWN_GY = 0.05
-
-
-def _contradictions(
-    problem: Problem, solution: Solution, stop: Callable[[], bool], progress: Callable[[Progress], None]
-) -> tuple[str, ...]:
-    """Sentences about the hard limits that cannot hold together; none where only the search fell short."""
-    found = contradiction(problem, solution.weights_mu, effort=SEARCH, stop=stop, progress=progress)
-    return tuple(conflict.sentence for conflict in found.conflicts)
+def _fell_short(solution: Solution) -> str:
+    """Sentence about hard limits that the search did not reach although they can hold together."""
+    beyond = [excess for excess in solution.excess if excess.excess_gy > 0]
+    listed = ", ".join(f"{excess.structure} {excess.label} by {excess.excess_gy:.2f} Gy" for excess in beyond)
+    return f"the hard limits do not contradict each other, but the optimiser's plan is still beyond {listed}"

@@ -3,18 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tailort.dose.cut_off import cut_offs
-from tailort.evaluation import Arm, Comparison, compare
+from tailort.errors import StoppedError
+from tailort.evaluation import Arm, Comparison, Robustness, compare
 from tailort.patient import Case, StructureSet
-from tailort.protocols import Protocol, decide, for_patient
-from tailort.targets import derive
-from tailort.workflow.bench import set_up
+from tailort.physics import Machine
+from tailort.protocols import Decision, Protocol, Technique, decide, for_patient
+from tailort.targets import Step, derive
+from tailort.workflow.bench import Bench, set_up
 from tailort.workflow.clock import StageClock
 from tailort.workflow.courses import Request, plan_course
 from tailort.workflow.options import PlanningOptions
 from tailort.workflow.records import PlanningRun, PlanResult
+from tailort.workflow.robustness import judge_setup_errors
+
+
+@dataclass(frozen=True, eq=False)
+class Decided:
+    """What is known before a volume is made.
+
+    Parameters
+    ----------
+    decision : Decision
+        Yes, with its reasons.
+    protocol : Protocol
+        As it is for this patient.
+    techniques : tuple of Technique
+        In the order in which they are tried.
+    chosen : bool
+        Whether a person chose another technique than the protocol's.
+    machine : Machine
+        The linac.
+    notes : tuple of str
+        What a reader must know of all this.
+    """
+
+    decision: Decision
+    protocol: Protocol
+    techniques: tuple[Technique, ...]
+    chosen: bool
+    machine: Machine
+    notes: tuple[str, ...]
+
+
+def decided(case: Case, protocol: Protocol, options: PlanningOptions) -> Decided:
+    """Ask the protocol whether and how this patient is planned.
+
+    Raises
+    ------
+    UndecidedError, NotEligibleError
+        When the protocol does not say yes.
+    MissingStructureError, InputError
+        When a structure is missing, or the options and the protocol contradict each other.
+    """
+    decision = decide(protocol, case.facts)
+    decision.require_yes()
+    protocol = for_patient(protocol, case.facts)
+    protocol.require_structures(case.structures)
+    techniques, chosen = options.techniques_of(protocol)
+    linac = options.machine_of(protocol)
+    position = protocol.position_note(case.ct.patient_position)
+    notes = tuple(note for note in (*chosen, position) if note)
+    return Decided(decision, protocol, techniques, bool(chosen), linac, notes)
 
 
 def plan(
@@ -51,32 +103,29 @@ def plan(
         When the case cannot be planned.
     """
     with clock.stage("decide"):
-        decision = decide(protocol, case.facts)
-        decision.require_yes()
-        protocol = for_patient(protocol, case.facts)
-        protocol.require_structures(case.structures)
-        techniques, asked_note = options.techniques_of(protocol)
-        linac = options.machine_of(protocol)
-        told = [*asked_note, protocol.position_note(case.ct.patient_position)]
+        asked = decided(case, protocol, options)
+        protocol = asked.protocol
     with clock.stage("targets"):
         other = protocol.comparator()
         steps = other.target_steps if other else protocol.target_steps()
         structures = derive(steps, case.structures, case.ct.image.grid.axes_mm()[0])
     requests = [
         Request(
-            protocol.title, protocol.id, protocol.prescriptions(), protocol.constraints(),
-            protocol.report_metrics(), techniques, protocol.supplements(),
+            protocol.title, protocol.id, protocol.prescriptions(), protocol.course(),
+            protocol.constraints(), protocol.report_metrics(), asked.techniques, protocol.supplements(),
         )
     ]  # fmt: skip
     if other is not None:
         # A technique that a person chose is the whole run's.
-        own = techniques if asked_note or other.technique is None else (other.technique,)
-        requests.append(Request(other.title, "comparator", other.prescriptions, other.constraints, other.report, own))
+        own = asked.techniques if asked.chosen or other.technique is None else (other.technique,)
+        requests.append(
+            Request(other.title, "comparator", other.prescriptions, other.course, other.constraints, other.report, own)
+        )
     with clock.stage("dose grid"):
         bench = set_up(
-            replace(case, notes=(*case.notes, *(note for note in told if note))),
+            replace(case, notes=(*case.notes, *asked.notes)),
             structures,
-            linac,
+            asked.machine,
             options,
             [p for request in requests for p in request.prescriptions],
             [c for request in requests for c in request.constraints],
@@ -93,13 +142,14 @@ def plan(
             for phase in results[0].phases
             for cut in cut_offs(phase.plan, bench.outline, case.ct.image.grid)
         ]
+    robustness, unfinished = _shifted(bench, results[0], steps, clock, stop, keep)
     return PlanningRun(
         case=replace(
             bench.case,
             notes=(*bench.case.notes, *(n for result in results for n in result.notes), *dict.fromkeys(warnings)),
         ),
         protocol=protocol,
-        decision=decision,
+        decision=asked.decision,
         structures=structures,
         main=results[0],
         comparator=results[1] if len(results) > 1 else None,
@@ -108,7 +158,30 @@ def plan(
         engine_note=bench.engine.label,
         density_table=options.about_table,
         stages=clock.stages,
+        robustness=robustness,
+        unfinished=unfinished,
     )
+
+
+def _shifted(
+    bench: Bench,
+    result: PlanResult,
+    steps: Sequence[Step],
+    clock: StageClock,
+    stop: Callable[[], bool],
+    keep: Callable[[], None],
+) -> tuple[Robustness | None, tuple[str, ...]]:
+    """The plan judged with set-up errors, where they are asked about, and what a person stopped of that."""
+    reach_mm = bench.options.setup_errors_mm
+    if reach_mm is None:
+        return None, ()
+    # The plan is done, whether it holds its limits or not.
+    keep()
+    with clock.stage("set-up errors") as tell:
+        try:
+            return judge_setup_errors(bench, result, steps, reach_mm, tell, stop), ()
+        except StoppedError as stopped:
+            return None, (str(stopped),)
 
 
 def _compare(protocol: Protocol, structures: StructureSet, results: Sequence[PlanResult]) -> Comparison | None:

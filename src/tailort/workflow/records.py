@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tailort.evaluation import DVH, Comparison, Scorecard
+import numpy as np
+from numpy.typing import NDArray
+
+from tailort.evaluation import DVH, Comparison, Robustness, Scorecard
+from tailort.optimisation import PlanDelivery
 from tailort.patient import Case, Constraint, Dose, Plan, Prescription, Scan, StructureSet
 from tailort.physics import Machine
 from tailort.protocols import Decision, Protocol
@@ -56,17 +60,17 @@ class OrderedGoal:
         How far it stayed from its aim, Gy: root mean square of what is beyond it, or a mean dose; 0 is all of it.
     kept_gy : float
         What later goals had to leave it.
-    met : bool
-        Whether the plan of all goals meets it as the protocol prints it.
-    cost_gy : dict of str to float
-        By how much it made other goals worse, Gy of the same measure.
+    met : bool or None
+        Whether the fluence meets it as the protocol prints it; None where the protocol prints no limit.
+    cost_gy : float
+        What the goals between the targets' coverage and it cost it, Gy of the same measure.
     """
 
     label: str
     reached_gy: float
     kept_gy: float
-    met: bool
-    cost_gy: dict[str, float]
+    met: bool | None
+    cost_gy: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +89,12 @@ class PhasePlan:
         Of the control points, physical, total of the phase's fractions, from the reporting engine.
     convergence : Convergence
         How the optimisation ended.
+    delivery : PlanDelivery
+        Time and complexity of a fraction.
     order : tuple of OrderedGoal
         Where goals had to be served one after the other.
+    fluence_mu : (beamlets,) float or None
+        Ideal fluence that it was made of, MU per fraction: an interrupted run can go on from it.
     notes : tuple of str
         What a reader must know of it.
     """
@@ -96,8 +104,10 @@ class PhasePlan:
     plan: Plan
     dose: Dose
     convergence: Convergence
+    delivery: PlanDelivery
     order: tuple[OrderedGoal, ...] = ()
     notes: tuple[str, ...] = ()
+    fluence_mu: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +167,7 @@ class PlanResult:
 
 @dataclass(frozen=True, eq=False)
 class PlanningRun:
-    """The main job, whole."""
+    """The main job, whole; `robustness` where set-up errors were asked about, `unfinished` what a person stopped."""
 
     case: Case
     protocol: Protocol
@@ -170,6 +180,8 @@ class PlanningRun:
     engine_note: str
     density_table: str
     stages: tuple[Stage, ...]
+    robustness: Robustness | None = None
+    unfinished: tuple[str, ...] = ()
 
     @property
     def ct(self) -> Scan:

@@ -1,0 +1,94 @@
+"""How long a plan takes to deliver, and how complex its apertures are, from its control points alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from tailort.optimisation.arc_complexity import modulation_complexity
+from tailort.patient import Beam, Plan
+from tailort.physics.machine import Machine
+
+
+@dataclass(frozen=True)
+class BeamDelivery:
+    """What one beam takes.
+
+    Parameters
+    ----------
+    name : str
+        Beam.
+    seconds : float
+        With the beam on or held for the leaves.
+    complexity : float or None
+        Modulation complexity score; 1 is one rectangle all the way; None without leaves.
+    """
+
+    name: str
+    seconds: float
+    complexity: float | None
+
+
+@dataclass(frozen=True)
+class PlanDelivery:
+    """What one fraction of a plan takes.
+
+    Parameters
+    ----------
+    beams : tuple of BeamDelivery
+        In order.
+    between_s : float
+        For the gantry from beam to beam; nobody enters the room.
+    """
+
+    beams: tuple[BeamDelivery, ...]
+    between_s: float
+
+    @property
+    def seconds(self) -> float:
+        """From the first MU to the last."""
+        return sum(beam.seconds for beam in self.beams) + self.between_s
+
+
+def delivery_of(plan: Plan, machine: Machine) -> PlanDelivery:
+    """Shortest time of a plan with the machine's speeds; acceleration and verification are not counted.
+
+    Parameters
+    ----------
+    plan : Plan
+        Control points and MU.
+    machine : Machine
+        Dose rate, and speeds of gantry and leaves.
+
+    References
+    ----------
+    McNiven et al. 2010, Med Phys 37:505, doi 10.1118/1.3276775 (complexity).
+    """
+    stop = machine.motion.gantry_stop_deg
+    ends = [
+        ((beam.control_points[0].gantry_deg - stop) % 360.0, (beam.control_points[-1].gantry_deg - stop) % 360.0)
+        for beam in plan.beams
+    ]
+    way = sum(abs(after[0] - before[1]) for before, after in pairwise(ends))
+    beams = tuple(_beam(beam, machine) for beam in plan.beams)
+    return PlanDelivery(beams, way / machine.motion.gantry_deg_per_s)
+
+
+def _beam(beam: Beam, machine: Machine) -> BeamDelivery:
+    points, motion = beam.control_points, machine.motion
+    mu = np.diff([point.mu for point in points])
+    turns = np.array([abs((b.gantry_deg - a.gantry_deg + 180.0) % 360.0 - 180.0) for a, b in pairwise(points)])
+    seconds = np.maximum(mu * 60.0 / machine.max_mu_per_minute, turns / motion.gantry_deg_per_s)
+    leaves = [point.leaves_mm for point in points if point.leaves_mm is not None]
+    if len(leaves) != len(points):
+        return BeamDelivery(beam.name, float(seconds.sum()), None)
+    ends = np.array(leaves)
+    seconds = np.maximum(seconds, np.abs(np.diff(ends, axis=0)).max(axis=(1, 2), initial=0.0) / motion.leaf_mm_per_s)
+    edges = np.asarray(beam.leaf_boundaries_mm)
+    low = min(point.jaws_y_mm[0] for point in points)
+    high = max(point.jaws_y_mm[1] for point in points)
+    seen = ends[:, :, (edges[1:] > low) & (edges[:-1] < high)]
+    complexity = modulation_complexity(mu, seen[:, 0], seen[:, 1]) if mu.sum() > 0 else None
+    return BeamDelivery(beam.name, float(seconds.sum()), complexity)

@@ -1,0 +1,215 @@
+"""What set-up errors do to the final plan: its dose in shifted positions, judged by the same limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from tailort.errors import StoppedError
+from tailort.evaluation import Robustness, Scenario, from_engine, judge_scenarios, within
+from tailort.patient import Constraint, Dose, Metric, Plan, Prescription, StructureSet
+from tailort.targets import Step, Unite
+from tailort.workflow.bench import Bench
+from tailort.workflow.phases import course_dose
+from tailort.workflow.records import PlanResult
+
+BAND_STEP_GY = 0.1
+# Volumes that already stand for set-up errors, or only steer the optimiser: shifting them says nothing.
+_NOT_JUDGED = ("PTV", "CONTROL")
+# Asked of clinical targets besides the coverage: the near-minimum dose (ICRU Report 83, 2010).
+_NEAR_MINIMUM = "D98%[Gy]"
+
+
+def judge_setup_errors(
+    bench: Bench,
+    result: PlanResult,
+    steps: Sequence[Step],
+    reach_mm: tuple[float, float, float],
+    tell: Callable[[float], None],
+    stop: Callable[[], bool],
+) -> Robustness:
+    """Judge a course as planned and with the patient shifted each way along each axis, all phases by the same shift.
+
+    Parameters
+    ----------
+    bench : Bench
+        The patient.
+    result : PlanResult
+        The deliverable plans.
+    steps : sequence of Step
+        How the targets are made; what a PTV is made of is judged in its place.
+    reach_mm : (3,) float
+        Length of the shifts along x, y, z of the patient, LPS mm.
+    tell : callable
+        Called with the share done.
+    stop : callable
+        Whether a person wants to stop.
+
+    Returns
+    -------
+    Robustness
+        The nominal dose is the plan's own; the others are computed anew, by the same engine, with the isocentres moved
+        against the patient. PTVs are not judged: they stand for these errors already.
+
+    Raises
+    ------
+    StoppedError
+        When a person stopped it.
+    """
+    scenarios = within(reach_mm, 6)
+    structures = bench.structures
+    wanted = clinical_targets(result.prescriptions, steps, structures)
+    targets = tuple(dict.fromkeys(one.name for one in wanted))
+    if not all(_inside(p.target, steps, structures) for p in result.prescriptions):
+        # A PTV that was drawn by hand may stand for any of them.
+        targets = tuple(dict.fromkeys([*targets, *_tumour(structures)]))
+    done, doses_in_all = 0, (len(scenarios) - 1) * len(result.phases)
+
+    def compute(plan: Plan) -> Dose:
+        nonlocal done
+        _, dose = bench.dose_of(
+            plan.label, plan.beams, plan.prescriptions, lambda share: tell((done + share) / doses_in_all)
+        )
+        done += 1
+        return dose
+
+    moved = [from_engine(phase.plan, scenarios, compute) for phase in result.phases]
+
+    def dose_of(scenario: Scenario) -> Dose:
+        if scenario.is_nominal:
+            return result.dose
+        if stop():
+            raise StoppedError("a person stopped the run before all set-up errors were judged")
+        return course_dose([phase(scenario) for phase in moved])
+
+    return judge_scenarios(
+        structures,
+        scenarios,
+        dose_of,
+        _asked(result, wanted, steps, structures),
+        [one.prescription for one in wanted],
+        method=f"isocentres moved against the patient, dose by {result.dose.engine}; nominal: the plan's own dose",
+        bin_gy=BAND_STEP_GY,
+        metrics=_reported(result, structures, targets),
+        curves_of=targets,
+        single_slice_thickness_mm=bench.slice_mm,
+    )
+
+
+@dataclass(frozen=True)
+class ClinicalTarget:
+    """A volume without a set-up margin, and what PTVs that are grown from it are to get.
+
+    Parameters
+    ----------
+    name : str
+        Of the volume.
+    prescription : Prescription
+        In its place: the highest of one phase.
+    of : str
+        Target of the protocol's own prescription.
+    """
+
+    name: str
+    prescription: Prescription
+    of: str
+
+
+def clinical_targets(
+    prescriptions: Sequence[Prescription], steps: Sequence[Step], structures: StructureSet
+) -> tuple[ClinicalTarget, ...]:
+    """Ask of what PTVs are made of what is prescribed to them: in each phase of each of these the highest dose.
+
+    Parameters
+    ----------
+    prescriptions : sequence of Prescription
+        Of the course.
+    steps : sequence of Step
+        How the targets are made.
+    structures : StructureSet
+        What is drawn or made; a PTV that is drawn by hand has no known inside and is left out.
+    """
+    found: dict[tuple[int, str], ClinicalTarget] = {}
+    for p in sorted(prescriptions, key=lambda p: (p.phase, p.dose_gy)):
+        for name in _inside(p.target, steps, structures):
+            found[p.phase, name] = ClinicalTarget(name, replace(p, target=name), p.target)
+    return tuple(found.values())
+
+
+def _asked(
+    result: PlanResult, targets: Sequence[ClinicalTarget], steps: Sequence[Step], structures: StructureSet
+) -> list[Constraint]:
+    """Coverage of PTVs, asked of what they are made of, then the limits of everything else; each once."""
+    asked = [
+        replace(c, structure=name, source=f"{c.source}, of {c.structure}")
+        for c in result.constraints
+        if _is_margin(c.structure, structures) and _is_coverage(c)
+        for name in _inside(c.structure, steps, structures)
+    ]
+    asked += _coverage(targets)
+    asked += [c for c in result.constraints if not _is_margin(c.structure, structures)]
+    once: dict[tuple[str, str, str, float, str], Constraint] = {}
+    for c in asked:
+        once.setdefault((c.structure.lower(), c.metric, c.operator, c.limit, c.label), c)
+    return list(once.values())
+
+
+def _is_coverage(c: Constraint) -> bool:
+    metric = Metric.parse(c.metric)
+    return c.operator in (">", ">=") and metric.is_dose and metric.unit == "Gy"
+
+
+def _coverage(targets: Sequence[ClinicalTarget]) -> list[Constraint]:
+    """What each clinical target is to get in all phases together by the prescriptions' own metrics."""
+    by_metric: dict[tuple[str, str], list[ClinicalTarget]] = {}
+    for one in targets:
+        if one.prescription.normalisation.metric is not None:
+            by_metric.setdefault((one.name, one.prescription.normalisation.metric), []).append(one)
+    asked = []
+    for (name, metric), phases in by_metric.items():
+        dose_gy = sum(one.prescription.dose_gy for one in phases)
+        limit = dose_gy if Metric.parse(metric).unit == "Gy" else 100.0
+        source = f"prescription of {', '.join(dict.fromkeys(one.of for one in phases))}"
+        asked.append(Constraint(name, metric, ">=", limit, "goal", source))
+    return asked
+
+
+def _inside(target: str, steps: Sequence[Step], structures: StructureSet) -> tuple[str, ...]:
+    """Volumes without a set-up margin from which a target is grown; the target itself where it has none."""
+    drawn = structures.find(target)
+    if drawn is None or drawn.is_empty:
+        return ()
+    if drawn.role != "PTV":
+        return (drawn.name,)
+    made_at = [n for n, step in enumerate(steps) if step.name.lower() == target.lower()]
+    if not made_at:
+        return ()
+    step, earlier = steps[made_at[-1]], steps[: made_at[-1]]
+    parts = [*step.of, *step.if_drawn]
+    for operation in step.then:
+        if isinstance(operation, Unite):
+            parts += [*operation.of, *operation.if_drawn]
+    return tuple(dict.fromkeys(name for part in parts for name in _inside(part, earlier, structures)))
+
+
+def _tumour(structures: StructureSet) -> tuple[str, ...]:
+    return tuple(s.name for s in structures if s.role in ("GTV", "CTV", "ITV") and not s.is_empty)
+
+
+def _is_margin(name: str, structures: StructureSet) -> bool:
+    found = structures.find(name)
+    return found is not None and found.role in _NOT_JUDGED
+
+
+def _reported(result: PlanResult, structures: StructureSet, targets: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """What the plan's scorecard only reports, and the near-minimum dose of every clinical target."""
+    pairs = [
+        (row.structure, row.metric)
+        for row in result.scorecard.rows
+        if row.limit is None and not _is_margin(row.structure, structures)
+    ]
+    pairs += [(name, str(Metric.parse(_NEAR_MINIMUM))) for name in targets]
+    asked: dict[str, tuple[str, ...]] = {}
+    for name, metric in dict.fromkeys(pairs):
+        asked[name] = (*asked.get(name, ()), metric)
+    return asked

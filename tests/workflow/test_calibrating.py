@@ -1,0 +1,153 @@
+"""What a histogram sees and voxels do not moves limits and coverage by exactly that, and never loosens them.
+
+A dose that rises by 0.5 Gy a mm across a box: what histogram and voxels see of it is known without either.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tailort.geometry import Grid, Image
+from tailort.optimisation import Limit, Problem, VoxelSet, Wish
+from tailort.optimisation.objectives import (
+    LinearQuadratic,
+    MaxDoseVolume,
+    MeanDose,
+    MinDoseVolume,
+    Physical,
+    Quantity,
+    SquaredMeanOverdose,
+    SquaredOverdose,
+    SquaredUnderdose,
+)
+from tailort.patient import Dose, Structure, StructureSet
+from tailort.workflow.calibrating import SPARE, calibrated
+
+FRAME = "1.2.3"
+SLOPE, MIDDLE_GY = 0.5, 40.0
+# Voxel centres at multiples of 3 mm; the box is 42 mm wide, so its sides are at x = -21 and 21.
+GRID = Grid.axial((9, 15, 25), (3.0, 3.0, 3.0), (-36.0, -21.0, -12.0), FRAME)
+HALF_MM = 21.0
+FRACTIONS = 20
+
+
+def box(half_mm: float, name: str = "Box") -> Structure:
+    """A box over five slices, `half_mm` to either side in x and 10 mm in y."""
+    corners = np.array([[-half_mm, -10.0], [half_mm, -10.0], [half_mm, 10.0], [-half_mm, 10.0]])
+    contours = tuple(np.column_stack([corners, np.full(4, z)]) for z in (-6.0, -3.0, 0.0, 3.0, 6.0))
+    return Structure(name, "PTV", contours, FRAME)
+
+
+def tilted() -> Dose:
+    x = GRID.origin_mm[0] + 3.0 * np.arange(GRID.shape[2])
+    values = np.broadcast_to(MIDDLE_GY + SLOPE * x, GRID.shape).astype(np.float32)
+    return Dose(Image(GRID, values, "Gy"), "physical", "course", FRACTIONS, None, "test")
+
+
+class Nothing:
+    """A dose map of no interest."""
+
+    def __init__(self, rows: int) -> None:
+        self.shape = (rows, 1)
+
+    def dose(self, weights_mu: Any) -> Any:
+        return np.zeros(self.shape[0])
+
+    def gradient(self, by_dose: Any) -> Any:
+        return np.zeros(1)
+
+
+def seen_by(low_mm: float, high_mm: float, half_mm: float = HALF_MM, drawn: bool = True) -> tuple[Any, VoxelSet]:
+    """A bench whose optimiser sees the voxels in the middle line from `low_mm` to `high_mm` only."""
+    i = np.flatnonzero(
+        (GRID.origin_mm[0] + 3.0 * np.arange(25) >= low_mm) & (GRID.origin_mm[0] + 3.0 * np.arange(25) <= high_mm)
+    )
+    flat = np.ravel_multi_index((np.full(len(i), 4), np.full(len(i), 7), i), GRID.shape)
+    bench = SimpleNamespace(
+        structures=StructureSet((box(half_mm),) if drawn else (), FRAME),
+        slice_mm=3.0,
+        in_rows=lambda image: image.values.reshape(-1)[flat].astype(np.float64),
+    )
+    return bench, VoxelSet("Box", np.arange(len(i)), np.ones(len(i)))
+
+
+def moved(
+    objective: Any, low_mm: float, high_mm: float, gap_gy: float = 0.0, quantity: Quantity | None = None, **more: Any
+) -> float:
+    """Gap of the limit after calibration."""
+    bench, voxels = seen_by(low_mm, high_mm, **more)
+    limit = Limit("Box", objective, gap_gy, quantity or Physical(), "limit")
+    problem = Problem(Nothing(len(voxels.rows)), FRACTIONS, {"Box": voxels}, (), (limit,))
+    (found,) = calibrated(bench, problem, tilted()).limits
+    assert found.objective == objective
+    return found.gap_gy
+
+
+@pytest.mark.parametrize(
+    ("objective", "low_mm", "high_mm", "beyond_mm"),
+    [
+        # The hottest voxel is 9 mm from the box's hot side, the coldest 6 mm from its cold one.
+        (SquaredOverdose(45.0), -21.0, 12.0, 9.0),
+        (SquaredUnderdose(35.0), -15.0, 21.0, 6.0),
+        # The mean is at x = 0, that of the voxels at -3.
+        (SquaredMeanOverdose(38.0), -18.0, 12.0, 3.0),
+        # A fifth of the box is hotter than at x = 21 - 8.4; of eleven voxels the third from the hot end, at 6.
+        (MaxDoseVolume(38.0, 0.2), -18.0, 12.0, 21.0 - 8.4 - 6.0),
+        # Four fifths are hotter than at x = -12.6; of ten voxels eight, the coldest of them at -3.
+        (MinDoseVolume(35.0, 0.8), -9.0, 18.0, 12.6 - 3.0),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, float) else "",
+)
+def test_a_limit_moves_by_what_the_histogram_sees_beyond_the_voxels(
+    objective: Any, low_mm: float, high_mm: float, beyond_mm: float
+) -> None:
+    found = moved(objective, low_mm, high_mm)
+    assert found == pytest.approx(SLOPE * beyond_mm + SPARE * objective.level_gy, abs=0.1)
+
+
+@pytest.mark.parametrize("objective", [SquaredOverdose(45.0), SquaredMeanOverdose(38.0), MaxDoseVolume(38.0, 0.2)])
+def test_a_limit_is_never_loosened(objective: Any) -> None:
+    # The voxels are hotter than the structure: from x = 9 to 30, beyond its hot side.
+    assert moved(objective, 9.0, 30.0) == 0.0
+    assert moved(objective, 9.0, 30.0, gap_gy=0.7) == 0.7
+
+
+def test_a_gap_that_is_wide_enough_stays() -> None:
+    assert moved(SquaredOverdose(45.0), -21.0, 12.0, gap_gy=6.0) == 6.0
+    assert moved(SquaredOverdose(45.0), -21.0, 12.0, gap_gy=1.0) > 4.0
+
+
+def wishes_after(wishes: tuple[Wish, ...], low_mm: float, high_mm: float) -> tuple[Wish, ...]:
+    bench, voxels = seen_by(low_mm, high_mm)
+    problem = Problem(Nothing(len(voxels.rows)), FRACTIONS, {"Box": voxels}, wishes)
+    return calibrated(bench, problem, tilted()).wishes
+
+
+def test_coverage_is_raised_by_what_the_histogram_lacks_and_other_wishes_stay() -> None:
+    cover = Wish("Box", MinDoseVolume(35.0, 0.8), 400.0, label="cover")
+    others = (Wish("Box", SquaredUnderdose(35.0), 100.0), Wish("Box", SquaredOverdose(45.0), 50.0))
+    raised, *rest = wishes_after((cover, *others), -9.0, 18.0)
+    assert raised.objective.level_gy == pytest.approx(35.0 + SLOPE * (12.6 - 3.0), abs=0.1)
+    assert (raised.weight, raised.label) == (400.0, "cover")
+    assert tuple(rest) == others
+
+
+def test_coverage_that_the_histogram_shows_to_be_better_is_not_lowered() -> None:
+    # The voxels are colder than the structure.
+    cover = Wish("Box", MinDoseVolume(35.0, 0.8), 400.0)
+    assert wishes_after((cover,), -30.0, -6.0) == (cover,)
+
+
+def test_what_a_histogram_cannot_tell_is_left_alone() -> None:
+    # In EQD2, of a dose that differs from voxel to voxel, of what is not drawn, and partly beyond the dose grid.
+    assert moved(SquaredOverdose(45.0), -21.0, 12.0, quantity=LinearQuadratic("EQD2", 3.0, FRACTIONS)) == 0.0
+    assert moved(SquaredOverdose(np.full(12, 45.0)), -21.0, 12.0) == 0.0
+    assert moved(MaxDoseVolume(38.0, 0.0), -18.0, 12.0) == 0.0
+    assert moved(SquaredOverdose(45.0), -21.0, 12.0, drawn=False) == 0.0
+    assert moved(SquaredOverdose(45.0), -21.0, 12.0, half_mm=60.0) == 0.0
+    low = Wish("Box", MeanDose(), 0.5)
+    assert wishes_after((low,), -18.0, 12.0) == (low,)

@@ -1,0 +1,126 @@
+"""A plan's MU: up to its prescriptions, no farther than its hard limits, and never for a target that no beam sees."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tailort.errors import InputError
+from tailort.geometry import Grid, Image
+from tailort.patient import (
+    Beam,
+    Constraint,
+    ControlPoint,
+    Dose,
+    Normalisation,
+    Plan,
+    Prescription,
+    Structure,
+    StructureSet,
+)
+from tailort.protocols import Technique
+from tailort.workflow.normalising import Scaled, scaled_to_prescription
+from tailort.workflow.phases import Phase
+
+FRAME = "1.2.3"
+GRID = Grid.axial((9, 21, 41), (3.0, 3.0, 3.0), (-60.0, -30.0, -12.0), FRAME)
+X = np.broadcast_to(-60.0 + 3.0 * np.arange(41), GRID.shape)
+
+
+def box(name: str, low_mm: float, high_mm: float) -> Structure:
+    corners = np.array([[low_mm, -12.0], [high_mm, -12.0], [high_mm, 12.0], [low_mm, 12.0]])
+    contours = tuple(np.column_stack([corners, np.full(4, z)]) for z in (-6.0, -3.0, 0.0, 3.0, 6.0))
+    return Structure(name, "PTV", contours, FRAME)
+
+
+BENCH: Any = SimpleNamespace(
+    structures=StructureSet((box("PTV", -45.0, -21.0), box("Node", 30.0, 45.0), box("Lungs", -18.0, 22.0)), FRAME),
+    slice_mm=3.0,
+)
+
+
+def scaled(
+    values_gy: Any, *constraints: Constraint, targets: tuple[str, ...] = ("PTV",), earlier_gy: Any = None
+) -> Scaled:
+    """Scale a dose of 20 fractions to 50 Gy in D95% of each target."""
+    asked = tuple(Prescription(name, 50.0, 20, Normalisation("coverage", metric="D95%[Gy]")) for name in targets)
+    points = tuple(ControlPoint(mu, 0.0, 0.0, 0.0, (-50.0, 50.0), (-50.0, 50.0), None) for mu in (0.0, 100.0))
+    beam = Beam("AP", 1, "test", 6.0, True, (0.0, 0.0, 0.0), (), points)
+
+    def dose(values: Any) -> Dose:
+        image = Image(GRID, np.broadcast_to(values, GRID.shape).astype(np.float32), "Gy")
+        return Dose(image, "physical", "course", 20, None, "test")
+
+    phase = Phase(
+        1, "test", Technique(kind="imrt", beams=5), asked, constraints,
+        () if earlier_gy is None else (dose(earlier_gy),), 1.0, targets,
+    )  # fmt: skip
+    return scaled_to_prescription(BENCH, phase, Plan("test", (beam,), asked, 20, "HFS", FRAME), dose(values_gy))
+
+
+def hard(metric: str, limit: float) -> Constraint:
+    return Constraint("Lungs", metric, "<=", limit, "hard", "test")
+
+
+def test_mu_and_dose_are_scaled_to_the_prescription() -> None:
+    found = scaled(np.full(GRID.shape, 40.0))
+    assert found.plan.mu == pytest.approx(125.0)
+    np.testing.assert_allclose(found.dose.image.values, 50.0, rtol=1e-5)
+    assert found.lack_gy == {}
+
+
+def test_a_hard_limit_on_a_dose_keeps_the_mu_down() -> None:
+    found = scaled(np.full(GRID.shape, 40.0), hard("Max[Gy]", 45.0))
+    np.testing.assert_allclose(found.dose.image.values, 45.0, rtol=2e-3)
+    assert (found.dose.image.values <= 45.0).all()
+    assert found.lack_gy["Lungs"] == pytest.approx(5.0, abs=0.1)
+
+
+# Over the lungs, from x = -18 to 22, the dose falls from 38 to 18 Gy: with the prescription's 1.25 times as much
+# 95 % are above 20 Gy for certain; a fraction f of the MU puts 20 Gy where the dose is 20 / f.
+FALLING = np.clip(29.0 - 0.5 * X, 1.0, 40.0)
+
+
+@pytest.mark.parametrize(("metric", "share"), [("V30Gy[%]", 0.3), ("V30Gy[cc]", 0.3)])
+def test_a_hard_limit_on_a_volume_keeps_the_mu_down_too(metric: str, share: float) -> None:
+    # 40 mm x 24 mm x 15 mm are 14.4 cm3.
+    limit = 100.0 * share if metric.endswith("[%]") else share * 14.4
+    free = scaled(FALLING)
+    found = scaled(FALLING, hard(metric, limit))
+    factor = found.plan.mu / 100.0
+    # Just the hottest 30 %, the 12 mm next to the target, lie above 30 Gy.
+    assert factor * (29.0 - 0.5 * (-18.0 + 12.0)) == pytest.approx(30.0, rel=0.01)
+    assert factor < free.plan.mu / 100.0
+    # What would have had to be 30 Gy at the whole prescription lies this much higher.
+    assert found.lack_gy["Lungs"] == pytest.approx(30.0 * (1.0 - found.plan.mu / free.plan.mu), abs=0.02)
+
+
+def test_no_volume_at_all_above_a_dose_is_a_limit_too() -> None:
+    found = scaled(FALLING, hard("V30Gy[cc]", 0.0))
+    assert found.plan.mu / 100.0 * 38.0 == pytest.approx(30.0, rel=0.02)
+
+
+def test_a_volume_that_earlier_phases_have_used_up_is_left_to_the_scorecard() -> None:
+    found = scaled(np.full(GRID.shape, 40.0), hard("V30Gy[%]", 30.0), earlier_gy=35.0)
+    assert found.plan.mu == pytest.approx(125.0)
+
+
+def test_the_volume_that_earlier_phases_have_left_is_kept() -> None:
+    # 10 Gy were there: 20 Gy more make 30.
+    found = scaled(FALLING, hard("V30Gy[%]", 30.0), earlier_gy=10.0)
+    assert found.plan.mu / 100.0 * (29.0 - 0.5 * (-18.0 + 12.0)) == pytest.approx(20.0, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("beyond_gy", "constraints"),
+    [(0.0, ()), (2.0, ()), (0.0, (hard("Max[Gy]", 45.0),))],
+    ids=["nothing", "scatter", "nothing, and a limit that keeps the MU down"],
+)
+def test_a_target_that_no_beam_sees_is_named(beyond_gy: float, constraints: tuple[Constraint, ...]) -> None:
+    values = np.where(X < 25.0, 50.0, beyond_gy)
+    with pytest.raises(InputError, match=r"'Node' .* seen by no beam") as told:
+        scaled(values, *constraints, targets=("PTV", "Node"))
+    assert "\n" not in str(told.value)
