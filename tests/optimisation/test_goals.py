@@ -10,12 +10,12 @@ from toy_patient import toy
 
 from tailort.errors import InputError, MissingStructureError
 from tailort.optimisation import (
-    Wish,
     Limit,
     Problem,
     Recipe,
     Smoothness,
     VoxelSet,
+    Wish,
     allowed_dose_gy,
     distances_mm,
     objectives_from,
