@@ -77,8 +77,8 @@ def _start(bench: Bench, phase: Phase, problem: Problem, reference_mu: float) ->
         return np.full(problem.size, reference_mu)
     if kept.shape != (problem.size,) or not np.isfinite(kept).all() or kept.min() < 0:
         raise InputError(
-            f"the run to be resumed has {kept.size} beamlets in plan '{phase.label}', this one {problem.size}; resume with "
-            "the same case, protocol and technique"
+            f"the run to be resumed has {kept.size} beamlets in plan '{phase.label}', this one {problem.size}; resume "
+            "with the same case, protocol and technique"
         )
     return kept.astype(np.float64)
 
