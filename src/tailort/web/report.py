@@ -212,8 +212,8 @@ def _plan_tables(plans: Sequence[PlanResult]) -> list[dict[str, Any]]:
         {
             "title": f"Goals in order: {phase.plan.label}",
             "note": "The usual weights did not meet every goal, so each was served in turn. Distances from its aim are "
-            "root mean squares of what is beyond, or mean doses, Gy of the fluence; the cost is how much nearer it would "
-            "have come after the targets' coverage alone.",
+            "root mean squares of what is beyond, or mean doses, Gy of the fluence; the cost is how much nearer it "
+            "would have come after the targets' coverage alone.",
             "header": ["goal", "met", "distance, Gy", "kept below, Gy", "goals before it cost it, Gy"],
             "rows": [
                 [
