@@ -71,7 +71,7 @@ def planning_report(run: PlanningRun, described: Mapping[str, Any], stages: Sequ
         "scorecards": [_scorecard(f"Scorecard: {plan.title}", plan.scorecard) for plan in plans],
         "robustness": None if run.robustness is None else _robustness(run.robustness, run.structures, palette),
         "tables": _plan_tables(plans),
-        "comparison": None if run.comparison is None else _comparison(run.comparison),
+        "comparison": None if run.comparison is None else _comparison(run.comparison, plans),
         "bevs": [
             {
                 "title": plan.title if len(plan.phases) == 1 else f"{plan.title}, phase {phase.number}",
@@ -539,7 +539,7 @@ def _robustness(robustness: Robustness, structures: StructureSet, palette: dict[
     return {"positions": len(robustness.scenarios), "method": robustness.method, "picture": picture, "rows": rows}
 
 
-def _comparison(comparison: Comparison) -> dict[str, Any]:
+def _comparison(comparison: Comparison, plans: Sequence[PlanResult]) -> dict[str, Any]:
     def shown(value: float | None) -> str:
         return "unknown" if value is None else f"{value:.2f}"
 
@@ -579,7 +579,13 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
         if not _repeated(row, comparison)
     ]
     worse = list(comparison.statements) if comparison.worse_organs else []
-    return {"labels": (comparison.plan, comparison.comparator), "targets": targets, "organs": organs, "worse": worse}
+    return {
+        "labels": (comparison.plan, comparison.comparator),
+        "techniques": " against ".join(_TECHNIQUES[plan.phases[0].technique] for plan in plans),
+        "targets": targets,
+        "organs": organs,
+        "worse": worse,
+    }
 
 
 def _leaves(
