@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailort import dose as engines
+from tailort.dose.collisions import collision_warnings
 from tailort.dose.cut_off import cut_offs
 from tailort.dose.fan import Fan
 from tailort.errors import GeometryError, InputError
@@ -207,7 +208,7 @@ def recalculate(
         gammas = tuple(gamma(given, dose, criterion) for criterion in STANDARD)
     if progress is not None:
         progress(1.0)
-    warnings = [cut.warning for cut in cut_offs(plan, dense.outline, ct.grid)]
+    warnings = [*(cut.warning for cut in cut_offs(plan, dense.outline, ct.grid)), *collision_warnings(plan)]
     chosen = density_table(table) if isinstance(table, str) else table
     return Recalculation(
         replace(case, notes=(*case.notes, *dense.notes, *warnings)),
