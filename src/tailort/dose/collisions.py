@@ -12,8 +12,8 @@ GANTRY_FREE_DEG = 40.0
 def collision_warnings(plan: Plan) -> tuple[str, ...]:
     """Sentences about beams whose couch is turned while the gantry is not above it.
 
-    A rule of thumb for planning, not a model of a linac: whether they meet depends on the machine, the isocentre's place
-    and the patient. Beams with the couch at 0 give none.
+    A rule of thumb, not a model of a linac: whether they meet depends on the machine, the isocentre's place and the
+    patient. Beams with the couch at 0 give none.
     """
     told = []
     for beam in plan.beams:
