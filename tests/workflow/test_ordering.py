@@ -100,7 +100,7 @@ def test_of_goals_that_exclude_each_other_the_target_and_the_earlier_organ_are_m
     assert covered(dose) >= 60.0
     assert mean(dose, "Core") <= 10.0
     assert unmet(problem, goals, dose) == ("Body Mean[Gy] <= 10",)
-    assert [goal.label for goal in found.order if not goal.met] == ["Body Mean[Gy] <= 10"]
+    assert [goal.label for goal in found.order if goal.met is False] == ["Body Mean[Gy] <= 10"]
     assert [goal.label for goal in found.order] == [goal.label for goal in goals.ranks]
 
 

@@ -235,10 +235,6 @@ def objectives_from(
             )
         if constraint.priority == "report":
             continue
-        if not np.isfinite(constraint.limit):
-            raise InputError(
-                f"the limit {constraint.metric} on '{constraint.structure}' is {constraint.limit:g}; expected a number"
-            )
         objective = _objective(constraint, prescriptions, volumes_cm3)
         if objective is None:
             continue

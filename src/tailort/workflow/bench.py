@@ -27,7 +27,7 @@ BEAMLET_MARGIN_MM = 7.0
 # Arcs have beamlets every so many degrees.
 SECTOR_DEG = 10.0
 # A share of a target that is outside the body by less than this comes from voxels at its edge.
-LEAST_OUTSIDE = 0.002
+LEAST_OUTSIDE = 0.01
 
 
 @dataclass(frozen=True, eq=False)
