@@ -24,8 +24,8 @@ from tailort.optimisation.objectives import (
     SquaredOverdose,
     SquaredUnderdose,
 )
-from tailort.patient import Dose, Structure, StructureSet
-from tailort.workflow.calibrating import SPARE, calibrated
+from tailort.patient import Dose, Normalisation, Prescription, Structure, StructureSet
+from tailort.workflow.calibrating import SPARE, calibrated, disagreement, tightened
 
 FRAME = "1.2.3"
 SLOPE, MIDDLE_GY = 0.5, 40.0
@@ -151,3 +151,26 @@ def test_what_a_histogram_cannot_tell_is_left_alone() -> None:
     assert moved(SquaredOverdose(45.0), -21.0, 12.0, half_mm=60.0) == 0.0
     low = Wish("Box", MeanDose(), 0.5)
     assert wishes_after((low,), -18.0, 12.0) == (low,)
+
+
+def test_limits_that_lack_something_aim_farther_inside_and_the_others_stay() -> None:
+    _, voxels = seen_by(-21.0, 21.0)
+    limits = tuple(Limit(name, SquaredOverdose(45.0), 0.5, Physical(), "limit") for name in ("Box", "Other"))
+    problem = Problem(Nothing(len(voxels.rows)), FRACTIONS, {"Box": voxels, "Other": voxels}, (), limits)
+    assert [limit.gap_gy for limit in tightened(problem, {"Box": 0.7}).limits] == [1.2, 0.5]
+
+
+def test_two_doses_disagree_by_the_metric_that_differs_most() -> None:
+    sets = {"PTV": VoxelSet("PTV", np.arange(1, 101), np.ones(100)), "Low": VoxelSet("Low", np.array([0]), np.ones(1))}
+    asked = [
+        Prescription(name, gy, 25, Normalisation("coverage", "D95%[Gy]")) for name, gy in (("PTV", 50.0), ("Low", 40.0))
+    ]
+    even = np.full(101, 50.0)
+    assert disagreement(asked, sets, even, even) == 0.0
+    # The coldest three voxels of a hundred are below D98% and above D95%: only D98% sees them.
+    cold = np.where((np.arange(101) > 0) & (np.arange(101) <= 3), 48.0, 50.0)
+    assert disagreement(asked, sets, even, cold) == pytest.approx(2.0 / 50.0)
+    assert disagreement(asked, sets, cold, even) == pytest.approx(2.0 / 50.0)
+    # 1 Gy of a target of 40 Gy is more than 1 Gy of one of 50 Gy.
+    both = even + 1.0
+    assert disagreement(asked, sets, even, both) == pytest.approx(1.0 / 40.0)

@@ -268,6 +268,7 @@ def _describe_phase(phase: PhasePlan) -> dict[str, Any]:
         "mu_per_fraction": round(phase.plan.mu, 1),
         "seconds_per_fraction": round(phase.delivery.seconds, 1),
         "complexity": {beam.name: beam.complexity for beam in phase.delivery.beams},
+        "optimiser_from_engine_percent": None if phase.disagreement is None else round(100 * phase.disagreement, 2),
         "goals_in_order": [vars(goal) for goal in phase.order],
         "converged": end.converged and not end.interrupted,
         "interrupted": end.interrupted,

@@ -120,11 +120,8 @@ def sequence(
         # Whoever stops still gets a plan that keeps the limits.
         effort, stop = AFTER_STOP, never
     solution = _weighted(bare, influence, openings, mu, machine, machine.min_segment_mu, effort, stop, progress)
-    setups = influence.beamlets.setups
-    beams = []
-    for opening, (first, end) in zip(openings, _ranges(openings), strict=True):
-        beams.append(_beam(setups[opening.field.beam], opening, solution.weights_mu[first:end], machine))
-    return Delivery(tuple(beams), tuple(openings), solution, fluence_value, split_value, loss)
+    beams = _beams(influence.beamlets.setups, openings, solution.weights_mu, machine)
+    return Delivery(beams, tuple(openings), solution, fluence_value, split_value, loss)
 
 
 def reweighed(
@@ -133,13 +130,14 @@ def reweighed(
     delivery: Delivery,
     machine: Machine,
     rows_gy: Float,
+    leaf_steps: int = 0,
     effort: Effort | None = None,
     stop: Callable[[], bool] = never,
     progress: Callable[[Progress], None] | None = None,
 ) -> Delivery:
-    """Optimise the MU of a plan's segments again, with what a better dose engine finds of it.
+    """Optimise a plan's segments again, with what a better dose engine finds of it.
 
-    The difference between that dose and the influence's is kept while the MU change, so the plan is optimal for the
+    The difference between that dose and the influence's is kept while the plan changes, so it is optimal for the
     better dose as far as the difference stays.
 
     Parameters
@@ -150,22 +148,32 @@ def reweighed(
         The plan.
     rows_gy : (rows,) float
         Its dose in the rows of the influence, Gy per course, physical.
+    leaf_steps : int
+        Evaluations while leaves and MU move together; with 0 the openings stay and only the MU change.
 
     References
     ----------
     Siebers et al. 2001, Med Phys 28:1925 (hybrid of a fast and an accurate dose in optimisation; recalled).
     """
-    segments = SegmentDose.of(influence, delivery.openings, machine)
+    openings: Sequence[Openings] = delivery.openings
     mu = delivery.solution.weights_mu
-    offset = rows_gy - problem.fractions * segments.dose(mu)
-    bare = replace(problem, smoothness=None, dose_map=segments, lower_mu=machine.min_segment_mu, offset_gy=offset)
-    solution = solve(bare, mu, effort, stop, progress)
-    setups = influence.beamlets.setups
-    beams = tuple(
-        _beam(setups[opening.field.beam], opening, solution.weights_mu[first:end], machine)
-        for opening, (first, end) in zip(delivery.openings, _ranges(delivery.openings), strict=True)
+    offset = rows_gy - problem.fractions * SegmentDose.of(influence, openings, machine).dose(mu)
+    bare = replace(problem, smoothness=None, offset_gy=offset)
+    if leaf_steps > 0 and not stop():
+        openings, mu = _leaves_moved(bare, influence, openings, mu, machine, leaf_steps, stop)
+        openings, mu = _without_weak(openings, mu, 0.5 * machine.min_segment_mu)
+    solution = _weighted(bare, influence, openings, mu, machine, machine.min_segment_mu, effort, stop, progress)
+    beams = _beams(influence.beamlets.setups, openings, solution.weights_mu, machine)
+    return replace(delivery, beams=beams, openings=tuple(openings), solution=solution)
+
+
+def _beams(
+    setups: Sequence[BeamSetup], openings: Sequence[Openings], mu: Float, machine: Machine
+) -> tuple[Beam, ...]:
+    return tuple(
+        _beam(setups[opening.field.beam], opening, mu[first:end], machine)
+        for opening, (first, end) in zip(openings, _ranges(openings), strict=True)
     )
-    return replace(delivery, beams=beams, solution=solution)
 
 
 def _ranges(openings: Sequence[Openings]) -> list[tuple[int, int]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tailort.evaluation import DVH, histograms
-from tailort.optimisation import Limit, Problem, Wish
+from tailort.optimisation import Limit, Problem, VoxelSet, Wish
 from tailort.optimisation.objectives import (
     MaxDoseVolume,
     MinDoseVolume,
@@ -18,13 +19,15 @@ from tailort.optimisation.objectives import (
     SquaredUnderdose,
 )
 from tailort.optimisation.objectives.dose_volume import dose_at
-from tailort.patient import Dose
+from tailort.patient import Dose, Prescription
 from tailort.workflow.bench import Bench
 
 Float = NDArray[np.float64]
 
 # Beyond what is found, as a share of the level: the plan still changes.
 SPARE = 0.002
+# Shares of a target's volume at which two doses are compared.
+COMPARED = (0.98, 0.95, 0.5, 0.02)
 
 
 def calibrated(bench: Bench, problem: Problem, dose: Dose) -> Problem:
@@ -51,6 +54,35 @@ def calibrated(bench: Bench, problem: Problem, dose: Dose) -> Problem:
     limits = tuple(_limit(limit, problem, rows_gy, curves) for limit in problem.limits)
     wishes = tuple(_wish(wish, problem, rows_gy, curves) for wish in problem.wishes)
     return replace(problem, limits=limits, wishes=wishes)
+
+
+def tightened(problem: Problem, farther_gy: Mapping[str, float]) -> Problem:
+    """Problem whose limits aim farther inside, by so many Gy a structure."""
+    limits = (replace(limit, gap_gy=limit.gap_gy + farther_gy.get(limit.structure, 0.0)) for limit in problem.limits)
+    return replace(problem, limits=tuple(limits))
+
+
+def disagreement(
+    prescriptions: Sequence[Prescription], sets: Mapping[str, VoxelSet], one_gy: Float, other_gy: Float
+) -> float:
+    """Largest difference of two doses in a target's D98%, D95%, D50% and D2%, as a share of its prescription.
+
+    Parameters
+    ----------
+    prescriptions : sequence of Prescription
+        Of the phase.
+    sets : mapping of str to VoxelSet
+        Of each target.
+    one_gy, other_gy : (rows,) float
+        Physical doses of the phase, Gy.
+    """
+    apart = [0.0]
+    for prescription in prescriptions:
+        voxels = sets[prescription.target]
+        for share in COMPARED:
+            one, other = (dose_at(dose_gy[voxels.rows], voxels.volume, share) for dose_gy in (one_gy, other_gy))
+            apart.append(abs(one - other) / prescription.dose_gy)
+    return max(apart)
 
 
 def _limit(limit: Limit, problem: Problem, rows_gy: Float, curves: dict[str, DVH]) -> Limit:

@@ -13,9 +13,8 @@ from tailort.errors import InputError
 from tailort.optimisation import Delivery, Goals, Problem, Progress, Solution, delivery_of
 from tailort.optimisation.arc import ArcDelivery, reweighed_arcs, sequence_arcs
 from tailort.optimisation.sliding_window import SlideDelivery, reslid, slide
-from tailort.patient import Dose, Plan
 from tailort.workflow.bench import Bench, Fluence
-from tailort.workflow.calibrating import calibrated
+from tailort.workflow.calibrating import calibrated, disagreement, tightened
 from tailort.workflow.clock import StageClock
 from tailort.workflow.normalising import Scaled, scaled_to_prescription
 from tailort.workflow.ordering import serve
@@ -31,8 +30,12 @@ BEAMLETS_A_SEGMENT = 60
 SEGMENTS_A_BEAM = (12, 14)
 # Sectors of arcs are cut into so many intervals between control points, and leaves take so many steps at first.
 INTERVALS_A_SECTOR, ARC_STEPS = 4, 400
-# Corrections by the dose of the deliverable plan, each with so many steps of the leaves; with 0 only the MU change.
-SEGMENT_CORRECTIONS, SLIDING_CORRECTIONS, ARC_CORRECTIONS = (0,), (40, 0), (100,)
+# Most corrections by the dose of the deliverable plan, each with so many steps of the leaves.
+SEGMENT_CORRECTIONS, SLIDING_CORRECTIONS, ARC_CORRECTIONS = (40, 20, 20), (40, 20, 20), (100, 50, 50)
+# A target's metrics agree when the optimiser and the engine differ by no more than this share of its prescription.
+AGREES = 0.01
+# What a limit still lacks is asked for so many times over: the next correction moves doses between voxels again.
+ASKED_OVER = 2.0
 
 Made = Delivery | SlideDelivery | ArcDelivery
 
@@ -51,11 +54,7 @@ def plan_by_fluence(
         if fluence.feasible:
             keep()
     work = _Work(bench, phase, beams, clock, stop)
-    delivery, scaled = work.delivered(problem, fluence.weights_mu)
-    if scaled.lack_gy and not stop():
-        # The dose between voxel centres came closer to a hard limit than the optimiser saw: once more, farther inside.
-        limits = tuple(replace(t, gap_gy=t.gap_gy + scaled.lack_gy.get(t.structure, 0.0)) for t in problem.limits)
-        delivery, scaled = work.delivered(replace(problem, limits=limits), fluence.weights_mu)
+    delivery, scaled, apart = work.delivered(problem, fluence.weights_mu)
     end = _end(fluence, delivery.solution, stop())
     return PhasePlan(
         phase.number,
@@ -67,6 +66,7 @@ def plan_by_fluence(
         served.order,
         served.notes,
         fluence.weights_mu,
+        apart,
     )
 
 
@@ -142,21 +142,34 @@ class _Work:
     clock: StageClock
     stop: Callable[[], bool]
 
-    def delivered(self, problem: Problem, fluence_mu: Float) -> tuple[Made, Scaled]:
-        """Make a fluence deliverable, and let the dose that the engine finds of it correct it."""
+    def delivered(self, problem: Problem, fluence_mu: Float) -> tuple[Made, Scaled, float]:
+        """Make a fluence deliverable, and let the dose that the engine finds of it correct it until both agree.
+
+        Returns
+        -------
+        what is delivered, the same as a plan at its prescription, and how far the optimiser's dose for it is from the
+        engine's, as a share of a target's prescription
+        """
         label = self.phase.label
         with self.clock.stage(f"{self._parts} {label}") as tell:
             delivery = self._first(problem, fluence_mu, lambda p: tell(share_done(p.iteration)))
-        made, dose = self._dose(delivery)
+        scaled, apart = self._scaled(delivery)
+        tried: list[tuple[Made, Scaled, float]] = []
+        farther_gy: dict[str, float] = {}
         for leaf_steps in self._corrections:
             if self.stop():
                 break
             with self.clock.stage(f"correct {label}") as tell:
-                problem = calibrated(self.bench, problem, dose)
-                rows_gy = self.bench.in_rows(dose.image)
-                delivery = self._again(problem, delivery, rows_gy, leaf_steps, lambda p: tell(share_done(p.iteration)))
-            made, dose = self._dose(delivery)
-        return delivery, scaled_to_prescription(self.bench, self.phase, made, dose)
+                aim = tightened(calibrated(self.bench, problem, scaled.made), farther_gy)
+                rows_gy = self.bench.in_rows(scaled.made.image)
+                delivery = self._again(aim, delivery, rows_gy, leaf_steps, lambda p: tell(share_done(p.iteration)))
+            scaled, apart = self._scaled(delivery)
+            tried.append((delivery, scaled, apart))
+            if not scaled.lack_gy and apart <= AGREES:
+                break
+            for name, lack_gy in scaled.lack_gy.items():
+                farther_gy[name] = farther_gy.get(name, 0.0) + ASKED_OVER * lack_gy
+        return min(tried, key=lambda one: (one[1].most_lack_gy, one[2])) if tried else (delivery, scaled, apart)
 
     @property
     def _slides(self) -> bool:
@@ -202,8 +215,14 @@ class _Work:
                 problem, influence, delivery, machine, machine.motion, rows_gy, leaf_steps=leaf_steps,
                 stop=self.stop, progress=tell,
             )  # fmt: skip
-        return optimisation.reweighed(problem, influence, delivery, machine, rows_gy, stop=self.stop, progress=tell)
+        return optimisation.reweighed(
+            problem, influence, delivery, machine, rows_gy, leaf_steps=leaf_steps, stop=self.stop, progress=tell
+        )
 
-    def _dose(self, delivery: Made) -> tuple[Plan, Dose]:
-        with self.clock.stage(f"dose of {self.phase.label}") as tell:
-            return self.bench.dose_of(self.phase.label, delivery.beams, self.phase.prescriptions, tell)
+    def _scaled(self, delivery: Made) -> tuple[Scaled, float]:
+        bench, phase = self.bench, self.phase
+        with self.clock.stage(f"dose of {phase.label}") as tell:
+            made, dose = bench.dose_of(phase.label, delivery.beams, phase.prescriptions, tell)
+        sets = {p.target: bench.rows.sets[p.target] for p in phase.prescriptions}
+        apart = disagreement(phase.prescriptions, sets, delivery.solution.dose_gy, bench.in_rows(dose.image))
+        return scaled_to_prescription(bench, phase, made, dose), apart

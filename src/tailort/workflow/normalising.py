@@ -32,13 +32,21 @@ class Scaled:
     ----------
     plan, dose : Plan, Dose
         Of the phase.
+    made : Dose
+        Before it was scaled.
     lack_gy : dict of str to float
         By how much limits kept the dose down: what each structure would have beyond its limit with the whole dose.
     """
 
     plan: Plan
     dose: Dose
+    made: Dose
     lack_gy: dict[str, float]
+
+    @property
+    def most_lack_gy(self) -> float:
+        """The largest of what is lacking, Gy."""
+        return max(self.lack_gy.values(), default=0.0)
 
 
 def reference_point(bench: Bench, prescription: Prescription, isocentre_mm: tuple[float, ...]) -> NDArray[np.float64]:
@@ -105,7 +113,7 @@ def scaled_to_prescription(bench: Bench, phase: Phase, made: Plan, dose: Dose) -
             f"plan '{made.label}' gives target '{missed}' {100.0 / factors[missed]:.1f} % of its prescribed dose, and "
             "more MU would not mend that: a part of it is seen by no beam; check its contours, isocentre and angles"
         )
-    return Scaled(*times(made, dose, scale), lack)
+    return Scaled(*times(made, dose, scale), dose, lack)
 
 
 def _allowed(bench: Bench, phase: Phase, c: Constraint, dose: Dose, needed: float) -> tuple[float, float]:

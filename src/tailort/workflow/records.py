@@ -97,6 +97,9 @@ class PhasePlan:
         Ideal fluence that it was made of, MU per fraction: an interrupted run can go on from it.
     notes : tuple of str
         What a reader must know of it.
+    disagreement : float or None
+        Largest difference between the optimiser's dose of the control points and the engine's in a target's D98%, D95%,
+        D50% and D2%, as a share of its prescription; None where the engine's own dose was optimised.
     """
 
     number: int
@@ -108,6 +111,7 @@ class PhasePlan:
     order: tuple[OrderedGoal, ...] = ()
     notes: tuple[str, ...] = ()
     fluence_mu: NDArray[np.float64] | None = None
+    disagreement: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
