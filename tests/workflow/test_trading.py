@@ -13,6 +13,7 @@ import pytest
 from tailort.cli import commands
 from tailort.cli.app import run
 from tailort.cli.progress import Interrupt
+from tailort.cli.texts import goals_of_text
 from tailort.errors import InputError
 from tailort.optimisation import Effort, Wish, solve
 from tailort.optimisation.objectives import MeanDose
@@ -248,13 +249,11 @@ def test_goals_and_numbers_of_another_form_are_refused(
     goals: tuple[str, ...], worst: tuple[str, ...], at: tuple[str, ...], said: str
 ) -> None:
     with pytest.raises(InputError, match=said):
-        commands.goals_of_text(goals, worst, at)
+        goals_of_text(goals, worst, at)
 
 
 def test_numbers_find_their_goal_by_structure_or_in_full() -> None:
-    first, second = commands.goals_of_text(
-        (HEART, "Heart: D2%[Gy]"), ("Heart: Mean[Gy]: 20",), ("heart : D2%[Gy] : 31.5 Gy",)
-    )
+    first, second = goals_of_text((HEART, "Heart: D2%[Gy]"), ("Heart: Mean[Gy]: 20",), ("heart : D2%[Gy] : 31.5 Gy",))
     assert (first.worst_gy, first.at_gy, second.worst_gy, second.at_gy) == (20.0, None, None, 31.5)
 
 

@@ -30,8 +30,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Plan, judge and follow radiotherapy for oesophageal cancer. For research only; not a medical device.",
 )
-
-
 app.add_typer(machine_commands.app, name="machine")
 
 
@@ -61,6 +59,12 @@ Overwrite = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Machine output on stdout.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Which virtual patient.")]
 PatientSize = Annotated[Size, typer.Option("--size", help="full: 512 x 512 CT; coarse: quick, for trying out.")]
+PlanProtocol = Annotated[str, typer.Option("--protocol", help="Protocol id, or a protocol file of your own.")]
+Record = Annotated[Path | None, typer.Option("--record", help="Clinical record (default: record.yaml in the folder).")]
+PlanTechnique = Annotated[Technique | None, typer.Option("--technique", help="Default: the protocol's.")]
+PlanMachine = Annotated[
+    str | None, typer.Option("--machine", help="Machine id or file (default: the protocol's, else generic-6MV).")
+]
 Series = Annotated[str | None, typer.Option("--series", help="UID of the CT series, where there are several.")]
 Names = Annotated[Path | None, typer.Option("--names", help="YAML file: the case's structure names to TG-263 names.")]
 DoseGrid = Annotated[float, typer.Option("--dose-grid", min=1.0, max=10.0, help="Spacing of the dose grid, mm.")]
@@ -72,13 +76,11 @@ Densities = Annotated[
     typer.Option("--density", help="Density of a structure, g/cm3: 'CouchInterior=0.08'; several times."),
 ]
 DicomDir = Annotated[Path, typer.Argument(help="Folder with the case as DICOM, in any order and nesting.")]
-FULL, COARSE_DEFAULT = Size.full, Path("tailort-out")
-TABLE = "schneider2000"
 Engine = Annotated[
     str,
     typer.Option("--engine", metavar="NAME", help="Dose engine: collapsed-cone, collapsed-cone-water, pencil-nyholm."),
 ]
-ENGINE = "collapsed-cone"
+FULL, OUT, TABLE, ENGINE = Size.full, Path("tailort-out"), "schneider2000", "collapsed-cone"
 
 
 @app.callback(invoke_without_command=True)
@@ -95,7 +97,7 @@ def _about(
 @app.command()
 def demo(
     name: Annotated[str, typer.Argument(help="Virtual patient.")] = "oesophagus",
-    out: Out = COARSE_DEFAULT,
+    out: Out = OUT,
     seed: Seed = 0,
     size: PatientSize = FULL,
     dose_grid: DoseGrid = 3.0,
@@ -119,7 +121,7 @@ def phantom(
     name: Annotated[
         str, typer.Argument(help="oesophagus, tg119-c-shape, tg119-multi-target, tg119-prostate, tg119-head-and-neck.")
     ],
-    out: Out = COARSE_DEFAULT,
+    out: Out = OUT,
     seed: Seed = 0,
     size: PatientSize = FULL,
     overwrite: Overwrite = False,
@@ -142,20 +144,16 @@ def phantom(
 @app.command()
 def plan(
     dicom_dir: DicomDir,
-    protocol: Annotated[str, typer.Option("--protocol", help="Protocol id, or a protocol file of your own.")],
-    record: Annotated[
-        Path | None, typer.Option("--record", help="Clinical record (default: record.yaml in the folder).")
-    ] = None,
+    protocol: PlanProtocol,
+    record: Record = None,
     names: Names = None,
-    technique: Annotated[Technique | None, typer.Option("--technique", help="Default: the protocol's.")] = None,
-    out: Out = COARSE_DEFAULT,
+    technique: PlanTechnique = None,
+    out: Out = OUT,
     series: Series = None,
     dose_grid: DoseGrid = 3.0,
     density_table: DensityTable = TABLE,
     density: Densities = None,
-    machine: Annotated[
-        str | None, typer.Option("--machine", help="Machine id or file (default: the protocol's, else generic-6MV).")
-    ] = None,
+    machine: PlanMachine = None,
     engine: Engine = ENGINE,
     setup_errors: Annotated[
         str | None,
@@ -165,6 +163,10 @@ def plan(
             help="Judge the final plan also with the patient shifted by so many mm each way: '5,5,5'.",
         ),
     ] = None,
+    robust: Annotated[
+        bool,
+        typer.Option("--robust", help="Make the plan for the --setup-errors, in place of the targets' margins."),
+    ] = False,
     resume: Annotated[
         Path | None,
         typer.Option("--resume", metavar="DIR", help="Go on from the folder that an interrupted run left."),
@@ -180,8 +182,8 @@ def plan(
         run = commands.plan(
             dicom_dir, protocol, record=record, names=names, technique=technique.value if technique else None, out=out,
             series=series, dose_grid_mm=dose_grid, density_table=density_table, densities=tuple(density or ()),
-            machine=machine, engine=engine, setup_errors=setup_errors, resume=resume, overwrite=overwrite,
-            progress=progress, interrupt=interrupt,
+            machine=machine, engine=engine, setup_errors=setup_errors, robust=robust, resume=resume,
+            overwrite=overwrite, progress=progress, interrupt=interrupt,
         )  # fmt: skip
     _tell_plan(run, out, as_json)
 
@@ -198,7 +200,7 @@ def evaluate(
     fractions: Annotated[
         int | None, typer.Option("--fractions", min=1, help="Of the dose, where no RTPLAN tells.")
     ] = None,
-    out: Out = COARSE_DEFAULT,
+    out: Out = OUT,
     series: Series = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -231,7 +233,7 @@ def recalculate(
         str | None, typer.Option("--machine", help="Machine id or file (default: the plan's, when it is known).")
     ] = None,
     names: Names = None,
-    out: Out = COARSE_DEFAULT,
+    out: Out = OUT,
     series: Series = None,
     density_table: DensityTable = TABLE,
     density: Densities = None,
@@ -265,7 +267,7 @@ def recalculate(
 @app.command()
 def tradeoffs(
     dicom_dir: DicomDir,
-    protocol: Annotated[str, typer.Option("--protocol", help="Protocol id, or a protocol file of your own.")],
+    protocol: PlanProtocol,
     goal: Annotated[list[str], typer.Option("--goal", help="'Heart: Mean[Gy]' or 'PTV_6600: D95%[Gy]'; two or three.")],
     worst: Annotated[
         list[str] | None, typer.Option("--worst", help="'PTV_6600: 62.7': no worse than this, Gy; several times.")
@@ -277,19 +279,15 @@ def tradeoffs(
     gap: Annotated[
         float, typer.Option("--gap", min=0.1, max=99.0, help="Ends when no plan can be better by so many % of ranges.")
     ] = 5.0,
-    record: Annotated[
-        Path | None, typer.Option("--record", help="Clinical record (default: record.yaml in the folder).")
-    ] = None,
+    record: Record = None,
     names: Names = None,
-    technique: Annotated[Technique | None, typer.Option("--technique", help="Default: the protocol's.")] = None,
-    out: Out = COARSE_DEFAULT,
+    technique: PlanTechnique = None,
+    out: Out = OUT,
     series: Series = None,
     dose_grid: DoseGrid = 3.0,
     density_table: DensityTable = TABLE,
     density: Densities = None,
-    machine: Annotated[
-        str | None, typer.Option("--machine", help="Machine id or file (default: the protocol's, else generic-6MV).")
-    ] = None,
+    machine: PlanMachine = None,
     engine: Engine = ENGINE,
     overwrite: Overwrite = False,
     as_json: Json = False,

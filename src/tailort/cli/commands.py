@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +11,13 @@ from tailort import dicom, workflow
 from tailort.cli.machine_commands import load_machine
 from tailort.cli.progress import Interrupt
 from tailort.cli.run_folder import whole_folder
+from tailort.cli.texts import (
+    constraint_of_text,
+    density_of_text,
+    goals_of_text,
+    read_density_table,
+    setup_errors_of_text,
+)
 from tailort.cli.write import (
     hash_inputs,
     read_fluences,
@@ -23,11 +28,10 @@ from tailort.cli.write import (
     write_trading,
 )
 from tailort.errors import InputError
-from tailort.patient import Case, Constraint, Fact
+from tailort.patient import Case, Fact
 from tailort.phantom import SolidPhantom, VirtualPatient, make, tg119
-from tailort.physics import DensityTable, density_table_of_csv, density_tables
 from tailort.protocols import Protocol, available, describe, load, load_record
-from tailort.workflow import Asked, Evaluation, PlanningOptions, PlanningRun, Recalculation, StageClock, Trading
+from tailort.workflow import Evaluation, PlanningOptions, PlanningRun, Recalculation, StageClock, Trading
 
 if TYPE_CHECKING:
     from tailort.workflow.validating import ValidationRow
@@ -37,14 +41,6 @@ Tell = Callable[[str, float], None]
 DEMO_PROTOCOLS = {"oesophagus": "smart-imrt"}
 RECORD = "record.yaml"
 DEFAULT_ENGINE = PlanningOptions().engine
-
-_METRIC = re.compile(
-    r"^(?P<structure>[^:]+):\s*(?P<metric>[^\s]+\])"
-    r"(?:\s+(?P<quantity>BED|EQD2)\(a/b=(?P<ab>\d+(?:\.\d+)?)\))?"
-    r"(?:\s*(?P<operator><=|>=|<|>)\s*(?P<limit>\d+(?:\.\d+)?))?$"
-)
-_GOAL = re.compile(r"^(?P<structure>[^:]+?)\s*:\s*(?P<metric>\S+\])$")
-_NUMBER = re.compile(r"^(?P<goal>.+?)\s*:\s*(?P<gy>\d+(?:\.\d+)?)\s*(?:Gy)?$")
 
 
 def _silent(stage: str, share: float) -> None:
@@ -110,17 +106,9 @@ def demo(
             write_patient(patient, staging / "case", _silent)
         options = PlanningOptions(dose_grid_mm=dose_grid_mm)
         described = {"demo": name, "seed": seed, "size": size, "dose_grid_mm": dose_grid_mm}
+        case = _patient(staging / "case", clock)
         return _plan_into(
-            staging,
-            staging / "case",
-            load(DEMO_PROTOCOLS[name]),
-            None,
-            None,
-            None,
-            options,
-            described,
-            clock,
-            interrupt,
+            staging, staging / "case", case, load(DEMO_PROTOCOLS[name]), options, described, clock, interrupt
         )
 
 
@@ -139,6 +127,7 @@ def plan(
     machine: str | None = None,
     engine: str = DEFAULT_ENGINE,
     setup_errors: str | None = None,
+    robust: bool = False,
     resume: Path | None = None,
     overwrite: bool = False,
     progress: Tell = _silent,
@@ -175,6 +164,8 @@ def plan(
     setup_errors : str or None
         "5,5,5": judge the final plan also with the patient shifted by so many mm each way left-right,
         anterior-posterior and cranio-caudal.
+    robust : bool
+        Make the plan for these set-up errors too, in place of the targets' margins.
     resume : Path or None
         Run folder that an interrupted run of the same case, protocol and technique left: the search goes on from it.
     overwrite : bool
@@ -189,44 +180,76 @@ def plan(
     """
     loaded = load(protocol)
     clock = StageClock(progress)
-    options = PlanningOptions(
-        dose_grid_mm=dose_grid_mm,
-        technique=technique,
-        density_table=read_density_table(density_table),
-        densities=tuple(density_of_text(text) for text in densities),
-        machine=None if machine is None else load_machine(machine),
-        engine=engine,
+    chosen = _Chosen(technique, series, dose_grid_mm, record, names, density_table, densities, machine, engine)
+    options = replace(
+        chosen.options(),
         setup_errors_mm=None if setup_errors is None else setup_errors_of_text(setup_errors),
+        robust=robust,
         starts={} if resume is None else read_fluences(resume),
     )
     described = {
-        "protocol": protocol, "technique": technique, "series": series, "dose_grid_mm": dose_grid_mm,
-        "record": record.name if record else None, "names": names.name if names else None,
-        "density_table": Path(density_table).name, "density": list(densities),
-        "machine": None if machine is None else Path(machine).name, "engine": engine,
+        "protocol": protocol,
+        **chosen.described(),
         "setup_errors_mm": None if options.setup_errors_mm is None else list(options.setup_errors_mm),
+        "robust": robust,
         "resumed": resume is not None,
-    }  # fmt: skip
+    }
     with whole_folder(out, overwrite=overwrite, inputs=(dicom_dir,)) as staging:
-        return _plan_into(staging, dicom_dir, loaded, record, names, series, options, described, clock, interrupt)
+        case = _patient(dicom_dir, clock, series, names, record)
+        return _plan_into(staging, dicom_dir, case, loaded, options, described, clock, interrupt)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """What a person tells `plan` and `tradeoffs` alike; the fields are parameters of `plan`."""
+
+    technique: str | None
+    series: str | None
+    dose_grid_mm: float
+    record: Path | None
+    names: Path | None
+    density_table: str
+    densities: tuple[str, ...]
+    machine: str | None
+    engine: str
+
+    def options(self) -> PlanningOptions:
+        """Read what is named."""
+        return PlanningOptions(
+            dose_grid_mm=self.dose_grid_mm,
+            technique=self.technique,
+            density_table=read_density_table(self.density_table),
+            densities=tuple(density_of_text(text) for text in self.densities),
+            machine=None if self.machine is None else load_machine(self.machine),
+            engine=self.engine,
+        )
+
+    def described(self) -> dict[str, Any]:
+        """As plain values for run.json, without the folders of one computer."""
+        return {
+            "technique": self.technique,
+            "series": self.series,
+            "dose_grid_mm": self.dose_grid_mm,
+            "record": self.record.name if self.record else None,
+            "names": self.names.name if self.names else None,
+            "density_table": Path(self.density_table).name,
+            "density": list(self.densities),
+            "machine": None if self.machine is None else Path(self.machine).name,
+            "engine": self.engine,
+        }
 
 
 def _plan_into(
     staging: Path,
     dicom_dir: Path,
+    case: Case,
     protocol: Protocol,
-    record: Path | None,
-    names: Path | None,
-    series: str | None,
     options: PlanningOptions,
     described: Mapping[str, Any],
     clock: StageClock,
     interrupt: Interrupt | None,
 ) -> PlanningRun:
     interrupt = interrupt or Interrupt()
-    with clock.stage("read the case"):
-        case = _read(dicom_dir, series, names)
-        case = case.with_facts(_facts(dicom_dir, record))
     run = workflow.plan(case, protocol, options, clock, stop=interrupt.asked, keep=interrupt.keep)
     with clock.stage("write and report"):
         write_run(run, staging, described, hash_inputs(dicom_dir), clock)
@@ -260,7 +283,7 @@ def evaluate(
     fractions : int or None
         Of the dose, where no plan tells.
     """
-    asked = tuple(_constraint(text) for text in metrics)
+    asked = tuple(constraint_of_text(text) for text in metrics)
     loaded = load(protocol) if protocol else None
     clock = StageClock(progress)
     described = {
@@ -268,8 +291,7 @@ def evaluate(
         "names": names.name if names else None,
     }  # fmt: skip
     with whole_folder(out, overwrite=overwrite, inputs=(dicom_dir,)) as staging:
-        with clock.stage("read the case"):
-            case = _read(dicom_dir, series, names)
+        case = _read(dicom_dir, clock, series, names)
         with clock.stage("evaluate"):
             result = workflow.evaluate(case, loaded, asked, fractions)
         with clock.stage("write and report"):
@@ -311,8 +333,7 @@ def recalculate(
         "density_table": Path(density_table).name, "density": list(densities), "engine": engine,
     }  # fmt: skip
     with whole_folder(out, overwrite=overwrite, inputs=(dicom_dir,)) as staging:
-        with clock.stage("read the case"):
-            case = _read(dicom_dir, series, names)
+        case = _read(dicom_dir, clock, series, names)
         if chosen is None:
             named = sorted({beam.machine for plan in case.plans for beam in plan.beams})
             if len(named) == 1 and named[0] in machines():
@@ -375,25 +396,14 @@ def tradeoffs(
     loaded = load(protocol)
     clock = StageClock(progress)
     interrupt = interrupt or Interrupt()
-    options = PlanningOptions(
-        dose_grid_mm=dose_grid_mm,
-        technique=technique,
-        density_table=read_density_table(density_table),
-        densities=tuple(density_of_text(text) for text in densities),
-        machine=None if machine is None else load_machine(machine),
-        engine=engine,
-    )
+    chosen = _Chosen(technique, series, dose_grid_mm, record, names, density_table, densities, machine, engine)
+    options = chosen.options()
     described = {
         "protocol": protocol, "goals": list(goals), "worst": list(worst), "at": list(at), "plans": plans,
-        "gap_percent": gap_percent, "technique": technique, "series": series, "dose_grid_mm": dose_grid_mm,
-        "record": record.name if record else None, "names": names.name if names else None,
-        "density_table": Path(density_table).name, "density": list(densities),
-        "machine": None if machine is None else Path(machine).name, "engine": engine,
+        "gap_percent": gap_percent, **chosen.described(),
     }  # fmt: skip
     with whole_folder(out, overwrite=overwrite, inputs=(dicom_dir,)) as staging:
-        with clock.stage("read the case"):
-            case = _read(dicom_dir, series, names)
-            case = case.with_facts(_facts(dicom_dir, record))
+        case = _patient(dicom_dir, clock, series, names, record)
         result = workflow.trade(
             case, loaded, options, asked, clock, most_plans=plans, gap=gap_percent / 100.0, stop=interrupt.asked,
             keep=interrupt.keep,
@@ -411,8 +421,16 @@ def protocols(protocol: str | None = None) -> dict[str, Any]:
     return {"protocols": [{"id": p.id, "version": p.version, "title": p.title, "status": p.status} for p in listed]}
 
 
-def _read(folder: Path, series: str | None, names: Path | None) -> Case:
-    return dicom.read_case(folder, series_uid=series, names=dicom.load_names(names) if names else None)
+def _read(folder: Path, clock: StageClock, series: str | None, names: Path | None) -> Case:
+    with clock.stage("read the case"):
+        return dicom.read_case(folder, series_uid=series, names=dicom.load_names(names) if names else None)
+
+
+def _patient(
+    folder: Path, clock: StageClock, series: str | None = None, names: Path | None = None, record: Path | None = None
+) -> Case:
+    """Case with the clinical record."""
+    return _read(folder, clock, series, names).with_facts(_facts(folder, record))
 
 
 def _facts(folder: Path, record: Path | None) -> dict[str, Fact]:
@@ -423,133 +441,6 @@ def _facts(folder: Path, record: Path | None) -> dict[str, Fact]:
     elif not record.is_file():
         raise InputError(f"the clinical record '{record}' does not exist; give another file with --record")
     return load_record(record)
-
-
-def read_density_table(name_or_file: str) -> DensityTable:
-    """Packaged table of this name, else the one in a CSV file.
-
-    Raises
-    ------
-    InputError
-        When there is neither; the known names are listed.
-    """
-    known = density_tables()
-    if name_or_file in known:
-        return known[name_or_file]
-    path = Path(name_or_file)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        missing = isinstance(error, FileNotFoundError)
-        reason = "there is no such file" if missing else "that file cannot be read as text"
-        raise InputError(
-            f"density table '{name_or_file}' is none of {', '.join(sorted(known))}, and {reason}; give a name or a CSV "
-            "file with the columns hu,density_g_cm3"
-        ) from error
-    return density_table_of_csv(text, path.name)
-
-
-def density_of_text(text: str) -> tuple[str, float]:
-    """Structure and its density, g/cm3, of "Structure=1.00".
-
-    Raises
-    ------
-    InputError
-        When the text has another form.
-    """
-    name, _, number = text.rpartition("=")
-    try:
-        g_cm3 = float(number)
-    except ValueError:
-        g_cm3 = math.nan
-    if not name.strip() or not math.isfinite(g_cm3):
-        raise InputError(f"'{text}' gives no structure a density; expected 'CouchInterior=0.08', in g/cm3")
-    return name.strip(), g_cm3
-
-
-def goals_of_text(goals: tuple[str, ...], worst: tuple[str, ...] = (), at: tuple[str, ...] = ()) -> tuple[Asked, ...]:
-    """Goals to trade, of "Heart: Mean[Gy]", with the numbers of "Heart: 20" or "Heart: Mean[Gy]: 20".
-
-    Raises
-    ------
-    InputError
-        When a text has another form, two goals are the same, or a number belongs to no goal or to several.
-    """
-    found: list[Asked] = []
-    for text in goals:
-        form = _GOAL.match(text.strip())
-        if form is None:
-            raise InputError(f"'{text}' is not a goal to trade; expected 'Heart: Mean[Gy]' or 'PTV_6600: D95%[Gy]'")
-        found.append(Asked(form["structure"].strip(), form["metric"]))
-    labels = [_label(one) for one in found]
-    twice = next((text for text, label in zip(goals, labels, strict=True) if labels.count(label) > 1), None)
-    if twice is not None:
-        raise InputError(f"the goal '{twice}' is given twice")
-    worst_gy, at_gy = _numbers(found, worst, "--worst"), _numbers(found, at, "--at")
-    return tuple(replace(one, worst_gy=worst_gy.get(n), at_gy=at_gy.get(n)) for n, one in enumerate(found))
-
-
-def _label(one: Asked) -> str:
-    return f"{one.structure}:{one.metric}".lower()
-
-
-def _numbers(goals: list[Asked], texts: tuple[str, ...], option: str) -> dict[int, float]:
-    """Gy by the number of the goal."""
-    told: dict[int, float] = {}
-    for text in texts:
-        form = _NUMBER.match(text.strip())
-        if form is None:
-            raise InputError(f"{option} '{text}' gives no goal a dose; expected 'Heart: 20', in Gy")
-        name = re.sub(r"\s*:\s*", ":", form["goal"].strip()).lower()
-        own = [n for n, one in enumerate(goals) if name in (one.structure.lower(), _label(one))]
-        listed = ", ".join(f"'{one.structure}: {one.metric}'" for one in goals)
-        if len(own) != 1:
-            which = "no goal" if not own else "several goals"
-            raise InputError(f"{option} '{text}' is on {which} of {listed}; name one: 'Heart: Mean[Gy]: 20'")
-        if own[0] in told:
-            raise InputError(f"{option} gives '{form['goal'].strip()}' two doses; give one")
-        told[own[0]] = float(form["gy"])
-    return told
-
-
-def setup_errors_of_text(text: str) -> tuple[float, float, float]:
-    """Set-up errors, mm, of "5,5,5": left-right, anterior-posterior, cranio-caudal.
-
-    Raises
-    ------
-    InputError
-        When the text has another form, or no patient lies off like that.
-    """
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError as error:
-        raise InputError(
-            f"'{text}' are no set-up errors; expected three lengths in mm, left-right, anterior-posterior and "
-            "cranio-caudal, such as '5,5,5'"
-        ) from error
-    return workflow.setup_errors(values)
-
-
-def _constraint(text: str) -> Constraint:
-    form = _METRIC.match(text.strip())
-    if form is None:
-        raise InputError(
-            f"'{text}' is not a metric of a structure; expected 'Heart: V40Gy[%]', and if wanted EQD2(a/b=3) and "
-            "a limit: 'Heart: Mean[Gy] EQD2(a/b=3) < 26'"
-        )
-    judged = form["limit"] is not None
-    operator: Any = form["operator"] or "<="
-    quantity: Any = form["quantity"] or "physical"
-    return Constraint(
-        structure=form["structure"].strip(),
-        metric=form["metric"],
-        operator=operator,
-        limit=float(form["limit"]) if judged else 0.0,
-        priority="goal" if judged else "report",
-        source="--metric",
-        quantity=quantity,
-        alpha_beta_gy=float(form["ab"]) if form["ab"] else None,
-    )
 
 
 def validate(quick: bool = False, progress: Tell = _silent) -> tuple[ValidationRow, ...]:

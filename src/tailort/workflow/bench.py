@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,14 +12,17 @@ from numpy.typing import NDArray
 from tailort import dose as engines
 from tailort import optimisation
 from tailort.errors import GeometryError, InputError
+from tailort.evaluation import Scenario
 from tailort.geometry import Grid, Image, PartialVolume, partial_volume, volume_cm3
 from tailort.optimisation.arc import Arc
 from tailort.optimisation.conformal import Prisms
+from tailort.optimisation.scenarios import moved_volumes, named
 from tailort.patient import Beam, Case, Constraint, Dose, Influence, Metric, Plan, Prescription, Structure, StructureSet
 from tailort.physics import Machine
 from tailort.protocols.schema import Technique
 from tailort.workflow.densities import body_density, outline_of
 from tailort.workflow.options import PlanningOptions
+from tailort.workflow.positions import placed
 from tailort.workflow.rows import Rows, choose_rows
 
 # Beyond the PTV's shadow by the width of the penumbra, mm at the isocentre.
@@ -162,16 +165,27 @@ class Bench:
         """A structure as what throws a shadow."""
         return Prisms.of(self.structures[name].name, self.structures[name].contours, self.slice_mm)
 
-    def fluence(self, technique: Technique, targets: Sequence[str], tell: Callable[[float], None]) -> Fluence:
-        """Beamlets over the targets' shadows and their dose; computed once for the same beams and targets."""
+    def fluence(
+        self,
+        technique: Technique,
+        targets: Sequence[str],
+        positions: Sequence[Scenario],
+        tell: Callable[[float], None],
+    ) -> Fluence:
+        """Beamlets over the targets' shadows in all positions and their dose; computed once for the same of all."""
         self.require_deliverable(technique)
         arcs = _arcs(technique)
         angles = arcs[0].middles_deg if arcs else technique.gantry_angles_deg()
-        key = (angles, technique.collimator_deg, tuple(targets))
+        key = (angles, technique.collimator_deg, tuple(targets), tuple(one.shift_mm for one in positions))
         if key not in self.fluences:
             isocentre, position = self.isocentre(targets), self.case.ct.patient_position
             setups = optimisation.arrange(angles, isocentre, technique.collimator_deg)
-            contours = [contour for name in targets for contour in self.structures[name].contours]
+            contours = [
+                contour
+                for name in targets
+                for at in placed(self.structures[name], positions)
+                for contour in at.contours
+            ]
             beamlets = optimisation.beamlets_covering(setups, contours, self.machine, position, BEAMLET_MARGIN_MM)
             influence = self.engine.influence(
                 self.density, beamlets, self.machine, self.grid, self.rows.voxels, position=position, progress=tell
@@ -187,6 +201,7 @@ def set_up(
     options: PlanningOptions,
     prescriptions: Sequence[Prescription],
     constraints: Sequence[Constraint],
+    moving: Mapping[str, Sequence[Scenario]] | None = None,
 ) -> Bench:
     """Put a patient on the dose grid.
 
@@ -196,6 +211,8 @@ def set_up(
         As of the bench.
     prescriptions, constraints
         Of all plans that will be made.
+    moving : mapping of str to sequence of Scenario or None
+        Structures whose voxels are needed in other positions too, and which; their sets are named by `named`.
 
     Raises
     ------
@@ -222,8 +239,18 @@ def set_up(
     ]
     case = replace(case, notes=(*case.notes, *dict.fromkeys(outside)))
     whole = {c.structure for c in limits if _needs_every_voxel(c)}
-    rows = choose_rows(grid, volumes, body, targets, whole, np.random.default_rng(0))
     sizes = {name: volume.volume_cm3(grid) for name, volume in volumes.items()}
+    for name, positions in (moving or {}).items():
+        if name not in volumes:
+            continue
+        shifts = {named(name, one.name): one.shift_mm for one in positions if not one.is_nominal}
+        elsewhere = moved_volumes(structures[name].contours, grid, shifts, single_slice_thickness_mm=thick)
+        volumes |= elsewhere
+        if name in targets:
+            targets += elsewhere
+        else:
+            whole |= elsewhere.keys()
+    rows = choose_rows(grid, volumes, body, targets, whole, np.random.default_rng(0))
     return Bench(case, structures, linac, grid, mass, body, dense.outline, sizes, rows, options)
 
 

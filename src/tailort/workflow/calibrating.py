@@ -19,6 +19,7 @@ from tailort.optimisation.objectives import (
     SquaredUnderdose,
 )
 from tailort.optimisation.objectives.dose_volume import dose_at
+from tailort.optimisation.scenarios import structure_of
 from tailort.patient import Dose, Prescription
 from tailort.workflow.bench import Bench
 
@@ -58,8 +59,11 @@ def calibrated(bench: Bench, problem: Problem, dose: Dose) -> Problem:
 
 def tightened(problem: Problem, farther_gy: Mapping[str, float]) -> Problem:
     """Problem whose limits aim farther inside, by so many Gy a structure."""
-    limits = (replace(limit, gap_gy=limit.gap_gy + farther_gy.get(limit.structure, 0.0)) for limit in problem.limits)
-    return replace(problem, limits=tuple(limits))
+    limits = tuple(
+        replace(limit, gap_gy=limit.gap_gy + farther_gy.get(structure_of(limit.structure), 0.0))
+        for limit in problem.limits
+    )
+    return replace(problem, limits=limits)
 
 
 def disagreement(

@@ -22,6 +22,7 @@ from tailort.workflow.clock import StageClock
 from tailort.workflow.normalising import reached_gy, reference_point, scaled_to_prescription, times
 from tailort.workflow.phases import Phase
 from tailort.workflow.records import Convergence, PhasePlan
+from tailort.workflow.wanted import wanted_of
 
 Float = NDArray[np.float64]
 
@@ -78,16 +79,7 @@ def plan_conformal(
             columns.append(dose_of(aperture))
             tell((n + 1) / len(apertures))
     with clock.stage(f"weights {phase.label}"):
-        asked = tuple(c for c in phase.limits_so_far() if c.structure in bench.rows.sets)
-        named = [p.target for p in phase.prescriptions] + [c.structure for c in asked]
-        sets = {name: bench.rows.sets[name] for name in dict.fromkeys(named)}
-        distance = {
-            p.target: optimisation.distances_mm(bench.grid, voxels, sets[p.target]) for p in phase.prescriptions
-        }
-        goals = optimisation.objectives_from(
-            phase.prescriptions, asked, sets, {name: bench.volumes_cm3[name] for name in sets}, distance,
-            earlier=(lambda c: phase.earlier_gy(c, voxels)) if phase.earlier else None,
-        )  # fmt: skip
+        goals = wanted_of(bench, phase)
         lead = phase.lead
         problem = Problem(Segments(np.column_stack(columns)), lead.fractions, goals.sets, goals.wishes, goals.limits)
         anchor = anchor_of(lead, goals.sets[lead.target], len(voxels), bench.volumes_cm3[lead.target])

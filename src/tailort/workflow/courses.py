@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tailort.evaluation import assess, histograms
+from tailort.evaluation import Scenario, assess, histograms
 from tailort.geometry import interpolate
 from tailort.patient import Constraint, Dose, Prescription
 from tailort.protocols import Technique, after_hand_over, fractions_to_move, joined
@@ -40,6 +40,8 @@ class Request:
         In the order in which they are tried: the first whose plan keeps every hard limit is taken.
     supplements : tuple of Supplement
         Fields that bring a region up.
+    positions : tuple of Scenario
+        Where the patient may lie, the planned position first, for a robust plan; else nothing.
     """
 
     title: str
@@ -50,6 +52,7 @@ class Request:
     report: tuple[ReportMetric, ...]
     techniques: tuple[Technique, ...]
     supplements: tuple[Supplement, ...] = ()
+    positions: tuple[Scenario, ...] = ()
 
     @property
     def phases(self) -> list[int]:
@@ -188,6 +191,7 @@ def phase_of(
         earlier=earlier,
         share=1.0 if number == numbers[-1] else so_far_gy / whole_gy,
         shadows=_shadows(requests, request, technique, number),
+        positions=request.positions,
     )
 
 

@@ -20,6 +20,8 @@ from tailort.workflow.normalising import Scaled, scaled_to_prescription
 from tailort.workflow.ordering import serve
 from tailort.workflow.phases import Phase
 from tailort.workflow.records import Convergence, PhasePlan
+from tailort.workflow.robust_plans import in_every_position
+from tailort.workflow.wanted import wanted_of
 
 Float = NDArray[np.float64]
 
@@ -45,7 +47,7 @@ def plan_by_fluence(
 ) -> PhasePlan:
     """Optimise, sequence and compute one phase with fixed beams or arcs."""
     with clock.stage(f"influence {phase.label}") as tell:
-        beams = bench.fluence(phase.technique, phase.shadows, tell)
+        beams = bench.fluence(phase.technique, phase.shadows, phase.positions, tell)
     with clock.stage(f"optimise {phase.label}") as tell:
         problem, goals, reference_mu = fluence_problem(bench, phase, beams)
         start = _start(bench, phase, problem, reference_mu)
@@ -105,20 +107,13 @@ def fluence_problem(bench: Bench, phase: Phase, beams: Fluence) -> tuple[Problem
     beams : Fluence
         The beamlets.
     """
-    rows = bench.rows
-    # A structure outside the body has no dose to steer.
-    asked = tuple(c for c in phase.limits_so_far() if c.structure in rows.sets)
-    named = [p.target for p in phase.prescriptions] + [c.structure for c in asked]
-    sets = {name: rows.sets[name] for name in dict.fromkeys(named)}
-    distance = {
-        p.target: optimisation.distances_mm(bench.grid, rows.voxels, sets[p.target]) for p in phase.prescriptions
-    }
-    goals = optimisation.objectives_from(
-        phase.prescriptions, asked, sets, {name: bench.volumes_cm3[name] for name in sets}, distance,
-        earlier=(lambda c: phase.earlier_gy(c, rows.voxels)) if phase.earlier else None,
-    )  # fmt: skip
+    goals = wanted_of(bench, phase)
     problem = Problem(beams.influence, phase.lead.fractions, goals.sets, goals.wishes, goals.limits)
     reference_mu = optimisation.reference_weight(problem, phase.lead.dose_gy, phase.lead.target)
+    if phase.positions:
+        problem, goals = in_every_position(
+            problem, goals, bench.rows.sets, [p.target for p in phase.prescriptions], phase.positions
+        )
     smooth = optimisation.Smoothness.of(beams.influence.beamlets, reference_mu, SMOOTHNESS)
     return replace(problem, smoothness=smooth), goals, reference_mu
 

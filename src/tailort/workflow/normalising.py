@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tailort.errors import GeometryError, InputError
-from tailort.evaluation import histograms
+from tailort.evaluation import Scenario, histograms
 from tailort.geometry import interpolate
 from tailort.patient import Constraint, Dose, Metric, Plan, Prescription
 from tailort.workflow.bench import Bench
 from tailort.workflow.phases import Phase, course_dose
+from tailort.workflow.positions import placed, widened
 
 # How close to a hard limit a plan may be scaled up.
 HARD_LIMIT_SHARE = 0.999
@@ -79,13 +81,16 @@ def _below_the_skin(bench: Bench, x_mm: float, z_mm: float, depth_mm: float) -> 
     return np.array([x_mm, skin + depth_mm, z_mm])
 
 
-def reached_gy(bench: Bench, prescription: Prescription, plan: Plan, dose: Dose) -> float:
-    """Dose of the phase that its prescription is about, Gy: to compare with `prescription.dose_gy`."""
+def reached_gy(
+    bench: Bench, prescription: Prescription, plan: Plan, dose: Dose, positions: Sequence[Scenario] = ()
+) -> float:
+    """Dose of the phase that its prescription is about, Gy: to compare with `prescription.dose_gy`.
+
+    Of a robust plan it is the least over the patient's positions, in the dose cloud of the planned one.
+    """
     how = prescription.normalisation
     if how.kind == "coverage":
-        target = bench.structures[prescription.target]
-        found = histograms([target], dose, single_slice_thickness_mm=bench.slice_mm)[target.name]
-        return found.value(how.metric or "")
+        return min(values(bench, prescription.target, how.metric or "", dose, positions))
     point = reference_point(bench, prescription, plan.beams[0].isocentre_mm)
     at = float(interpolate(dose.image, point, 0.0))
     if at <= 0:
@@ -96,9 +101,20 @@ def reached_gy(bench: Bench, prescription: Prescription, plan: Plan, dose: Dose)
     return at * (1.0 if how.percent is None else how.percent / 100.0)
 
 
+def values(bench: Bench, name: str, metric: str, dose: Dose, positions: Sequence[Scenario]) -> list[float]:
+    """A metric of a structure in each position, in the dose cloud of the planned one."""
+    dose = widened(dose, positions)
+    return [
+        histograms([at], dose, single_slice_thickness_mm=bench.slice_mm)[at.name].value(metric)
+        for at in placed(bench.structures[name], positions)
+    ]
+
+
 def scaled_to_prescription(bench: Bench, phase: Phase, made: Plan, dose: Dose) -> Scaled:
     """Plan and dose times the factor that meets every prescription or, if that is less, every hard limit."""
-    factors = {p.target: p.dose_gy / max(reached_gy(bench, p, made, dose), 1e-9) for p in phase.prescriptions}
+    factors = {
+        p.target: p.dose_gy / max(reached_gy(bench, p, made, dose, phase.positions), 1e-9) for p in phase.prescriptions
+    }
     needed = max(factors.values(), default=1.0)
     limited = [c for c in phase.limits_so_far() if is_hard_dose(c)]
     scale, lack = needed, dict[str, float]()
@@ -125,11 +141,7 @@ def _allowed(bench: Bench, phase: Phase, c: Constraint, dose: Dose, needed: floa
 
     def value(factor: float) -> float:
         own = replace(dose, image=dose.image.with_values(dose.image.values * np.float32(factor)))
-        name = c.structure
-        both = course_dose([*phase.earlier, own])
-        return histograms([bench.structures[name]], both, single_slice_thickness_mm=bench.slice_mm)[name].value(
-            c.metric
-        )
+        return max(values(bench, c.structure, c.metric, course_dose([*phase.earlier, own]), phase.positions))
 
     whole = value(needed)
     if whole <= limit:

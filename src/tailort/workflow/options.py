@@ -46,6 +46,8 @@ class PlanningOptions:
     setup_errors_mm : (3,) float or None
         By how much the patient may lie off along x, y, z (left-right, anterior-posterior, cranio-caudal), in which the
         final plan is judged; None judges it as planned only.
+    robust : bool
+        Whether the plan is also made for these set-up errors, in place of the targets' margins.
     starts : mapping of str to (beamlets,) float
         Fluence of an interrupted run by the label of the phase's plan, MU per fraction: where the search goes on.
     """
@@ -57,11 +59,14 @@ class PlanningOptions:
     machine: Machine | None = None
     engine: str = "collapsed-cone"
     setup_errors_mm: tuple[float, float, float] | None = None
+    robust: bool = False
     starts: Mapping[str, NDArray[np.float64]] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         if self.setup_errors_mm is not None:
             object.__setattr__(self, "setup_errors_mm", setup_errors(self.setup_errors_mm))
+        elif self.robust:
+            raise InputError("a robust plan needs to know against what: give --setup-errors LR,AP,CC in mm")
 
     def techniques_of(self, protocol: Protocol) -> tuple[tuple[Technique, ...], tuple[str, ...]]:
         """Techniques in the order in which they are tried, and what must be said of them."""

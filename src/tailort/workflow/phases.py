@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tailort.evaluation import Scenario
 from tailort.patient import Constraint, Dose, Metric, Prescription
 from tailort.protocols.schema import Technique
 from tailort.radiobiology import bed, eqd2
@@ -37,6 +38,8 @@ class Phase:
         Prescribed dose up to the end of this phase as a share of the course's.
     shadows : tuple of str
         Structures whose shadows beamlets cover.
+    positions : tuple of Scenario
+        Where the patient may lie, the planned position first, for a robust plan; else nothing.
     """
 
     number: int
@@ -47,6 +50,7 @@ class Phase:
     earlier: tuple[Dose, ...]
     share: float
     shadows: tuple[str, ...]
+    positions: tuple[Scenario, ...] = ()
 
     @property
     def lead(self) -> Prescription:

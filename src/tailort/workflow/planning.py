@@ -7,16 +7,18 @@ from dataclasses import dataclass, replace
 
 from tailort.dose.cut_off import cut_offs
 from tailort.errors import StoppedError
-from tailort.evaluation import Arm, Comparison, Robustness, compare
-from tailort.patient import Case, StructureSet
+from tailort.evaluation import Arm, Comparison, Robustness, Scenario, compare
+from tailort.patient import Case, Prescription, StructureSet
 from tailort.physics import Machine
 from tailort.protocols import Decision, Protocol, Technique, decide, for_patient
 from tailort.targets import Step, derive
-from tailort.workflow.bench import Bench, set_up
+from tailort.workflow.bench import Bench, set_up, steering
 from tailort.workflow.clock import StageClock
 from tailort.workflow.courses import Request, plan_course
 from tailort.workflow.options import PlanningOptions
+from tailort.workflow.positions import positions_of
 from tailort.workflow.records import PlanningRun, PlanResult
+from tailort.workflow.robust_plans import moving, tumours_for
 from tailort.workflow.robustness import judge_setup_errors
 
 
@@ -109,10 +111,15 @@ def plan(
         other = protocol.comparator()
         steps = other.target_steps if other else protocol.target_steps()
         structures = derive(steps, case.structures, case.ct.image.grid.axes_mm()[0])
+    positions = positions_of(options)
+    prescriptions, course = protocol.prescriptions(), protocol.course()
+    if positions:
+        prescriptions = course = tumours_for(prescriptions, asked.techniques, steps, structures)
+        asked = replace(asked, notes=(*asked.notes, _robustly(prescriptions, positions)))
     requests = [
         Request(
-            protocol.title, protocol.id, protocol.prescriptions(), protocol.course(),
-            protocol.constraints(), protocol.report_metrics(), asked.techniques, protocol.supplements(),
+            protocol.title, protocol.id, prescriptions, course, protocol.constraints(),
+            protocol.report_metrics(), asked.techniques, protocol.supplements(), positions,
         )
     ]  # fmt: skip
     if other is not None:
@@ -129,6 +136,7 @@ def plan(
             options,
             [p for request in requests for p in request.prescriptions],
             [c for request in requests for c in request.constraints],
+            dict.fromkeys(moving(prescriptions, steering(protocol.constraints(), structures)), positions),
         )
     results: list[PlanResult] = []
     for request in requests:
@@ -160,6 +168,15 @@ def plan(
         stages=clock.stages,
         robustness=robustness,
         unfinished=unfinished,
+    )
+
+
+def _robustly(prescriptions: Sequence[Prescription], positions: Sequence[Scenario]) -> str:
+    told = ", ".join(f"{p.dose_gy:g} Gy to {p.target}" for p in prescriptions)
+    return (
+        f"robust plan: {told}, in place of what the protocol prescribes to their PTVs, and hard limits, in each of "
+        f"{len(positions)} positions of the patient ({', '.join(one.name for one in positions)}); the optimiser moves "
+        "the patient through the dose of the planned position, the table of set-up errors is computed anew"
     )
 
 

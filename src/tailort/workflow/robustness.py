@@ -60,7 +60,7 @@ def judge_setup_errors(
     structures = bench.structures
     wanted = clinical_targets(result.prescriptions, steps, structures)
     targets = tuple(dict.fromkeys(one.name for one in wanted))
-    if not all(_inside(p.target, steps, structures) for p in result.prescriptions):
+    if not all(inside(p.target, steps, structures) for p in result.prescriptions):
         # A PTV that was drawn by hand may stand for any of them.
         targets = tuple(dict.fromkeys([*targets, *_tumour(structures)]))
     done, doses_in_all = 0, (len(scenarios) - 1) * len(result.phases)
@@ -131,7 +131,7 @@ def clinical_targets(
     """
     found: dict[tuple[int, str], ClinicalTarget] = {}
     for p in sorted(prescriptions, key=lambda p: (p.phase, p.dose_gy)):
-        for name in _inside(p.target, steps, structures):
+        for name in inside(p.target, steps, structures):
             found[p.phase, name] = ClinicalTarget(name, replace(p, target=name), p.target)
     return tuple(found.values())
 
@@ -143,11 +143,11 @@ def _asked(
     asked = [
         replace(c, structure=name, source=f"{c.source}, of {c.structure}")
         for c in result.constraints
-        if _is_margin(c.structure, structures) and _is_coverage(c)
-        for name in _inside(c.structure, steps, structures)
+        if is_margin(c.structure, structures) and _is_coverage(c)
+        for name in inside(c.structure, steps, structures)
     ]
     asked += _coverage(targets)
-    asked += [c for c in result.constraints if not _is_margin(c.structure, structures)]
+    asked += [c for c in result.constraints if not is_margin(c.structure, structures)]
     once: dict[tuple[str, str, str, float, str], Constraint] = {}
     for c in asked:
         once.setdefault((c.structure.lower(), c.metric, c.operator, c.limit, c.label), c)
@@ -174,8 +174,8 @@ def _coverage(targets: Sequence[ClinicalTarget]) -> list[Constraint]:
     return asked
 
 
-def _inside(target: str, steps: Sequence[Step], structures: StructureSet) -> tuple[str, ...]:
-    """Volumes without a set-up margin from which a target is grown; the target itself where it has none."""
+def inside(target: str, steps: Sequence[Step], structures: StructureSet) -> tuple[str, ...]:
+    """Tell the volumes without a set-up margin from which a target is grown; the target itself where it has none."""
     drawn = structures.find(target)
     if drawn is None or drawn.is_empty:
         return ()
@@ -189,14 +189,15 @@ def _inside(target: str, steps: Sequence[Step], structures: StructureSet) -> tup
     for operation in step.then:
         if isinstance(operation, Unite):
             parts += [*operation.of, *operation.if_drawn]
-    return tuple(dict.fromkeys(name for part in parts for name in _inside(part, earlier, structures)))
+    return tuple(dict.fromkeys(name for part in parts for name in inside(part, earlier, structures)))
 
 
 def _tumour(structures: StructureSet) -> tuple[str, ...]:
     return tuple(s.name for s in structures if s.role in ("GTV", "CTV", "ITV") and not s.is_empty)
 
 
-def _is_margin(name: str, structures: StructureSet) -> bool:
+def is_margin(name: str, structures: StructureSet) -> bool:
+    """Whether a structure stands for set-up errors already, or only steers the optimiser."""
     found = structures.find(name)
     return found is not None and found.role in _NOT_JUDGED
 
@@ -206,7 +207,7 @@ def _reported(result: PlanResult, structures: StructureSet, targets: Sequence[st
     pairs = [
         (row.structure, row.metric)
         for row in result.scorecard.rows
-        if row.limit is None and not _is_margin(row.structure, structures)
+        if row.limit is None and not is_margin(row.structure, structures)
     ]
     pairs += [(name, str(Metric.parse(_NEAR_MINIMUM))) for name in targets]
     asked: dict[str, tuple[str, ...]] = {}

@@ -256,7 +256,7 @@ def trade(
         phase = phase_of(bench, request, (request,), technique, request.phases[0], ())
         goals = _goals(bench, phase.prescriptions, asked)
     with clock.stage("influence") as tell:
-        beams = bench.fluence(phase.technique, phase.shadows, tell)
+        beams = bench.fluence(phase.technique, phase.shadows, phase.positions, tell)
     with clock.stage("plan of the protocol") as tell:
         problem, wanted, reference_mu = fluence_problem(bench, phase, beams)
         sets = {**{one.structure: bench.rows.sets[one.structure] for one in asked}, **problem.sets}
