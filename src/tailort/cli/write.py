@@ -7,7 +7,8 @@ import hashlib
 import json
 import platform
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from tailort.errors import InputError
 from tailort.evaluation import DVH, Robustness
 from tailort.patient import StructureSet
 from tailort.phantom import SolidPhantom, VirtualPatient
-from tailort.workflow import Evaluation, PhasePlan, PlanningRun, PlanResult, Recalculation, StageClock, Trading
+from tailort.workflow import Evaluation, PhasePlan, PlanningRun, PlanResult, Recalculation, Stage, StageClock, Trading
 
 DVH_STEP_GY = 0.05
 FLUENCES = "fluences.npz"
@@ -60,7 +61,6 @@ def write_run(
         _write_json(folder / "robustness.json", run.robustness.as_dict())
         _write_bands(folder / "dvh_bands.csv", run.robustness)
     described = {
-        **_versions(),
         "protocol": {"id": run.protocol.id, "version": run.protocol.version, "status": run.protocol.status},
         "options": dict(options),
         "density_table": run.density_table,
@@ -72,9 +72,7 @@ def write_run(
         "converged": all(plan.converged for plan in _plans(run)),
         "interrupted": was_interrupted(run),
     }
-    (folder / "report.html").write_text(web.planning_report(run, described, clock.stages), encoding="utf-8")
-    stages = [{"name": s.name, "wall_s": round(s.wall_s, 3), "cpu_s": round(s.cpu_s, 3)} for s in clock.stages]
-    _write_json(folder / "run.json", {**described, "stages": stages})
+    _write_report(partial(web.planning_report, run), described, folder, clock)
 
 
 def write_fluences(run: PlanningRun, path: Path) -> None:
@@ -109,16 +107,13 @@ def write_evaluation(
     _write_json(folder / "scorecard.json", result.scorecard.as_dict())
     _write_dvh(folder / "dvh.csv", result.dvhs)
     described = {
-        **_versions(),
         "protocol": None if result.protocol is None else {"id": result.protocol.id, "version": result.protocol.version},
         "options": dict(options),
         "engine": result.dose.engine,
         "inputs_sha256": dict(inputs),
         "notes": list(result.notes),
     }
-    (folder / "report.html").write_text(web.evaluation_report(result, described, clock.stages), encoding="utf-8")
-    stages = [{"name": s.name, "wall_s": round(s.wall_s, 3), "cpu_s": round(s.cpu_s, 3)} for s in clock.stages]
-    _write_json(folder / "run.json", {**described, "stages": stages})
+    _write_report(partial(web.evaluation_report, result), described, folder, clock)
 
 
 def write_recalculation(
@@ -136,7 +131,6 @@ def write_recalculation(
         label=result.plan.label,
     )
     described = {
-        **_versions(),
         "machine": result.machine.id,
         "options": dict(options),
         "engine": result.dose.engine,
@@ -145,9 +139,7 @@ def write_recalculation(
         "inputs_sha256": dict(inputs),
         "notes": list(result.case.notes),
     }
-    (folder / "report.html").write_text(web.recalculation_report(result, described, clock.stages), encoding="utf-8")
-    stages = [{"name": s.name, "wall_s": round(s.wall_s, 3), "cpu_s": round(s.cpu_s, 3)} for s in clock.stages]
-    _write_json(folder / "run.json", {**described, "stages": stages})
+    _write_report(partial(web.recalculation_report, result), described, folder, clock)
 
 
 def write_trading(
@@ -157,7 +149,6 @@ def write_trading(
     _write_json(folder / "decision.json", result.decision.as_dict())
     _write_json(folder / "tradeoffs.json", result.as_dict())
     described = {
-        **_versions(),
         "protocol": {"id": result.protocol.id, "version": result.protocol.version, "status": result.protocol.status},
         "machine": result.machine.id,
         "options": dict(options),
@@ -169,9 +160,7 @@ def write_trading(
         "converged": result.converged,
         "interrupted": result.interrupted,
     }
-    (folder / "report.html").write_text(web.trading_report(result, described, clock.stages), encoding="utf-8")
-    stages = [{"name": s.name, "wall_s": round(s.wall_s, 3), "cpu_s": round(s.cpu_s, 3)} for s in clock.stages]
-    _write_json(folder / "run.json", {**described, "stages": stages})
+    _write_report(partial(web.trading_report, result), described, folder, clock)
 
 
 def was_interrupted(run: PlanningRun) -> bool:
@@ -244,6 +233,17 @@ def _write_bands(path: Path, robustness: Robustness) -> None:
             for dose_gy, *volumes_cm3 in zip(*curves, strict=True):
                 told = (f"{volume:.5g}" for volume in volumes_cm3)
                 table.writerow((band.structure, "physical", "course", f"{dose_gy:.2f}", *told))
+
+
+def _write_report(
+    page: Callable[[Mapping[str, Any], Sequence[Stage]], str], described: Mapping[str, Any], folder: Path,
+    clock: StageClock,
+) -> None:  # fmt: skip
+    """Write report.html, and run.json: what was made, of what, by which versions and in what time."""
+    whole = {**_versions(), **described}
+    (folder / "report.html").write_text(page(whole, clock.stages), encoding="utf-8")
+    stages = [{"name": s.name, "wall_s": round(s.wall_s, 3), "cpu_s": round(s.cpu_s, 3)} for s in clock.stages]
+    _write_json(folder / "run.json", {**whole, "stages": stages})
 
 
 def _describe_plan(result: PlanResult) -> dict[str, Any]:

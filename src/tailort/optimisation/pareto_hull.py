@@ -74,13 +74,25 @@ def facets(points: Float, planes: Sequence[Plane], lowest: Float, highest: Float
     INFORMS J Comput 23:493, doi 10.1287/ijoc.1100.0419; Bokrantz & Forsgren 2013, INFORMS J Comput 25:377,
     doi 10.1287/ijoc.1120.0508 (the hull with what is worse added, so that no face looks the wrong way).
     """
-    found = [(normal, offset, on) for normal, offset, on in _lower_faces(points)]
-    made = [Facet(normal, offset, on, offset - _outer(normal, planes, lowest, highest)) for normal, offset, on in found]
+    made = [
+        Facet(normal, offset, on, offset - lowest_allowed(normal, planes, lowest, highest))
+        for normal, offset, on in _lower_faces(points)
+    ]
     return tuple(sorted(made, key=lambda facet: -facet.gap))
 
 
-def _outer(normal: Float, planes: Sequence[Plane], lowest: Float, highest: Float) -> float:
-    """Lowest value of a weighted sum that the planes allow; infinite when they allow none in this part."""
+def lowest_allowed(normal: Float, planes: Sequence[Plane], lowest: Float, highest: Float) -> float:
+    """Lowest value of a weighted sum that planes allow between bounds; infinite when they allow none there.
+
+    Parameters
+    ----------
+    normal : (k,) float
+        Weight of each goal.
+    planes : sequence of Plane
+        Below which there is no plan.
+    lowest, highest : (k,) float
+        Of each goal's value; infinite where there is no bound.
+    """
     found = linprog(
         normal,
         A_ub=-np.array([plane.normal for plane in planes]) if planes else None,

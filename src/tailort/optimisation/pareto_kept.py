@@ -38,10 +38,10 @@ UNDER = (SquaredUnderdose, SquaredTailUnderdose, SquaredEUDUnderdose, MinDoseVol
 BOTH_WAYS = (UniformDose, SquaredSpread)
 
 
-def is_convex(objective: Objective | AtMost, quantity: Quantity) -> bool:
+def is_convex(objective: Objective, quantity: Quantity) -> bool:
     """Whether a wish or limit is convex in the beamlets' weights."""
     if isinstance(objective, AtMost):
-        return is_convex(objective.objective, quantity)  # type: ignore[arg-type]
+        return is_convex(objective.objective, quantity)
     if isinstance(objective, MaxDoseVolume | MinDoseVolume):
         return False
     # EQD2 and BED are convex in the dose: at most so much of them is convex, at least so much is not.

@@ -13,6 +13,7 @@ from scipy.optimize import OptimizeResult, linprog
 from tailort.errors import InputError
 from tailort.optimisation.pareto import TradeOffs
 from tailort.optimisation.pareto_goals import TradeGoal
+from tailort.optimisation.pareto_hull import lowest_allowed
 
 Float = NDArray[np.float64]
 
@@ -277,13 +278,5 @@ def lowest_possible_gy(front: TradeOffs, goal: int, most_gy: Sequence[float] | F
     """
     units, bounds = np.array(front.unit_gy), np.asarray(most_gy, dtype=np.float64)
     even = max(float(np.max(np.array(plan.costs) - np.array(plan.measures_gy) / units)) for plan in front.plans)
-    found = linprog(
-        np.eye(len(units))[goal],
-        A_ub=-np.array([plane.normal for plane in front.planes]),
-        b_ub=-np.array([plane.offset for plane in front.planes]),
-        bounds=[
-            (0.0, None if np.isinf(most) else most / unit + even) for most, unit in zip(bounds, units, strict=True)
-        ],
-        method="highs",
-    )
-    return float(np.inf) if found.fun is None else max((float(found.fun) - even) * float(units[goal]), 0.0)
+    lowest = lowest_allowed(np.eye(len(units))[goal], front.planes, np.zeros(len(units)), bounds / units + even)
+    return max((lowest - even) * float(units[goal]), 0.0)

@@ -12,8 +12,6 @@ Ezzell et al. 2009, Med Phys 36:5359, doi:10.1118/1.3238104.
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-import uuid
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -24,9 +22,10 @@ from tailort.errors import InputError
 from tailort.geometry import Grid, Image
 from tailort.patient import Case, Fact, Person, Scan, Structure, StructureSet
 from tailort.phantom import contours, truth
+from tailort.phantom.scans import scan_of, uid
 from tailort.phantom.shapes import Lattice, Shape
 from tailort.phantom.tg119_solids import Part, facts, parts
-from tailort.phantom.virtual_patient import CT_IMAGE_STORAGE, Size
+from tailort.phantom.virtual_patient import Size
 
 NAMES = ("tg119-c-shape", "tg119-multi-target", "tg119-prostate", "tg119-head-and-neck")
 WATER_HU, AIR_HU = 0, -1000
@@ -130,19 +129,9 @@ def make(name: str, seed: int = 0, size: Size = "full") -> SolidPhantom:
     if seed != 0:
         raise InputError(f"phantom '{name}' has no seed {seed}: there is one, with seed 0")
     solids = parts(name)
-    grid = _grid(solids[0].solid, size, _uid(f"{name}/{size}/frame of reference"))
-    title = str(facts()[name]["title"])
-    scan = Scan(
-        image=_render(solids[0].solid, grid),
-        modality="CT",
-        series_uid=_uid(f"{name}/{size}/CT series"),
-        study_uid=_uid(f"{name}/{size}/study"),
-        instance_uids=tuple(_uid(f"{name}/{size}/CT slice {k}") for k in range(grid.shape[0])),
-        patient_position="HFS",
-        description=f"{title}, rebuilt, {size}",
-        slice_thickness_mm=grid.spacing_mm[0],
-        sop_class_uid=CT_IMAGE_STORAGE,
-    )
+    made_from, title = f"{name}/{size}", str(facts()[name]["title"])
+    grid = _grid(solids[0].solid, size, uid(made_from, "frame of reference"))
+    scan = scan_of(_render(solids[0].solid, grid), made_from, f"{title}, rebuilt, {size}")
     person = Person(
         patient_id=name.upper(),
         name=f"Phantom^{title}",
@@ -161,12 +150,6 @@ def make(name: str, seed: int = 0, size: Size = "full") -> SolidPhantom:
         record={"phantom": {"value": title, "source": SOURCE, "date": DATE.isoformat()}},
         parts=solids,
     )
-
-
-def _uid(what: str) -> str:
-    """UID of the form that DICOM derives from a UUID (PS3.5, B.2), the same for the same words."""
-    digest = hashlib.sha256(f"tailort/{what}".encode()).digest()
-    return f"2.25.{uuid.UUID(bytes=digest[:16], version=4).int}"
 
 
 def _grid(body: Shape, size: Size, frame_of_reference: str) -> Grid:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-import uuid
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -17,10 +15,10 @@ from tailort.patient import Case, Fact, Person, Scan, Structure, StructureSet
 from tailort.phantom import contours, ct, parameters, record, truth
 from tailort.phantom.anatomy import Anatomy
 from tailort.phantom.parameters import Build, Level
+from tailort.phantom.scans import scan_of, uid
 
 Size = Literal["full", "coarse"]
 NAMES = ("oesophagus",)
-CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 
 # Pixels along each side, then spacing of slices, rows and columns in mm.
 _SIZES: dict[Size, tuple[int, tuple[float, float, float]]] = {
@@ -139,20 +137,10 @@ def make(
     build = parameters.draw(seed, level, tumour_length_mm, wall_thickness_mm)
     anatomy = Anatomy(build)
     made_from = f"{name}/{seed}/{size}/{level}/{tumour_length_mm}/{wall_thickness_mm}"
-    grid = _grid(anatomy, size, _uid(made_from, "frame of reference"))
+    grid = _grid(anatomy, size, uid(made_from, "frame of reference"))
     date = dt.date(2026, 1, 12) + dt.timedelta(days=seed % 200)
     pseudonym = f"VP-OES-{seed:04d}"
-    scan = Scan(
-        image=ct.render(anatomy, grid),
-        modality="CT",
-        series_uid=_uid(made_from, "CT series"),
-        study_uid=_uid(made_from, "study"),
-        instance_uids=tuple(_uid(made_from, f"CT slice {k}") for k in range(grid.shape[0])),
-        patient_position="HFS",
-        description=f"Virtual patient {name}, seed {seed}, {size}",
-        slice_thickness_mm=grid.spacing_mm[0],
-        sop_class_uid=CT_IMAGE_STORAGE,
-    )
+    scan = scan_of(ct.render(anatomy, grid), made_from, f"Virtual patient {name}, seed {seed}, {size}")
     return VirtualPatient(
         name=name,
         seed=seed,
@@ -170,12 +158,6 @@ def _require(what: str, value: float | None, limits: tuple[float, float]) -> Non
         raise InputError(
             f"the {what} of a virtual patient is {value:g} mm; it must lie between {limits[0]:g} and {limits[1]:g} mm"
         )
-
-
-def _uid(made_from: str, what: str) -> str:
-    """UID of the form that DICOM derives from a UUID (PS3.5, B.2), the same for the same words."""
-    digest = hashlib.sha256(f"tailort/{made_from}/{what}".encode()).digest()
-    return f"2.25.{uuid.UUID(bytes=digest[:16], version=4).int}"
 
 
 def _grid(anatomy: Anatomy, size: Size, frame_of_reference: str) -> Grid:

@@ -34,8 +34,6 @@ class Decided:
         As it is for this patient.
     techniques : tuple of Technique
         In the order in which they are tried.
-    chosen : bool
-        Whether a person chose another technique than the protocol's.
     machine : Machine
         The linac.
     notes : tuple of str
@@ -45,7 +43,6 @@ class Decided:
     decision: Decision
     protocol: Protocol
     techniques: tuple[Technique, ...]
-    chosen: bool
     machine: Machine
     notes: tuple[str, ...]
 
@@ -68,7 +65,7 @@ def decided(case: Case, protocol: Protocol, options: PlanningOptions) -> Decided
     linac = options.machine_of(protocol)
     position = protocol.position_note(case.ct.patient_position)
     notes = tuple(note for note in (*chosen, position) if note)
-    return Decided(decision, protocol, techniques, bool(chosen), linac, notes)
+    return Decided(decision, protocol, techniques, linac, notes)
 
 
 def plan(
@@ -123,8 +120,7 @@ def plan(
         )
     ]  # fmt: skip
     if other is not None:
-        # A technique that a person chose is the whole run's.
-        own = asked.techniques if asked.chosen or other.technique is None else (other.technique,)
+        own = asked.techniques if other.technique is None else (other.technique,)
         requests.append(
             Request(other.title, "comparator", other.prescriptions, other.course, other.constraints, other.report, own)
         )

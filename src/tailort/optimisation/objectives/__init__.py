@@ -1,42 +1,15 @@
 """What is asked of the dose of one structure, as functions with their derivatives."""
 
-from typing import ClassVar, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
-
 from tailort.optimisation.objectives.at_most import AtMost
 from tailort.optimisation.objectives.dose_volume import MaxDoseVolume, MinDoseVolume
 from tailort.optimisation.objectives.equivalent_uniform import SquaredEUDOverdose, SquaredEUDUnderdose
 from tailort.optimisation.objectives.fall_off import FallOff, ring_rows
 from tailort.optimisation.objectives.homogeneity import SquaredSpread
 from tailort.optimisation.objectives.mean import MeanDose, SquaredMeanOverdose
+from tailort.optimisation.objectives.objective import Objective
 from tailort.optimisation.objectives.quantity import Added, LinearQuadratic, Physical, Quantity
 from tailort.optimisation.objectives.squared import SquaredOverdose, SquaredUnderdose, UniformDose
 from tailort.optimisation.objectives.tail import SquaredTailOverdose, SquaredTailUnderdose, TailMean, convex_form
-
-
-class Objective(Protocol):
-    """A wish on the doses of one structure's voxels; smaller is better. Its value is in Gy to the `power`."""
-
-    power: ClassVar[int]
-
-    def value(self, dose_gy: NDArray[np.float64], volume: NDArray[np.float64]) -> float:
-        """Value for doses, Gy per course, and shares of the volume (sum 1), both (voxels,)."""
-        ...
-
-    def derivative(self, dose_gy: NDArray[np.float64], volume: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Derivative by the dose of each voxel."""
-        ...
-
-    def excess_gy(self, dose_gy: NDArray[np.float64], volume: NDArray[np.float64]) -> NDArray[np.float64]:
-        """How far the dose is beyond the wish, Gy, voxel by voxel or as one number; 0 or less where it holds."""
-        ...
-
-    def tightened(self, by_gy: float | NDArray[np.float64]) -> "Objective":
-        """Return the same wish with its level made stricter, in the shape of `excess_gy`."""
-        ...
-
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "squared-overdose": SquaredOverdose,

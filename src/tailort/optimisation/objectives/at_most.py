@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tailort.optimisation.objectives.objective import Objective
+
 Float = NDArray[np.float64]
-
-
-class _Valued(Protocol):
-    power: ClassVar[int]
-
-    def value(self, dose_gy: Float, volume: Float) -> float: ...
-
-    def derivative(self, dose_gy: Float, volume: Float) -> Float: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +28,7 @@ class AtMost:
         L, Gy.
     """
 
-    objective: _Valued
+    objective: Objective
     level_gy: float
     power: ClassVar[int] = 2
 

@@ -7,13 +7,15 @@ value and derivative do not depend on the voxel size. Neither is convex: which v
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tailort.errors import InputError
+from tailort.optimisation.objectives.measured import Measured
 
 Float = NDArray[np.float64]
 
@@ -48,13 +50,40 @@ def dose_at(dose_gy: Float, volume: Float, share: float) -> float:
     return float(dose_gy[hot[at]])
 
 
-def _require_share(share: float) -> None:
-    if not 0.0 <= share <= 1.0:
-        raise InputError(f"a dose-volume objective needs a share of the volume from 0 to 1; found {share:g}")
+@dataclass(frozen=True)
+class _DoseVolume(Measured, ABC):
+    """Sum of the squares beyond a level, over the part of the volume that would have to change."""
+
+    share: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.share <= 1.0:
+            raise InputError(f"a dose-volume objective needs a share of the volume from 0 to 1; found {self.share:g}")
+
+    @abstractmethod
+    def _counting(self, dose_gy: Float, volume: Float) -> Float:
+        """Part of each voxel's volume that counts."""
+
+    def _beyond_gy(self, dose_gy: Float) -> Float:
+        beyond: Float = np.maximum(self.side * (dose_gy - self.level_gy), 0.0)
+        return beyond
+
+    def measure_gy(self, dose_gy: Float, volume: Float) -> float:
+        """Return the dose that the hottest `share` gets at least, Gy."""
+        return dose_at(dose_gy, volume, self.share)
+
+    def value(self, dose_gy: Float, volume: Float) -> float:
+        """Value, Gy2, for doses and shares of the volume (sum 1), both (voxels,)."""
+        beyond = self._beyond_gy(dose_gy)
+        return float(self._counting(dose_gy, volume) @ (beyond * beyond))
+
+    def derivative(self, dose_gy: Float, volume: Float) -> Float:
+        """Derivative by the dose of each voxel, Gy."""
+        return 2.0 * self.side * self._counting(dose_gy, volume) * self._beyond_gy(dose_gy)
 
 
 @dataclass(frozen=True)
-class MaxDoseVolume:
+class MaxDoseVolume(_DoseVolume):
     """At most `share` of the volume above L: sum over the colder 1 - share of v (D - L)+^2. Not convex.
 
     Parameters
@@ -69,36 +98,12 @@ class MaxDoseVolume:
     Wu & Mohan 2000, Med Phys 27:701, doi 10.1118/1.598932; here the border voxel counts with its part.
     """
 
-    level_gy: float
-    share: float
-    power: ClassVar[int] = 2
-
-    def __post_init__(self) -> None:
-        _require_share(self.share)
-
     def _counting(self, dose_gy: Float, volume: Float) -> Float:
         return volume - hottest_share(dose_gy, volume, self.share)
 
-    def value(self, dose_gy: Float, volume: Float) -> float:
-        """Value, Gy2, for doses and shares of the volume (sum 1), both (voxels,)."""
-        above = np.maximum(dose_gy - self.level_gy, 0.0)
-        return float(self._counting(dose_gy, volume) @ (above * above))
-
-    def derivative(self, dose_gy: Float, volume: Float) -> Float:
-        """Derivative by the dose of each voxel, Gy."""
-        return 2.0 * self._counting(dose_gy, volume) * np.maximum(dose_gy - self.level_gy, 0.0)
-
-    def excess_gy(self, dose_gy: Float, volume: Float) -> Float:
-        """How far the dose of the hottest `share` is above L, Gy, as one number."""
-        return np.array([dose_at(dose_gy, volume, self.share) - self.level_gy])
-
-    def tightened(self, by_gy: float | Float) -> MaxDoseVolume:
-        """Return the same objective with its level made stricter by `by_gy`."""
-        return replace(self, level_gy=self.level_gy - float(np.max(by_gy)))
-
 
 @dataclass(frozen=True)
-class MinDoseVolume:
+class MinDoseVolume(_DoseVolume):
     """At least `share` of the volume above L: sum over the hotter share of v (L - D)+^2. Not convex.
 
     Parameters
@@ -110,30 +115,10 @@ class MinDoseVolume:
 
     References
     ----------
-    Wu & Mohan 2000, Med Phys 27:701, doi 10.1118/1.598932; here the border voxel counts with its part.
+    As for `MaxDoseVolume`.
     """
 
-    level_gy: float
-    share: float
-    power: ClassVar[int] = 2
+    side: ClassVar[float] = -1.0
 
-    def __post_init__(self) -> None:
-        _require_share(self.share)
-
-    def value(self, dose_gy: Float, volume: Float) -> float:
-        """Value, Gy2, for doses and shares of the volume (sum 1), both (voxels,)."""
-        below = np.maximum(self.level_gy - dose_gy, 0.0)
-        return float(hottest_share(dose_gy, volume, self.share) @ (below * below))
-
-    def derivative(self, dose_gy: Float, volume: Float) -> Float:
-        """Derivative by the dose of each voxel, Gy."""
-        below = np.maximum(self.level_gy - dose_gy, 0.0)
-        return -2.0 * hottest_share(dose_gy, volume, self.share) * below
-
-    def excess_gy(self, dose_gy: Float, volume: Float) -> Float:
-        """How far the dose of the hottest `share` is below L, Gy, as one number."""
-        return np.array([self.level_gy - dose_at(dose_gy, volume, self.share)])
-
-    def tightened(self, by_gy: float | Float) -> MinDoseVolume:
-        """Return the same objective with its level made stricter by `by_gy`."""
-        return replace(self, level_gy=self.level_gy + float(np.max(by_gy)))
+    def _counting(self, dose_gy: Float, volume: Float) -> Float:
+        return hottest_share(dose_gy, volume, self.share)

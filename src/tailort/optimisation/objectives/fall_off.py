@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailort.errors import InputError
+from tailort.optimisation.objectives.squared import SquaredOverdose
 
 Float = NDArray[np.float64]
 
@@ -76,16 +77,15 @@ class FallOff:
 
     def value(self, dose_gy: Float, volume: Float) -> float:
         """Value, Gy2, for doses and shares of the volume (sum 1), both (voxels,)."""
-        above = np.maximum(dose_gy - self.level_gy, 0.0)
-        return float(volume @ (above * above))
+        return SquaredOverdose(self.level_gy).value(dose_gy, volume)
 
     def derivative(self, dose_gy: Float, volume: Float) -> Float:
         """Derivative by the dose of each voxel, Gy."""
-        return 2.0 * volume * np.maximum(dose_gy - self.level_gy, 0.0)
+        return SquaredOverdose(self.level_gy).derivative(dose_gy, volume)
 
     def excess_gy(self, dose_gy: Float, volume: Float) -> Float:
         """How far each voxel is beyond its level, Gy; not above 0 where it holds."""
-        return dose_gy - self.level_gy
+        return SquaredOverdose(self.level_gy).excess_gy(dose_gy, volume)
 
     def tightened(self, by_gy: float | Float) -> FallOff:
         """Return the same objective with its levels made stricter by `by_gy`."""

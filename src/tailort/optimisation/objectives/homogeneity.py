@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tailort.errors import InputError
+from tailort.optimisation.objectives.measured import SquaredMeasure
 from tailort.optimisation.objectives.tail import WIDTH_GY, lower_tail, upper_tail
 
 Float = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class SquaredSpread:
+class SquaredSpread(SquaredMeasure):
     """Square of the spread of the dose above a level: (T_hot - T_cold - L)+^2. Convex in physical dose.
 
     T_hot and T_cold are the mean doses of the hottest and of the coldest `share`. Where it is 0, the homogeneity index
@@ -35,10 +35,8 @@ class SquaredSpread:
     ICRU Report 83 (2010) (homogeneity index); tails as in Engberg et al. 2017, Med Phys 44:2045.
     """
 
-    level_gy: float
     share: float = 0.02
     width_gy: float = WIDTH_GY
-    power: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         if not 0.0 < self.share <= 0.5:
@@ -49,19 +47,11 @@ class SquaredSpread:
         cold, cold_part = lower_tail(dose_gy, volume, self.share, self.width_gy)
         return hot - cold, (hot_part - cold_part) / self.share
 
-    def value(self, dose_gy: Float, volume: Float) -> float:
-        """Value, Gy2, for doses and shares of the volume (sum 1), both (voxels,)."""
-        return max(self._spread(dose_gy, volume)[0] - self.level_gy, 0.0) ** 2
+    def measure_gy(self, dose_gy: Float, volume: Float) -> float:
+        """Return the spread, Gy."""
+        return self._spread(dose_gy, volume)[0]
 
     def derivative(self, dose_gy: Float, volume: Float) -> Float:
         """Derivative by the dose of each voxel, Gy."""
         spread, slope = self._spread(dose_gy, volume)
-        return 2.0 * max(spread - self.level_gy, 0.0) * slope
-
-    def excess_gy(self, dose_gy: Float, volume: Float) -> Float:
-        """How far the spread is above L, Gy, as one number."""
-        return np.array([self._spread(dose_gy, volume)[0] - self.level_gy])
-
-    def tightened(self, by_gy: float | Float) -> SquaredSpread:
-        """Return the same objective with its level made stricter by `by_gy`."""
-        return replace(self, level_gy=self.level_gy - float(np.max(by_gy)))
+        return self._by_measure(spread) * slope

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tailort.optimisation.objectives.measured import SquaredMeasure
 
 Float = NDArray[np.float64]
 
@@ -35,7 +37,7 @@ class MeanDose:
 
 
 @dataclass(frozen=True)
-class SquaredMeanOverdose:
+class SquaredMeanOverdose(SquaredMeasure):
     """Square of the mean dose above a level: (sum v D - L)+^2. Convex; never falls with dose.
 
     Parameters
@@ -44,21 +46,10 @@ class SquaredMeanOverdose:
         L, Gy per course.
     """
 
-    level_gy: float
-    power: ClassVar[int] = 2
-
-    def value(self, dose_gy: Float, volume: Float) -> float:
-        """Value, Gy2, for doses and shares of the volume (sum 1), both (voxels,)."""
-        return max(float(volume @ dose_gy) - self.level_gy, 0.0) ** 2
+    def measure_gy(self, dose_gy: Float, volume: Float) -> float:
+        """Return the mean dose, Gy."""
+        return float(volume @ dose_gy)
 
     def derivative(self, dose_gy: Float, volume: Float) -> Float:
         """Derivative by the dose of each voxel, Gy."""
-        return 2.0 * max(float(volume @ dose_gy) - self.level_gy, 0.0) * volume
-
-    def excess_gy(self, dose_gy: Float, volume: Float) -> Float:
-        """How far the mean is above L, Gy, as one number."""
-        return np.array([volume @ dose_gy - self.level_gy])
-
-    def tightened(self, by_gy: float | Float) -> SquaredMeanOverdose:
-        """Return the same objective with its level made stricter by `by_gy`."""
-        return replace(self, level_gy=self.level_gy - float(np.max(by_gy)))
+        return self._by_measure(self.measure_gy(dose_gy, volume)) * volume

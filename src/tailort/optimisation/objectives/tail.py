@@ -10,6 +10,7 @@ Gy, which makes the tail mean smooth and stricter by less than half the width.
 
 from __future__ import annotations
 
+from abc import ABC
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from tailort.errors import InputError
 from tailort.optimisation.objectives.dose_volume import MaxDoseVolume, MinDoseVolume, dose_at, hottest_share
+from tailort.optimisation.objectives.measured import SquaredMeasure
 
 Float = NDArray[np.float64]
 WIDTH_GY = 0.1
@@ -124,7 +126,31 @@ class TailMean:
 
 
 @dataclass(frozen=True)
-class SquaredTailOverdose:
+class _SquaredTail(SquaredMeasure, ABC):
+    """Square of how far the mean dose of the hottest, or of the coldest, `share` is beyond a level."""
+
+    share: float
+    width_gy: float = WIDTH_GY
+
+    def __post_init__(self) -> None:
+        _require_tail(self.share, self.width_gy)
+
+    def _tail(self, dose_gy: Float, volume: Float) -> tuple[float, Float]:
+        tail = upper_tail if self.side > 0 else lower_tail
+        return tail(dose_gy, volume, self.share, self.width_gy)
+
+    def measure_gy(self, dose_gy: Float, volume: Float) -> float:
+        """Return the mean dose of the tail, Gy."""
+        return self._tail(dose_gy, volume)[0]
+
+    def derivative(self, dose_gy: Float, volume: Float) -> Float:
+        """Derivative by the dose of each voxel, Gy."""
+        mean, part = self._tail(dose_gy, volume)
+        return self._by_measure(mean) * part / self.share
+
+
+@dataclass(frozen=True)
+class SquaredTailOverdose(_SquaredTail):
     """Square of the mean dose of the hottest `share` above a level: (T - L)+^2. Convex; never falls with dose.
 
     Where it is 0, at most `share` of the volume is above L.
@@ -143,34 +169,9 @@ class SquaredTailOverdose:
     As for `upper_tail`.
     """
 
-    level_gy: float
-    share: float
-    width_gy: float = WIDTH_GY
-    power: ClassVar[int] = 2
-
-    def __post_init__(self) -> None:
-        _require_tail(self.share, self.width_gy)
-
-    def value(self, dose_gy: Float, volume: Float) -> float:
-        """Value, Gy2, for doses and shares of the volume (sum 1), both (voxels,)."""
-        return max(upper_tail(dose_gy, volume, self.share, self.width_gy)[0] - self.level_gy, 0.0) ** 2
-
-    def derivative(self, dose_gy: Float, volume: Float) -> Float:
-        """Derivative by the dose of each voxel, Gy."""
-        mean, part = upper_tail(dose_gy, volume, self.share, self.width_gy)
-        return 2.0 * max(mean - self.level_gy, 0.0) * part / self.share
-
-    def excess_gy(self, dose_gy: Float, volume: Float) -> Float:
-        """How far the mean of the tail is above L, Gy, as one number."""
-        return np.array([upper_tail(dose_gy, volume, self.share, self.width_gy)[0] - self.level_gy])
-
-    def tightened(self, by_gy: float | Float) -> SquaredTailOverdose:
-        """Return the same objective with its level made stricter by `by_gy`."""
-        return replace(self, level_gy=self.level_gy - float(np.max(by_gy)))
-
 
 @dataclass(frozen=True)
-class SquaredTailUnderdose:
+class SquaredTailUnderdose(_SquaredTail):
     """Square of what the mean dose of the coldest `share` lacks below a level: (L - T)+^2. Convex; never rises.
 
     Where it is 0, at least 1 - `share` of the volume is above L.
@@ -189,30 +190,7 @@ class SquaredTailUnderdose:
     As for `upper_tail`.
     """
 
-    level_gy: float
-    share: float
-    width_gy: float = WIDTH_GY
-    power: ClassVar[int] = 2
-
-    def __post_init__(self) -> None:
-        _require_tail(self.share, self.width_gy)
-
-    def value(self, dose_gy: Float, volume: Float) -> float:
-        """Value, Gy2, for doses and shares of the volume (sum 1), both (voxels,)."""
-        return max(self.level_gy - lower_tail(dose_gy, volume, self.share, self.width_gy)[0], 0.0) ** 2
-
-    def derivative(self, dose_gy: Float, volume: Float) -> Float:
-        """Derivative by the dose of each voxel, Gy."""
-        mean, part = lower_tail(dose_gy, volume, self.share, self.width_gy)
-        return -2.0 * max(self.level_gy - mean, 0.0) * part / self.share
-
-    def excess_gy(self, dose_gy: Float, volume: Float) -> Float:
-        """How far the mean of the tail is below L, Gy, as one number."""
-        return np.array([self.level_gy - lower_tail(dose_gy, volume, self.share, self.width_gy)[0]])
-
-    def tightened(self, by_gy: float | Float) -> SquaredTailUnderdose:
-        """Return the same objective with its level made stricter by `by_gy`."""
-        return replace(self, level_gy=self.level_gy + float(np.max(by_gy)))
+    side: ClassVar[float] = -1.0
 
 
 def convex_form(
@@ -237,12 +215,12 @@ def convex_form(
     ----------
     Engberg et al. 2017, Med Phys 44:2045 (arXiv 1607.01148).
     """
-    upper = isinstance(objective, MaxDoseVolume)
-    share = objective.share if upper else 1.0 - objective.share
-    apart = 0.0
-    if dose_gy is not None and volume is not None:
-        tail = upper_tail if upper else lower_tail
-        _require_tail(share, width_gy)
-        apart = tail(dose_gy, volume, share, width_gy)[0] - dose_at(dose_gy, volume, objective.share)
-    form = SquaredTailOverdose if upper else SquaredTailUnderdose
-    return form(objective.level_gy + apart, share, width_gy)
+    form: SquaredTailOverdose | SquaredTailUnderdose
+    if isinstance(objective, MaxDoseVolume):
+        form = SquaredTailOverdose(objective.level_gy, objective.share, width_gy)
+    else:
+        form = SquaredTailUnderdose(objective.level_gy, 1.0 - objective.share, width_gy)
+    if dose_gy is None or volume is None:
+        return form
+    apart = form.measure_gy(dose_gy, volume) - objective.measure_gy(dose_gy, volume)
+    return replace(form, level_gy=form.level_gy + apart)

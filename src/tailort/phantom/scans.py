@@ -1,0 +1,42 @@
+"""The CT of a phantom as a DICOM series whose UIDs are the same for the same phantom."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+
+from tailort.geometry import Image
+from tailort.patient import Scan
+
+CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
+
+
+def uid(made_from: str, what: str) -> str:
+    """UID of the form that DICOM derives from a UUID (PS3.5, B.2), the same for the same words."""
+    digest = hashlib.sha256(f"tailort/{made_from}/{what}".encode()).digest()
+    return f"2.25.{uuid.UUID(bytes=digest[:16], version=4).int}"
+
+
+def scan_of(image: Image, made_from: str, description: str) -> Scan:
+    """CT series of a phantom that lies head first supine.
+
+    Parameters
+    ----------
+    image : Image
+        CT numbers, HU.
+    made_from : str
+        Everything that the phantom was made from: the series of two phantoms are never taken for one.
+    description : str
+        Of the series.
+    """
+    return Scan(
+        image=image,
+        modality="CT",
+        series_uid=uid(made_from, "CT series"),
+        study_uid=uid(made_from, "study"),
+        instance_uids=tuple(uid(made_from, f"CT slice {k}") for k in range(image.grid.shape[0])),
+        patient_position="HFS",
+        description=description,
+        slice_thickness_mm=image.grid.spacing_mm[0],
+        sop_class_uid=CT_IMAGE_STORAGE,
+    )
