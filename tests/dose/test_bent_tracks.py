@@ -8,23 +8,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tailort.dose.bent_tracks import bent
+from tailort.dose.bent_tracks import bent, bent_along_lines
 from tailort.dose.cones import Cones, transport
+
+Values = NDArray[np.float32]
+Float = NDArray[np.float64]
 
 UNIT = np.eye(3)[::-1].copy()
 SPACING_CM = np.array([0.25, 0.25, 0.25])
 RADIUS = 0.6
 DOWN = np.array([0.0, 1.0, 0.0])
+AXES = st.tuples(*[st.floats(-1, 1)] * 3).filter(lambda a: np.linalg.norm(a) > 0.1)
 
 
-def corrected(dose: NDArray[np.float32], electrons: NDArray[np.float32], axis: NDArray[np.float64] = DOWN):  # type: ignore[no-untyped-def]
-    def carry(soft, hard, dense, *cones: Cones):  # type: ignore[no-untyped-def]
-        return transport(soft, hard, None, dense, SPACING_CM, UNIT, np.zeros(3), *cones)
-
-    return bent(dose, electrons, axis, RADIUS, carry)
+def corrected(dose: Values, electrons: Values, axis: Float = DOWN, anchor: tuple[float, ...] = (0, 0, 0)) -> Values:
+    out: Values = bent_along_lines(dose, electrons, axis, RADIUS, SPACING_CM, UNIT, np.array(anchor))
+    return out
 
 
-def layers(*parts: tuple[float, float], half: int = 30) -> NDArray[np.float32]:
+def corrected_as_on_devices(dose: Values, electrons: Values, axis: Float, anchor: tuple[float, ...]) -> Values:
+    def carry(soft: Values, hard: Values | None, dense: Values, *cones: Cones) -> list[Values]:
+        return transport(soft, hard, None, dense, SPACING_CM, UNIT, np.array(anchor), *cones)
+
+    out: Values = bent(dose, electrons, axis, RADIUS, carry)
+    return out
+
+
+def layers(*parts: tuple[float, float], half: int = 30) -> Values:
     """Electron densities (k, j, i) of layers (density, cm) along j."""
     along = np.concatenate([np.full(round(cm / 0.25), density) for density, cm in parts])
     return np.ascontiguousarray(
@@ -32,7 +42,7 @@ def layers(*parts: tuple[float, float], half: int = 30) -> NDArray[np.float32]:
     )
 
 
-def field(electrons: NDArray[np.float32], half_cm: float, blur: float = 0.4) -> NDArray[np.float32]:
+def field(electrons: Values, half_cm: float, blur: float = 0.4) -> Values:
     """A smooth square of dose, the same in all depths."""
     off = 0.25 * (np.arange(electrons.shape[0]) - electrons.shape[0] // 2)
     across = 1.0 / (1.0 + np.exp((np.abs(off) - half_cm) / (0.4 * blur)))
@@ -42,7 +52,7 @@ def field(electrons: NDArray[np.float32], half_cm: float, blur: float = 0.4) -> 
 
 
 @settings(max_examples=10, deadline=None)
-@given(st.floats(0.05, 2.0), st.tuples(*[st.floats(-1, 1)] * 3).filter(lambda a: np.linalg.norm(a) > 0.1))
+@given(st.floats(0.05, 2.0), AXES)
 def test_in_even_density_nothing_changes_air_about_it_or_not(density: float, axis: tuple[float, float, float]) -> None:
     electrons = np.full((31, 33, 35), 0.0011, dtype=np.float32)
     electrons[8:-8, 8:-8, 8:-8] = density
@@ -54,12 +64,47 @@ def test_in_even_density_nothing_changes_air_about_it_or_not(density: float, axi
 
 
 @settings(max_examples=10, deadline=None)
-@given(st.integers(0, 10_000), st.tuples(*[st.floats(-1, 1)] * 3).filter(lambda a: np.linalg.norm(a) > 0.1))
+@given(st.integers(0, 10_000), AXES)
 def test_even_dose_stays_even_in_any_densities(seed: int, axis: tuple[float, float, float]) -> None:
     rng = np.random.default_rng(seed)
     electrons = rng.choice([0.1, 0.26, 1.0, 1.8], (25, 25, 25)).astype(np.float32) * np.float32(8.0)
     changed = corrected(np.ones_like(electrons), electrons, np.array(axis))
     np.testing.assert_allclose(changed[10:15, 10:15, 10:15], 1.0, atol=2e-3)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000), AXES, st.sampled_from([(23, 29, 37), (9, 41, 70), (66, 35, 7)]))
+def test_lines_change_what_whole_arrays_do(
+    seed: int, axis: tuple[float, float, float], shape: tuple[int, int, int]
+) -> None:
+    """Densities so high that nothing passes a cut-off of the carried energy; dose in a part of the voxels."""
+    rng = np.random.default_rng(seed)
+    electrons = rng.choice([0.26, 1.0, 1.8], shape).astype(np.float32)
+    dose = np.zeros(shape, dtype=np.float32)
+    dose[2:-3, 3:-2, 1:-4] = rng.uniform(0.0, 1.0, dose[2:-3, 3:-2, 1:-4].shape)
+    dose[rng.uniform(size=shape) < 0.5] = 0.0
+    anchor = tuple(rng.uniform(-5, 40, 3))
+    lines, arrays = (change(dose, electrons, np.array(axis), anchor) for change in (corrected, corrected_as_on_devices))
+    assert np.abs(lines - dose).max() > 0.02
+    np.testing.assert_allclose(lines, arrays, atol=1e-4)
+
+
+@pytest.mark.parametrize("along", [0, 1, 2])
+def test_voxels_beside_a_beam_in_a_corner_do_not_matter(along: int) -> None:
+    rng = np.random.default_rng(along)
+    electrons = rng.choice([0.1, 0.26, 1.0, 1.8], (40, 38, 44)).astype(np.float32)
+    own = tuple(slice(None) if axis == along else slice(0, 13) for axis in range(3))
+    dose = np.zeros_like(electrons)
+    dose[own] = rng.uniform(0.2, 1.0, dose[own].shape)
+    axis = UNIT[along] * (-1.0) ** along
+    whole = corrected(dose, electrons, axis, (3.2, 4.1, 5.3))
+    alone = corrected(np.ascontiguousarray(dose[own]), np.ascontiguousarray(electrons[own]), axis, (3.2, 4.1, 5.3))
+    assert np.abs(alone - dose[own]).max() > 0.02
+    np.testing.assert_allclose(whole[own], alone, atol=1e-6)
+    opposite = tuple(slice(None, None, -1) if axis != along else slice(None) for axis in range(3))
+    turned = np.ascontiguousarray(electrons[opposite]), np.ascontiguousarray(dose[opposite])
+    anchor = tuple(a if n == along else electrons.shape[n] - 1 - a for n, a in enumerate((3.2, 4.1, 5.3)))
+    np.testing.assert_allclose(corrected(turned[1], turned[0], axis, anchor)[opposite], whole, atol=2e-3)
 
 
 def test_in_layers_energy_only_moves_within_each() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tailort.optimisation.delivery_time import delivery_of
+from tailort.optimisation.delivery_time import delivery_of, interval_seconds
 from tailort.patient import Beam, ControlPoint, Plan
 from tailort.physics import machine
 
@@ -44,6 +44,33 @@ def test_an_arc_takes_what_is_slowest() -> None:
     arc = beam(1, point(0.0, 181.0), point(0.1, 191.0), point(100.0, 201.0), dynamic=True)
     slow = 10.0 / LINAC.motion.gantry_deg_per_s + 99.9 / LINAC.max_mu_per_minute * 60.0
     assert delivery_of(plan(arc), LINAC).seconds == pytest.approx(slow)
+
+
+def test_time_of_an_interval_is_that_of_the_slowest_part() -> None:
+    # 3 degrees at 6 degrees/s are 0.5 s, 10 MU at 600 MU/min 1 s, 50 mm of one leaf at 25 mm/s 2 s.
+    far = point(16.0, 351.0)
+    leaves = far.leaves_mm.copy()
+    leaves[0, 3] -= 50.0
+    arc = beam(1, point(0.0), point(1.0, 357.0), point(11.0, 354.0), replace(far, leaves_mm=leaves), dynamic=True)
+    np.testing.assert_allclose(interval_seconds(arc, LINAC), [0.5, 1.0, 2.0])
+
+
+def test_time_and_complexity_of_a_sliding_window_are_those_of_a_hand_calculation() -> None:
+    # Two pairs between the Y jaws, both open by 20 mm, go 50 mm while 10 MU come, then stand for 30 MU.
+    edges = LINAC.leaf_boundaries_mm
+    low = edges.index(0.0)
+    points = []
+    for mu, left in ((0.0, -20.0), (10.0, 30.0), (40.0, 30.0)):
+        leaves = np.zeros((2, PAIRS))
+        leaves[:, low : low + 2] = [[left], [left + 20.0]]
+        points.append(replace(point(mu), leaves_mm=leaves, jaws_x_mm=(-20.0, 60.0), jaws_y_mm=(0.0, edges[low + 2])))
+    made = beam(1, *points, dynamic=True)
+    # 50 mm at 25 mm/s are 2 s, 30 MU at 600 MU/min 3 s.
+    np.testing.assert_allclose(interval_seconds(made, LINAC), [2.0, 3.0])
+    (found,) = delivery_of(plan(made), LINAC).beams
+    assert found.seconds == pytest.approx(5.0)
+    # Level ends; each opening is 20 of the 70 mm that are seen together.
+    assert found.complexity == pytest.approx(20.0 / 70.0)
 
 
 def test_the_gantry_goes_from_beam_to_beam_without_passing_its_stop() -> None:

@@ -10,31 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from toy_patient import toy
+from toy_plan import GENERIC, TIGHT, asked, require_jaws, require_reach
 
 from tailort.errors import InputError
 from tailort.optimisation import (
-    Limit,
     Openings,
-    Problem,
     SegmentDose,
-    Smoothness,
-    Wish,
     decompose,
     fluence_of,
     leaf_fields,
     monitor_units,
-    reference_weight,
     sequence,
-    solve,
 )
-from tailort.optimisation.objectives import MeanDose, SquaredOverdose, SquaredUnderdose
 from tailort.optimisation.sequence import split
 from tailort.patient import Beam, Beamlets
 from tailort.physics.machine import Machine
-from tailort.physics.machines import machine
-
-GENERIC = machine("generic-6MV")
-TIGHT = replace(GENERIC, leaf_transmission=0.0, jaw_transmission=0.0)
 
 levels = arrays(np.int64, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(0, 9))
 
@@ -79,17 +69,7 @@ def patient():
 
 @pytest.fixture(scope="module")
 def planned(patient):
-    influence, sets = patient
-    wishes = (
-        Wish("PTV", SquaredUnderdose(60.0), 100.0),
-        Wish("PTV", SquaredOverdose(63.0), 50.0),
-        Wish("Body", SquaredOverdose(35.0), 20.0),
-        Wish("Body", MeanDose(), 0.1),
-    )
-    problem = Problem(influence, 30, sets, wishes, (Limit("Core", SquaredOverdose(30.0), 0.5, label="Max"),))
-    reference = reference_weight(problem, 60.0, "PTV")
-    problem = replace(problem, smoothness=Smoothness.of(influence.beamlets, reference, 1.0))
-    return problem, solve(problem, np.full(problem.size, reference))
+    return asked(*patient)
 
 
 @pytest.fixture(scope="module")
@@ -162,13 +142,9 @@ def require_deliverable(beams, m: Machine) -> None:
             gap = right - left
             assert ((gap == 0) | (gap >= m.leaf_gap_mm)).all()
             assert (gap > 0).any()
-            for bank in (left, right):
-                assert bank.min() >= m.leaf_reach_mm[0]
-                assert bank.max() <= m.leaf_reach_mm[1]
-                assert np.ptp(bank) <= m.leaf_span_mm + 1e-9
-            (x1, x2), (y1, y2) = start.jaws_x_mm, start.jaws_y_mm
-            assert -m.jaw_limit_mm <= x1 < x2 <= m.jaw_limit_mm
-            assert -m.jaw_limit_mm <= y1 < y2 <= m.jaw_limit_mm
+            require_reach(start.leaves_mm, m)
+            require_jaws(start, m)
+            x1, x2 = start.jaws_x_mm
             # Closed pairs wait under a jaw; the round ends of open ones let the beam through as far as the jaws are.
             round_end = 0.5 * m.head.leaf_end_gap_mm
             closed = gap == 0

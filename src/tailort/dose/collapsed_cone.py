@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tailort.dose.bent_tracks import bent
+from tailort.dose.bent_tracks import bent_along_lines
 from tailort.dose.cones import Cones, transport
 from tailort.dose.fan import Fan
 from tailort.dose.fluence import Exposure, exposures
@@ -187,11 +187,8 @@ class Space:
         anchor = self.grid.to_index(np.asarray(anchor_mm, dtype=np.float64))
         kernels = [Cones.around(direction, rings) for rings in (kernel.primary, kernel.scatter)]
         primary, scatter = transport(soft, hard, flow, self.electrons, spacing / 10, to_index, anchor, *kernels)
-
-        def carry(soft: Values, hard: Values | None, dense: Values, *cones: Cones) -> list[Values]:
-            return transport(soft, hard, None, dense, spacing / 10, to_index, anchor, *cones)
-
-        return bent(primary, self.electrons, direction, kernel.primary_radius, carry), scatter
+        radius = kernel.primary_radius
+        return bent_along_lines(primary, self.electrons, direction, radius, spacing / 10, to_index, anchor), scatter
 
     def dose_of(
         self, plan: Plan, left: Values, machine: Machine, grid: Grid, inside: NDArray[np.bool_], engine: str

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from tailort.errors import InputError
-from tailort.patient import Beamlets, Influence
+from tailort.patient import Beam, Beamlets, BeamSetup, ControlPoint, Influence
 from tailort.patient.influence import Columns
 from tailort.physics.machine import Machine
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 Jaws = tuple[Float, Float, Int, Int]
+
+# Closed pairs wait this far behind a jaw.
+PARK_MM = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +61,11 @@ class LeafField:
         places = self.pair * self.columns + self.column
         total = np.bincount(places, per_beamlet[self.beamlets], self.pairs * self.columns)
         return total.astype(np.float64).reshape(self.pairs, self.columns)
+
+    def mean(self, per_beamlet: Float) -> Float:
+        """Mean of a quantity of all beamlets at each place: (pairs, columns); 0 where there are none."""
+        count = np.bincount(self.pair * self.columns + self.column, minlength=self.pairs * self.columns)
+        return self.gather(per_beamlet) / np.maximum(count, 1).reshape(self.pairs, self.columns)
 
 
 def leaf_fields(beamlets: Beamlets, machine: Machine) -> tuple[LeafField, ...]:
@@ -168,6 +177,44 @@ def fluence_of(openings: Sequence[Openings], mu: Float, machine: Machine, beamle
         fluence[opening.field.beamlets] += mu[first : first + len(opening)] @ opening.exposure(machine)
         first += len(opening)
     return fluence
+
+
+def ranges(parts: Sequence[Sized]) -> list[tuple[int, int]]:
+    """First entry of each part, and the one after its last, in the vector of all parts one after the other."""
+    return list(pairwise(np.cumsum([0] + [len(part) for part in parts]).tolist()))
+
+
+def least_opening_mm(machine: Machine) -> float:
+    """Narrowest field between two leaf ends, mm: the smallest gap, and what round ends open beyond it."""
+    return machine.leaf_gap_mm + machine.head.leaf_end_gap_mm
+
+
+def beam_of(setup: BeamSetup, machine: Machine, points: Sequence[ControlPoint], dynamic: bool = False) -> Beam:
+    """Beam of a machine from its control points.
+
+    Parameters
+    ----------
+    setup : BeamSetup
+        Name, number and isocentre.
+    machine : Machine
+        What delivers it.
+    points : sequence of ControlPoint
+        In order of delivery.
+    dynamic : bool
+        Whether leaves or gantry move while the beam is on.
+    """
+    return Beam(
+        setup.name,
+        setup.number,
+        machine.id,
+        machine.energy_mv,
+        machine.flattened,
+        setup.isocentre_mm,
+        machine.leaf_boundaries_mm,
+        tuple(points),
+        dynamic=dynamic,
+        source_axis_distance_mm=machine.source_axis_distance_mm,
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -93,6 +93,12 @@ class ArcField:
         return len(self.fields) * self.intervals + 1
 
 
+def longest_moves(left: Float, right: Float) -> Float:
+    """Largest motion of an end in each interval: (intervals,), from ends (points, pairs)."""
+    longest: Float = np.maximum(*(np.abs(np.diff(ends, axis=0)).max(axis=1, initial=0.0) for ends in (left, right)))
+    return longest
+
+
 @dataclass(frozen=True, eq=False)
 class ArcTrack:
     """Where the leaf ends and jaws of an arc are.
@@ -126,9 +132,12 @@ class ArcTrack:
     @property
     def travel(self) -> Float:
         """Largest motion of a leaf end in each interval, columns: (intervals,)."""
-        moves = [np.abs(np.diff(ends, axis=0)).max(axis=1, initial=0.0) for ends in (self.left, self.right)]
-        travel: Float = np.maximum(*moves)
-        return travel
+        return longest_moves(self.left, self.right)
+
+    @property
+    def width_mm(self) -> float:
+        """Of a column at the isocentre plane."""
+        return self.field.width_mm
 
     def exposures(self, machine: Machine) -> list[Float]:
         """Share of the open fluence that each beamlet gets in the intervals of each sector: [(intervals, n), ...]."""

@@ -19,14 +19,13 @@ from numpy.typing import ArrayLike, NDArray
 from tailort.errors import GeometryError, InputError
 from tailort.geometry import PatientPosition, beam_axes
 from tailort.geometry.solid import build_solid, sections
+from tailort.optimisation.aperture import PARK_MM, beam_of, least_opening_mm
 from tailort.patient import Beam, BeamSetup, ControlPoint
 from tailort.patient.plan import Pair
 from tailort.physics.machine import Machine
 
 Float = NDArray[np.float64]
 Side = Literal["x1", "x2"]
-# Closed pairs wait this far behind a jaw.
-PARK_MM = 5.0
 # Sections between planes no further apart than this, mm.
 SECTION_STEP_MM = 1.0
 # A strip that sees less than this of a shadow sees nothing of it, mm.
@@ -453,11 +452,6 @@ def beside(
     return (low, first) if side == "x1" else (second, high)
 
 
-def least_opening_mm(machine: Machine) -> float:
-    """Narrowest field between two leaf ends, mm."""
-    return machine.leaf_gap_mm + machine.head.leaf_end_gap_mm
-
-
 def opening(
     setup: BeamSetup, low: Float, high: Float, jaws_y: Pair, machine: Machine, blocks: Sequence[Block] = ()
 ) -> Aperture:
@@ -579,18 +573,5 @@ def beams_of(apertures: Sequence[Aperture], mu: Float, machine: Machine) -> tupl
         for (aperture, _), (before, after) in zip(members, pairwise(reached), strict=True):
             point = aperture.control_point(before, machine)
             points += [point, replace(point, mu=after)]
-        setup = members[0][0].setup
-        beams.append(
-            Beam(
-                setup.name,
-                setup.number,
-                machine.id,
-                machine.energy_mv,
-                machine.flattened,
-                setup.isocentre_mm,
-                machine.leaf_boundaries_mm,
-                tuple(points),
-                source_axis_distance_mm=machine.source_axis_distance_mm,
-            )
-        )
+        beams.append(beam_of(members[0][0].setup, machine, points))
     return tuple(beams)

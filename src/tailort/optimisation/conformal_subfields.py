@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from tailort.errors import GeometryError, InputError
 from tailort.geometry import PatientPosition, beam_axes
+from tailort.optimisation.aperture import least_opening_mm
 from tailort.optimisation.conformal import (
     Aperture,
     ApertureMargin,
     Side,
     beside,
     extents,
-    least_opening_mm,
     opening,
     seen,
 )

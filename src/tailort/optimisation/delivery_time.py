@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tailort.optimisation.arc_complexity import modulation_complexity
 from tailort.patient import Beam, Plan
 from tailort.physics.machine import Machine
+
+Float = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class BeamDelivery:
     seconds : float
         With the beam on or held for the leaves.
     complexity : float or None
-        Modulation complexity score; 1 is one rectangle all the way; None without leaves.
+        Modulation complexity score; 1 is one rectangle all the way; None without leaves or MU.
     """
 
     name: str
@@ -76,19 +79,47 @@ def delivery_of(plan: Plan, machine: Machine) -> PlanDelivery:
     return PlanDelivery(beams, way / machine.motion.gantry_deg_per_s)
 
 
-def _beam(beam: Beam, machine: Machine) -> BeamDelivery:
+def interval_seconds(beam: Beam, machine: Machine) -> Float:
+    """Shortest time of each interval between control points, s: gantry, dose rate or the fastest leaf decides.
+
+    Acceleration of gantry and leaves and changes of the dose rate are taken as instant.
+
+    Parameters
+    ----------
+    beam : Beam
+        Its control points.
+    machine : Machine
+        Dose rate, and speeds of gantry and leaves.
+    """
     points, motion = beam.control_points, machine.motion
     mu = np.diff([point.mu for point in points])
     turns = np.array([abs((b.gantry_deg - a.gantry_deg + 180.0) % 360.0 - 180.0) for a, b in pairwise(points)])
-    seconds = np.maximum(mu * 60.0 / machine.max_mu_per_minute, turns / motion.gantry_deg_per_s)
-    leaves = [point.leaves_mm for point in points if point.leaves_mm is not None]
-    if len(leaves) != len(points):
-        return BeamDelivery(beam.name, float(seconds.sum()), None)
-    ends = np.array(leaves)
-    seconds = np.maximum(seconds, np.abs(np.diff(ends, axis=0)).max(axis=(1, 2), initial=0.0) / motion.leaf_mm_per_s)
+    seconds: Float = np.maximum(mu * 60.0 / machine.max_mu_per_minute, turns / motion.gantry_deg_per_s)
+    ends = _leaf_ends(beam)
+    if ends is not None:
+        ways = np.abs(np.diff(ends, axis=0)).max(axis=(1, 2), initial=0.0)
+        seconds = np.maximum(seconds, ways / motion.leaf_mm_per_s)
+    return seconds
+
+
+def _beam(beam: Beam, machine: Machine) -> BeamDelivery:
+    return BeamDelivery(beam.name, float(interval_seconds(beam, machine).sum()), _complexity(beam))
+
+
+def _leaf_ends(beam: Beam) -> Float | None:
+    """Leaf ends at the control points, mm: (points, 2, pairs)."""
+    leaves = [point.leaves_mm for point in beam.control_points if point.leaves_mm is not None]
+    return np.array(leaves) if len(leaves) == len(beam.control_points) else None
+
+
+def _complexity(beam: Beam) -> float | None:
+    """Modulation complexity score of the pairs between the Y jaws."""
+    points, ends = beam.control_points, _leaf_ends(beam)
+    mu = np.diff([point.mu for point in points])
+    if ends is None or not mu.sum() > 0:
+        return None
     edges = np.asarray(beam.leaf_boundaries_mm)
     low = min(point.jaws_y_mm[0] for point in points)
     high = max(point.jaws_y_mm[1] for point in points)
     seen = ends[:, :, (edges[1:] > low) & (edges[:-1] < high)]
-    complexity = modulation_complexity(mu, seen[:, 0], seen[:, 1]) if mu.sum() > 0 else None
-    return BeamDelivery(beam.name, float(seconds.sum()), complexity)
+    return modulation_complexity(mu, seen[:, 0], seen[:, 1])

@@ -9,14 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
 
 from tailort.errors import InputError
-from tailort.optimisation.aperture import LeafField, Openings, SegmentDose, fluence_of, leaf_fields
+from tailort.optimisation.aperture import (
+    PARK_MM,
+    LeafField,
+    Openings,
+    SegmentDose,
+    beam_of,
+    fluence_of,
+    leaf_fields,
+    least_opening_mm,
+    ranges,
+)
+from tailort.optimisation.leaf_descent import AFTER_STOP, FIRST_WEIGHTS, descended
 from tailort.optimisation.leaf_sequence import decompose
 from tailort.optimisation.problem import Problem
 from tailort.optimisation.solve import Effort, Progress, Solution, never, solve
@@ -24,10 +33,7 @@ from tailort.patient import Beam, BeamSetup, ControlPoint, Influence
 from tailort.physics.machine import Machine
 
 Float = NDArray[np.float64]
-PARK_MM = 5.0
 MOST_LEVELS = 30.0
-FIRST_WEIGHTS = Effort(iterations=40, rounds=1, value_tolerance=5e-3)
-AFTER_STOP = Effort(iterations=20, rounds=6)
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,25 +173,18 @@ def reweighed(
     return replace(delivery, beams=beams, openings=tuple(openings), solution=solution)
 
 
-def _beams(
-    setups: Sequence[BeamSetup], openings: Sequence[Openings], mu: Float, machine: Machine
-) -> tuple[Beam, ...]:
+def _beams(setups: Sequence[BeamSetup], openings: Sequence[Openings], mu: Float, machine: Machine) -> tuple[Beam, ...]:
     return tuple(
         _beam(setups[opening.field.beam], opening, mu[first:end], machine)
-        for opening, (first, end) in zip(openings, _ranges(openings), strict=True)
+        for opening, (first, end) in zip(openings, ranges(openings), strict=True)
     )
-
-
-def _ranges(openings: Sequence[Openings]) -> list[tuple[int, int]]:
-    """First and last segment of each beam in the vector of all MU."""
-    return list(pairwise(np.concatenate([[0], np.cumsum([len(opening) for opening in openings])]).tolist()))
 
 
 def _split_to(
     fields: tuple[LeafField, ...], fluence_mu: Float, machine: Machine, most: int
 ) -> tuple[list[Openings], Float]:
     """Split into the finest levels that need no more than `most` openings; the same MU a level in all beams."""
-    highest = max(float((field.gather(fluence_mu) / _depth(field)).max()) for field in fields)
+    highest = max(float(field.mean(fluence_mu).max()) for field in fields)
     if not highest > 0:
         raise InputError("the fluence to be sequenced is zero everywhere")
     finest = min(MOST_LEVELS, max(1.0, highest / machine.min_segment_mu))
@@ -201,13 +200,6 @@ def _split_to(
     return kept
 
 
-def _depth(field: LeafField) -> Float:
-    """Number of beamlets at each place, at least 1."""
-    places = np.bincount(field.pair * field.columns + field.column, minlength=field.pairs * field.columns)
-    depth: Float = np.maximum(places, 1).reshape(field.pairs, field.columns).astype(np.float64)
-    return depth
-
-
 def split(
     fields: tuple[LeafField, ...], fluence_mu: Float, mu_per_level: float, machine: Machine
 ) -> tuple[list[Openings], Float]:
@@ -221,7 +213,7 @@ def split(
     """
     openings, mu = [], []
     for field in fields:
-        levels = np.round(field.gather(fluence_mu) / _depth(field) / mu_per_level).astype(np.int64)
+        levels = np.round(field.mean(fluence_mu) / mu_per_level).astype(np.int64)
         levels[~field.usable] = 0
         left, right = [], []
         for low, high in _windows(field, machine):
@@ -267,7 +259,7 @@ def _weighted(
 def _without_weak(openings: Sequence[Openings], mu: Float, least_mu: float) -> tuple[list[Openings], Float]:
     """Leave out segments of too few MU or without an open pair."""
     kept_openings, kept_mu = [], []
-    for opening, (first, end) in zip(openings, _ranges(openings), strict=True):
+    for opening, (first, end) in zip(openings, ranges(openings), strict=True):
         keep = (mu[first:end] >= least_mu) & opening.is_open.any(axis=1)
         if keep.any():
             kept_openings.append(opening.take(keep))
@@ -319,13 +311,13 @@ def _leaves_moved(
         moved, weights = unpacked(z)
         exposures = [opening.exposure(machine, jaws) for opening, jaws in zip(moved, drawn, strict=True)]
         fluence = np.zeros(problem.size)
-        for opening, exposure, (s, e) in zip(moved, exposures, _ranges(moved), strict=True):
+        for opening, exposure, (s, e) in zip(moved, exposures, ranges(moved), strict=True):
             fluence[opening.field.beamlets] += weights[s:e] @ exposure
         dose = problem.dose_gy(fluence)
         price = problem.fractions * influence.gradient(wanted.derivative_of_dose(dose))
         gradient = np.zeros_like(z)
         for opening, exposure, (s, e), (a, b) in zip(
-            moved, exposures, _ranges(moved), pairwise(first.tolist()), strict=True
+            moved, exposures, ranges(moved), pairwise(first.tolist()), strict=True
         ):
             field = opening.field
             gradient[s:e] = unit * (exposure @ price[field.beamlets])
@@ -333,29 +325,15 @@ def _leaves_moved(
             gradient[a:b] = ((1.0 - machine.leaf_transmission) * weights[s:e, None] * by_end).ravel()
         return wanted.value_of_dose(dose), gradient
 
-    def check(_: Float) -> None:
-        if stop():
-            raise StopIteration
-
     z = np.concatenate([mu / unit, *starts])
-    bounds = optimize.Bounds(
-        np.concatenate([np.zeros(segments), *lows]), np.concatenate([np.full(segments, np.inf), *highs])
-    )
+    lower, upper = np.concatenate([np.zeros(segments), *lows]), np.concatenate([np.full(segments, np.inf), *highs])
     evaluations = steps
     # The value has kinks where an end crosses from one beamlet to the next: a line search may give up at one.
     while evaluations > 0:
-        found: Any = optimize.minimize(  # type: ignore[call-overload]
-            value_and_gradient,
-            z,
-            jac=True,
-            method="L-BFGS-B",
-            bounds=bounds,
-            callback=check,
-            options={"maxfun": evaluations},
-        )
-        z = np.asarray(found.x)
-        evaluations -= int(found.nfev)
-        if found.nit == 0 or stop():
+        found = descended(value_and_gradient, z, lower, upper, evaluations, stop)
+        z = found.z
+        evaluations -= found.evaluations
+        if found.iterations == 0 or stop():
             break
     moved, weights = unpacked(z)
     return [_without_slits(opening, machine) for opening in moved], weights
@@ -400,7 +378,7 @@ def _room(opening: Openings, places: Float, machine: Machine) -> tuple[Float, Fl
 
 def _without_slits(opening: Openings, machine: Machine) -> Openings:
     """Close pairs that are open by less than half a column or the machine's smallest gap."""
-    least = max(0.5, (machine.leaf_gap_mm + machine.head.leaf_end_gap_mm) / opening.field.width_mm)
+    least = max(0.5, least_opening_mm(machine) / opening.field.width_mm)
     slit = opening.right - opening.left < least
     middle = 0.5 * (opening.left + opening.right)
     return Openings(opening.field, np.where(slit, middle, opening.left), np.where(slit, middle, opening.right))
@@ -424,27 +402,7 @@ def _beam(setup: BeamSetup, opening: Openings, mu: Float, machine: Machine) -> B
             [[round_end], [-round_end]]
         )
         y1, y2 = float(edges[field.first_pair + first[n]]), float(edges[field.first_pair + last[n]])
-        for mu_reached in (total, total + float(weight)):
-            points.append(
-                ControlPoint(
-                    mu_reached,
-                    setup.gantry_deg,
-                    setup.collimator_deg,
-                    setup.couch_deg,
-                    (x1, x2),
-                    (y1, y2),
-                    leaves,
-                )
-            )
+        start = ControlPoint(total, setup.gantry_deg, setup.collimator_deg, setup.couch_deg, (x1, x2), (y1, y2), leaves)
         total += float(weight)
-    return Beam(
-        setup.name,
-        setup.number,
-        machine.id,
-        machine.energy_mv,
-        machine.flattened,
-        setup.isocentre_mm,
-        machine.leaf_boundaries_mm,
-        tuple(points),
-        source_axis_distance_mm=machine.source_axis_distance_mm,
-    )
+        points += [start, replace(start, mu=total)]
+    return beam_of(setup, machine, points)

@@ -8,15 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailort.errors import InputError
-from tailort.optimisation.aperture import LeafField
+from tailort.optimisation.aperture import PARK_MM, LeafField, least_opening_mm
 from tailort.optimisation.sliding_sweep import needed_units, sweep
 from tailort.optimisation.sliding_track import SlideField, SlideTrack
 from tailort.physics.machine import Machine, Motion
 
 Float = NDArray[np.float64]
 
-# Pairs wait so far beyond the jaws; carriage positions of a wide field overlap by so much, mm.
-PARK_MM = 5.0
+# Carriage positions of a wide field overlap by so much, mm.
 OVERLAP_MM = 20.0
 # Rounds in which a sweep's own leakage is taken from what the leaves are to let through.
 LEAKAGE_ROUNDS = 4
@@ -56,10 +55,6 @@ class Sweeping:
             )
         if not self.most_travel > 0:
             raise InputError(f"leaves cannot cross a field in {self.most_travel:g} of its MU; expected a share above 0")
-
-    def least(self, width_mm: float) -> float:
-        """Smallest opening, columns of this width."""
-        return (self.machine.leaf_gap_mm + self.machine.head.leaf_end_gap_mm) / width_mm
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,9 +102,7 @@ def first_sweeps(field: LeafField, fluence_mu: Float, how: Sweeping) -> list[Fir
     ----------
     Spirou & Chui 1994, Med Phys 21:1031, doi 10.1118/1.597345.
     """
-    places = np.bincount(field.pair * field.columns + field.column, minlength=field.pairs * field.columns)
-    wanted = field.gather(fluence_mu) / np.maximum(places, 1).reshape(field.pairs, field.columns)
-    wanted = np.where(field.usable, wanted, 0.0)
+    wanted = np.where(field.usable, field.mean(fluence_mu), 0.0)
     machine = how.machine
     limit = machine.jaw_limit_mm / field.width_mm
     edges = field.first_column + np.arange(field.columns)
@@ -128,7 +121,7 @@ def first_sweeps(field: LeafField, fluence_mu: Float, how: Sweeping) -> list[Fir
 
 def _swept(field: LeafField, profile: Float, how: Sweeping) -> list[FirstSweep]:
     machine, speed = how.machine, how.limits.leaf_mm_per_s
-    least = how.least(field.width_mm)
+    least = least_opening_mm(machine) / field.width_mm
     beyond = int(np.ceil(PARK_MM / field.width_mm + least))
     rows, columns = np.flatnonzero(profile.any(axis=1)), np.flatnonzero(profile.any(axis=0))
     first, last = int(rows[0]), int(rows[-1]) + 1

@@ -1,4 +1,4 @@
-"""Leaves that slide over the field of a gantry at rest: where they may be, and what the beamlets get."""
+"""Leaves that slide over the field of a gantry at rest: what each beamlet gets, and its derivative by the ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailort.optimisation.aperture import LeafField
-from tailort.optimisation.arc_motion import ArcField, ArcTrack, by_ends
+from tailort.optimisation.arc_motion import ArcField, ArcTrack, by_ends, longest_moves
 from tailort.patient import Influence
 from tailort.physics.machine import Machine
 
@@ -115,9 +115,12 @@ class SlideTrack:
     @property
     def travel(self) -> Float:
         """Largest motion of a leaf end in each interval, columns: (intervals,)."""
-        moves = [np.abs(np.diff(ends, axis=0)).max(axis=1, initial=0.0) for ends in (self.left, self.right)]
-        travel: Float = np.maximum(*moves)
-        return travel
+        return longest_moves(self.left, self.right)
+
+    @property
+    def width_mm(self) -> float:
+        """Of a column at the isocentre plane."""
+        return self.field.field.width_mm
 
     def exposure(self, machine: Machine) -> Float:
         """Share of the open fluence that each beamlet and then each place without gets: (intervals, n).
@@ -231,90 +234,3 @@ class SlideDose:
     def parted(self, per_interval: Float) -> list[Float]:
         """Part a vector of all intervals by sweep."""
         return np.split(per_interval, np.cumsum([len(exposure) for exposure in self.exposures])[:-1])
-
-
-@dataclass(frozen=True)
-class SlideRoom:
-    """What leaf ends of one sweep may do, in columns.
-
-    Parameters
-    ----------
-    low, high : float
-        All ends lie in between.
-    least : float
-        Smallest opening of a pair, and with `apart` of an end and the opposite end of the next pairs.
-    travel : (intervals,) float
-        Largest motion of an end in each interval.
-    apart : bool
-        Whether leaves may not pass the opposite leaves of the next pairs (no interdigitation).
-    """
-
-    low: float
-    high: float
-    least: float
-    travel: Float
-    apart: bool = False
-
-    def kept(self, left: Float, right: Float) -> tuple[Float, Float]:
-        """Return tracks near to the given ones that keep to everything.
-
-        The mean of four: each bank first, each from the beginning and from the end; the set is convex, so that the
-        mean of tracks in it is in it too. Tracks that keep to everything are returned as they are.
-        """
-        found = [
-            self._one_way(left, right, left_first, turn)
-            for left_first in (True, False)
-            for turn in (slice(None), slice(None, None, -1))
-        ]
-        return np.mean([f[0] for f in found], axis=0), np.mean([f[1] for f in found], axis=0)
-
-    def _one_way(self, left: Float, right: Float, left_first: bool, turn: slice) -> tuple[Float, Float]:
-        travel = self.travel[turn]
-        if left_first:
-            one = _followed(left[turn], self.low, self.high - self.least, travel)
-            other = _followed(right[turn], self._next(one, np.maximum) + self.least, self.high, travel)
-        else:
-            other = _followed(right[turn], self.low + self.least, self.high, travel)
-            one = _followed(left[turn], self.low, self._next(other, np.minimum) - self.least, travel)
-        return one[turn], other[turn]
-
-    def _next(self, ends: Float, choose: np.ufunc) -> Float:
-        """Each pair's end, or the end of the pairs beside it where that is the one that stands in the way."""
-        if not self.apart:
-            return ends
-        out = ends.copy()
-        out[:, 1:] = choose(out[:, 1:], ends[:, :-1])
-        out[:, :-1] = choose(out[:, :-1], ends[:, 1:])
-        return out
-
-    def excess(self, left: Float, right: Float) -> tuple[float, Float, Float]:
-        """Half the sum of squares of what is beyond speed and openings, with its derivative by both ends."""
-        total = 0.0
-        slopes = []
-        for ends in (left, right):
-            move = np.diff(ends, axis=0)
-            beyond = np.sign(move) * np.maximum(np.abs(move) - self.travel[:, None], 0.0)
-            total += 0.5 * float((beyond * beyond).sum())
-            slope = np.zeros_like(ends)
-            slope[1:] += beyond
-            slope[:-1] -= beyond
-            slopes.append(slope)
-        pairs = left.shape[1]
-        for shift in (-1, 0, 1) if self.apart else (0,):
-            # Pair p's left end and pair p + shift's right end.
-            a, b = slice(max(0, -shift), pairs - max(0, shift)), slice(max(0, shift), pairs + min(0, shift))
-            narrow = np.maximum(self.least - (right[:, b] - left[:, a]), 0.0)
-            total += 0.5 * float((narrow * narrow).sum())
-            slopes[0][:, a] += narrow
-            slopes[1][:, b] -= narrow
-        return total, slopes[0], slopes[1]
-
-
-def _followed(wanted: Float, low: Float | float, high: Float | float, travel: Float) -> Float:
-    """Follow the wanted ends as well as the speed lets, between bounds that themselves move no faster."""
-    bounded = np.clip(wanted, low, high)
-    out = np.empty_like(bounded)
-    out[0] = bounded[0]
-    for k, step in enumerate(travel):
-        out[k + 1] = np.clip(bounded[k + 1], out[k] - step, out[k] + step)
-    return out
