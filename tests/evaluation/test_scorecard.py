@@ -72,6 +72,17 @@ def test_phases_of_one_target_add_to_its_coverage():
     assert row.limit == pytest.approx(61.2)
 
 
+def test_a_limit_in_eqd2_is_judged_on_phases_with_their_own_fractions():
+    # 40 Gy in 30 fractions at alpha/beta 2 Gy is 33.33 Gy EQD2, 40 Gy in 10 is 60 Gy: together 93.33 Gy.
+    asked = limit("SpinalCord", "Max[Gy]", "<", 95.0, quantity="EQD2", alpha_beta_gy=2.0)
+    physical = limit("SpinalCord", "Max[Gy]", "<", 45.0)
+    converted, plain = rows(asked, physical, given=[dose(30), dose(10)])
+    assert (converted.value, converted.verdict) == (pytest.approx(40 * (4 / 3 + 2) / 4 + 60, abs=1e-3), "pass")
+    assert (plain.value, plain.verdict) == (pytest.approx(80.0, abs=1e-3), "fail")
+    (one,) = rows(asked, given=dose(30))
+    assert one.value == pytest.approx(40 * (4 / 3 + 2) / 4, abs=1e-3)
+
+
 @pytest.mark.parametrize(
     ("operator", "value", "verdict"),
     [("<", 45.0, "pass"), ("<", 40.0, "fail"), ("<=", 40.0, "pass"), (">", 40.0, "fail"), (">=", 40.0, "pass")],

@@ -250,8 +250,23 @@ def test_two_targets_are_seen_like_one_with_the_parts_of_both() -> None:
     closed = opened.open_mm[0] == opened.open_mm[1]
     between = closed & (EDGES[:-1] > -15.0) & (EDGES[1:] < 15.0)
     assert between.any()
-    parked = opened.open_mm[0, closed]
+    bottom, top = opened.jaws_y_mm
+    parked = opened.open_mm[0, closed & (EDGES[1:] > bottom + 1e-6) & (EDGES[:-1] < top - 1e-6)]
+    assert len(parked)
     assert ((parked < opened.jaws_x_mm[0]) | (parked > opened.jaws_x_mm[1])).all()
+
+
+def test_a_field_wider_than_a_bank_spans_needs_no_leaf_beyond_its_edge() -> None:
+    wide = Prisms.of("PTV", box(85.0, 10.0, 20.0))
+    opened = conform(BeamSetup("1 AP", 1, (0.0, 0.0, 0.0), 0.0), [wide], GENERIC, "HFS", ApertureMargin.uniform(5.0))
+    x1, x2 = opened.jaws_x_mm
+    assert x2 - x1 > GENERIC.leaf_span_mm
+    assert opened.open_mm is not None
+    assert np.ptp(opened.open_mm, axis=1).max() <= GENERIC.leaf_span_mm
+    # Two such targets beside each other in z leave pairs between them that have to close behind a jaw along x.
+    apart = [Prisms.of(f"PTV{n}", box(85.0, 10.0, 10.0, (0.0, 0.0, 70.0 * n))) for n in (0, 1)]
+    with pytest.raises(GeometryError, match="mm apart"):
+        conform(BeamSetup("1 AP", 1, (0.0, 0.0, 0.0), 0.0), apart, GENERIC, "HFS", ApertureMargin.uniform(5.0))
 
 
 @given(gantry=st.floats(0, 359.0), margin=st.floats(0.0, 8.0), side=st.sampled_from(["x1", "x2", None]))

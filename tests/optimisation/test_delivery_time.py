@@ -97,3 +97,15 @@ def test_without_leaves_there_is_no_complexity() -> None:
     made = replace(beam(1, point(0.0), point(1.0)), leaf_boundaries_mm=(), control_points=tuple(open_points))
     (found,) = delivery_of(plan(made), LINAC).beams
     assert found.complexity is None
+
+
+def test_how_far_behind_a_jaw_a_closed_pair_is_parked_is_not_complex() -> None:
+    found = []
+    for park in (-50.0, -55.0, -90.0):
+        leaves = np.array([np.full(PAIRS, -20.0), np.full(PAIRS, 20.0)])
+        leaves[:, PAIRS // 2] = park
+        made = beam(1, *(replace(point(mu), leaves_mm=leaves) for mu in (0.0, 100.0)))
+        found.append(delivery_of(plan(made), LINAC).beams[0].complexity)
+    assert found[0] is not None
+    assert found[0] < 1.0
+    assert found == pytest.approx([found[0]] * 3)

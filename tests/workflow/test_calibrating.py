@@ -14,6 +14,7 @@ import pytest
 from tailort.geometry import Grid, Image
 from tailort.optimisation import Limit, Problem, VoxelSet, Wish
 from tailort.optimisation.objectives import (
+    Added,
     LinearQuadratic,
     MaxDoseVolume,
     MeanDose,
@@ -109,6 +110,12 @@ def test_a_limit_moves_by_what_the_histogram_sees_beyond_the_voxels(
     assert found == pytest.approx(SLOPE * beyond_mm + SPARE * objective.level_gy, abs=0.1)
 
 
+def test_a_limit_in_eqd2_moves_by_the_difference_in_eqd2() -> None:
+    # 50.5 Gy in the hottest corner, 46 Gy in the hottest voxel; D (d + 3) / 5 with d = D / 20 of both.
+    found = moved(SquaredOverdose(45.0), -21.0, 12.0, quantity=LinearQuadratic("EQD2", 3.0, FRACTIONS))
+    assert found == pytest.approx(50.5 * 5.525 / 5.0 - 46.0 * 5.3 / 5.0 + SPARE * 45.0, abs=0.1)
+
+
 @pytest.mark.parametrize("objective", [SquaredOverdose(45.0), SquaredMeanOverdose(38.0), MaxDoseVolume(38.0, 0.2)])
 def test_a_limit_is_never_loosened(objective: Any) -> None:
     # The voxels are hotter than the structure: from x = 9 to 30, beyond its hot side.
@@ -143,8 +150,9 @@ def test_coverage_that_the_histogram_shows_to_be_better_is_not_lowered() -> None
 
 
 def test_what_a_histogram_cannot_tell_is_left_alone() -> None:
-    # In EQD2, of a dose that differs from voxel to voxel, of what is not drawn, and partly beyond the dose grid.
-    assert moved(SquaredOverdose(45.0), -21.0, 12.0, quantity=LinearQuadratic("EQD2", 3.0, FRACTIONS)) == 0.0
+    # Beside other phases, of a level that differs from voxel to voxel, not drawn, and partly beyond the dose grid.
+    beside = Added(Physical(), np.full(12, 5.0))
+    assert moved(SquaredOverdose(45.0), -21.0, 12.0, quantity=beside) == 0.0
     assert moved(SquaredOverdose(np.full(12, 45.0)), -21.0, 12.0) == 0.0
     assert moved(MaxDoseVolume(38.0, 0.0), -18.0, 12.0) == 0.0
     assert moved(SquaredOverdose(45.0), -21.0, 12.0, drawn=False) == 0.0

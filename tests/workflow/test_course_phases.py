@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailort.errors import InputError
+from tailort.errors import GeometryError, InputError
 from tailort.geometry import Grid, Image
 from tailort.patient import Constraint, Dose, Normalisation, Prescription
 from tailort.protocols import Technique
-from tailort.radiobiology import eqd2
-from tailort.workflow.phases import Phase, course_dose, phase_label
+from tailort.radiobiology import course_dose, eqd2
+from tailort.workflow import StageClock, courses
+from tailort.workflow.phases import Phase, in_gray, is_ceiling, phase_label
 
 GRID = Grid.axial((2, 2, 2), (3.0, 3.0, 3.0), (0.0, 0.0, 0.0), "1.2.3")
 
@@ -64,6 +67,53 @@ def test_a_course_of_one_phase_is_that_phase() -> None:
     assert course_dose([only]) is only
 
 
+def test_phases_add_up_in_eqd2_and_bed_each_with_its_own_fractions() -> None:
+    # 30 Gy in 10 at alpha/beta 2 Gy is 37.5 Gy EQD2 and 75 Gy BED, 18 Gy in 10 is 17.1 Gy and 34.2 Gy.
+    phases = [dose(30.0, 10), dose(18.0, 10)]
+    for quantity, expected in (("EQD2", 37.5 + 17.1), ("BED", 75.0 + 34.2)):
+        both = course_dose(phases, quantity, 2.0)
+        assert (both.quantity, both.alpha_beta_gy, both.fractions) == (quantity, 2.0, None)
+        np.testing.assert_allclose(both.image.values, expected, rtol=1e-6)
+    with pytest.raises(InputError, match="physical"):
+        course_dose([course_dose(phases, "EQD2", 2.0)], "EQD2", 2.0)
+
+
+@given(st.floats(0.0, 80.0), st.integers(1, 40), st.integers(1, 40), st.floats(0.5, 20.0))
+def test_a_course_cut_in_two_is_worth_the_same(gy: float, first: int, second: int, alpha_beta_gy: float) -> None:
+    """Two phases of equal doses per fraction are one course of all their fractions."""
+    whole = first + second
+    parts = [dose(gy * n / whole, n) for n in (first, second)]
+    cut, uncut = (course_dose(doses, "EQD2", alpha_beta_gy) for doses in (parts, [dose(gy, whole)]))
+    np.testing.assert_allclose(cut.image.values, uncut.image.values, rtol=1e-5, atol=1e-5)
+
+
+def test_doses_on_two_grids_do_not_add_up() -> None:
+    other = Grid.axial((2, 2, 2), (3.0, 3.0, 3.0), (1.0, 0.0, 0.0), "1.2.3")
+    moved = replace(dose(10.0, 5), image=Image(other, np.ones((2, 2, 2), np.float32), "Gy"))
+    with pytest.raises(GeometryError, match="different grids"):
+        course_dose([dose(10.0, 5), moved])
+
+
+def test_percent_of_a_prescription_are_gray_of_the_whole_course() -> None:
+    course = [
+        Prescription(name, gy, 30, Normalisation("coverage", metric="D95%[Gy]"))
+        for name, gy in (("A", 60.0), ("B", 50.0))
+    ]
+    limits = [
+        Constraint(name, metric, "<=", 5.0, "hard", "test") for name in ("A", "B", "Cord") for metric in ("V110%[%]",)
+    ]
+    assert [in_gray(c, course).metric for c in limits] == ["V66Gy[%]", "V55Gy[%]", "V66Gy[%]"]
+    percent = in_gray(Constraint("B", "D2%[%]", "<=", 107.0, "hard", "test"), course)
+    assert (percent.metric, percent.limit) == ("D2%[Gy]", pytest.approx(53.5))
+    assert in_gray(LUNGS, course) is LUNGS
+
+
+def test_what_more_dose_breaks_is_a_ceiling() -> None:
+    spared = Constraint("Lungs", "CV5Gy[cc]", ">=", 1000.0, "hard", "test")
+    cold = Constraint("PTV", "CV50Gy[cc]", "<=", 1.0, "hard", "test")
+    assert [is_ceiling(c) for c in (CORD, LUNGS, TARGET, spared, cold)] == [True, True, False, True, False]
+
+
 def test_earlier_phases_count_in_eqd2_with_their_own_fractions() -> None:
     limit = replace(CORD, quantity="EQD2", alpha_beta_gy=2.0)
     earlier = (dose(30.0, 10), dose(18.0, 10))
@@ -72,6 +122,34 @@ def test_earlier_phases_count_in_eqd2_with_their_own_fractions() -> None:
     np.testing.assert_allclose(found, 37.5 + 17.1, rtol=1e-6)
     # Not the same as all of it in twenty fractions.
     assert abs(float(eqd2(np.array([48.0]), 20, 2.0)[0]) - found[0]) > 1.0
+
+
+def test_the_next_technique_is_taken_where_the_preferred_one_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    def planned(bench: Any, request: Any, technique: Technique, *_: Any) -> Any:
+        if technique.kind == "3dcrt":
+            raise GeometryError("the leaves do not reach")
+        return (technique.kind,), ()
+
+    monkeypatch.setattr(courses, "_planned", planned)
+    monkeypatch.setattr(
+        courses,
+        "_judge",
+        lambda bench, request, phases, notes: SimpleNamespace(
+            phases=phases, notes=notes, scorecard=SimpleNamespace(hard_failures=())
+        ),
+    )
+    wanted = Technique(kind="3dcrt", arrangement="ap-pa", aperture_margin_mm=7), Technique(kind="imrt", beams=5)
+    prescription = Prescription("PTV", 50.4, 28, Normalisation("coverage", metric="D95%[Gy]"))
+    request = courses.Request("Test", "test", (prescription,), (prescription,), (), (), wanted)
+    bench: Any = SimpleNamespace(require_deliverable=lambda technique: None)
+    clock = StageClock(lambda stage, share: None)
+    found = courses.plan_course(bench, request, [request], clock, lambda: False, lambda: None)
+    assert found.phases == ("imrt",)
+    (note,) = found.notes
+    assert "3dcrt, which the protocol prefers, cannot be had: the leaves do not reach" in note
+    only = replace(request, techniques=wanted[:1])
+    with pytest.raises(GeometryError, match="reach"):
+        courses.plan_course(bench, only, [only], clock, lambda: False, lambda: None)
 
 
 def test_plans_of_phases_are_named_and_fit_into_dicom() -> None:

@@ -43,7 +43,11 @@ BENCH: Any = SimpleNamespace(
 
 
 def scaled(
-    values_gy: Any, *constraints: Constraint, targets: tuple[str, ...] = ("PTV",), earlier_gy: Any = None
+    values_gy: Any,
+    *constraints: Constraint,
+    targets: tuple[str, ...] = ("PTV",),
+    earlier_gy: Any = None,
+    share: float = 1.0,
 ) -> Scaled:
     """Scale a dose of 20 fractions to 50 Gy in D95% of each target."""
     asked = tuple(Prescription(name, 50.0, 20, Normalisation("coverage", metric="D95%[Gy]")) for name in targets)
@@ -56,7 +60,7 @@ def scaled(
 
     phase = Phase(
         1, "test", Technique(kind="imrt", beams=5), asked, constraints,
-        () if earlier_gy is None else (dose(earlier_gy),), 1.0, targets,
+        () if earlier_gy is None else (dose(earlier_gy),), share, targets,
     )  # fmt: skip
     return scaled_to_prescription(BENCH, phase, Plan("test", (beam,), asked, 20, "HFS", FRAME), dose(values_gy))
 
@@ -77,6 +81,39 @@ def test_a_hard_limit_on_a_dose_keeps_the_mu_down() -> None:
     np.testing.assert_allclose(found.dose.image.values, 45.0, rtol=2e-3)
     assert (found.dose.image.values <= 45.0).all()
     assert found.lack_gy["Lungs"] == pytest.approx(5.0, abs=0.1)
+
+
+def test_an_earlier_phase_may_use_what_the_whole_course_may() -> None:
+    # 50 of 100 Gy: by its share the limit would be 40 Gy, but later phases may give the lungs nothing.
+    found = scaled(np.full(GRID.shape, 40.0), hard("Max[Gy]", 80.0), share=0.5)
+    assert found.plan.mu == pytest.approx(125.0)
+    assert found.notes == ()
+
+
+def test_a_plan_that_a_limit_keeps_below_its_prescription_says_so() -> None:
+    (note,) = scaled(np.full(GRID.shape, 40.0), hard("Max[Gy]", 45.0)).notes
+    assert "Lungs Max[Gy] <= 45" in note
+    assert "89.9 %" in note
+
+
+@pytest.mark.parametrize("quantity", ["EQD2", "BED"])
+def test_a_hard_limit_in_eqd2_or_bed_keeps_the_mu_down(quantity: str) -> None:
+    # D (d + 3) / 5 = 46 Gy EQD2 and D (1 + d / 3) = 76.667 Gy BED are both D = 43.2 Gy in 20 fractions.
+    limit = {"EQD2": 46.0, "BED": 46.0 * 5.0 / 3.0}[quantity]
+    c = Constraint("Lungs", "Max[Gy]", "<=", limit, "hard", "test", quantity=quantity, alpha_beta_gy=3.0)
+    gy = -30.0 + np.sqrt(900.0 + 100.0 * 46.0)
+    found = scaled(np.full(GRID.shape, 40.0), c)
+    np.testing.assert_allclose(found.dose.image.values, gy, rtol=2e-3)
+    # Beside an earlier phase of 20 Gy in 20 fractions, 16 Gy EQD2, 30 Gy EQD2 are left.
+    found = scaled(np.full(GRID.shape, 40.0), c, earlier_gy=20.0)
+    left = -30.0 + np.sqrt(900.0 + 100.0 * 30.0)
+    np.testing.assert_allclose(found.dose.image.values, left, rtol=4e-3)
+
+
+def test_a_volume_that_must_be_spared_keeps_the_mu_down() -> None:
+    # At least 70 % of the lungs below 30 Gy is at most 30 % above.
+    spared = Constraint("Lungs", "CV30Gy[%]", ">=", 70.0, "hard", "test")
+    assert scaled(FALLING, spared).plan.mu == pytest.approx(scaled(FALLING, hard("V30Gy[%]", 30.0)).plan.mu, rel=0.01)
 
 
 # Over the lungs, from x = -18 to 22, the dose falls from 38 to 18 Gy: with the prescription's 1.25 times as much

@@ -106,6 +106,20 @@ def test_the_prescribed_dose_is_the_isodose_of_the_isocentre(conformal: tuple[Pl
         assert 0.93 * at(phase.dose, phase.plan.beams[0].isocentre_mm) == pytest.approx(prescription.dose_gy, rel=1e-5)
 
 
+def test_the_scorecard_says_what_the_points_of_all_phases_get(conformal: tuple[PlanningRun, Path]) -> None:
+    run, out = conformal
+    rows = [row for row in run.main.scorecard.rows if row.metric in ("Isodose[Gy]", "Depth[Gy]")]
+    assert [(row.metric, row.limit) for row in rows] == [
+        ("Isodose[Gy]" if n < 2 else "Depth[Gy]", phase.plan.prescriptions[0].dose_gy)
+        for n, phase in enumerate(run.main.phases)
+    ]
+    for row in rows:
+        assert row.verdict == "pass"
+        assert row.value == pytest.approx(row.limit, abs=0.01)
+    told = json.loads((out / "scorecard.json").read_text())["metrics"]
+    assert [row["metric"] for row in told[:3]] == ["Isodose[Gy]", "Isodose[Gy]", "Depth[Gy]"]
+
+
 def test_fractions_are_handed_over_until_the_cord_is_below_its_dose(conformal: tuple[PlanningRun, Path]) -> None:
     main = conformal[0].main
     first, second = main.phases[0].plan, main.phases[1].plan

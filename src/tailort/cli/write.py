@@ -264,6 +264,7 @@ def _describe_phase(phase: PhasePlan) -> dict[str, Any]:
         "fractions": phase.plan.fractions,
         "prescriptions": [{"target": p.target, "dose_gy": p.dose_gy} for p in phase.plan.prescriptions],
         "beams": len(phase.plan.beams),
+        "gantry_deg": [beam.setup.gantry_deg for beam in phase.plan.beams],
         "segments": sum(len(list(beam.segments())) for beam in phase.plan.beams),
         "mu_per_fraction": round(phase.plan.mu, 1),
         "seconds_per_fraction": round(phase.delivery.seconds, 1),

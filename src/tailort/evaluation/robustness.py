@@ -16,6 +16,7 @@ from tailort.evaluation.scorecard import DECIMALS, Row, Scorecard, Verdict, asse
 from tailort.geometry.solid import EndCap
 from tailort.patient import Constraint, Dose, Metric, Prescription, Structure, StructureSet
 from tailort.patient.prescription import Operator, Priority
+from tailort.radiobiology import course_dose
 
 Float = NDArray[np.float64]
 
@@ -168,7 +169,7 @@ class Robustness:
 def judge_scenarios(
     structures: StructureSet,
     scenarios: ScenarioSet,
-    dose_of: Callable[[Scenario], Dose],
+    dose_of: Callable[[Scenario], Dose | Sequence[Dose]],
     constraints: Sequence[Constraint],
     prescriptions: Sequence[Prescription],
     *,
@@ -193,7 +194,8 @@ def judge_scenarios(
         The positions of the patient.
     dose_of : callable
         Physical dose of a scenario in the patient's coordinates: `from_engine` or `from_cloud` of
-        `tailort.evaluation.robustness_doses`. Asked once for each scenario, in order; one dose is held at a time.
+        `tailort.evaluation.robustness_doses`; of several phases each phase's (`assess`). Asked once for each scenario,
+        in order; the doses of one are held at a time.
     constraints, prescriptions, metrics, coverage_priority, first_treatment, end_cap, single_slice_thickness_mm
         As for `tailort.evaluation.assess`.
     method : str
@@ -219,11 +221,12 @@ def judge_scenarios(
     cards: list[Scorecard] = []
     found: dict[str, list[tuple[Float, float]]] = {}
     for n, scenario in enumerate(scenarios.scenarios):
-        dose = dose_of(scenario).per_course()
+        doses = dose_of(scenario)
         card = assess(
-            structures, dose, constraints, prescriptions, metrics=metrics, coverage_priority=coverage_priority,
+            structures, doses, constraints, prescriptions, metrics=metrics, coverage_priority=coverage_priority,
             first_treatment=first_treatment, end_cap=end_cap, single_slice_thickness_mm=single_slice_thickness_mm,
         )  # fmt: skip
+        dose = course_dose((doses,) if isinstance(doses, Dose) else doses)
         more = {structures[name].name for name in curves_of} - set(card.histograms)
         histograms: dict[str, DVH] = dict(card.histograms)
         for name in sorted(more):

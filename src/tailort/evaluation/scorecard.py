@@ -10,8 +10,10 @@ from typing import Any, Literal
 from tailort.errors import InputError
 from tailort.evaluation.dvh import DVH, Scope, dvh, in_percent_of_prescription
 from tailort.geometry.solid import EndCap
-from tailort.patient import Constraint, Dose, Metric, Prescription, StructureSet
+from tailort.patient import Constraint, Dose, Metric, Prescription, Structure, StructureSet
+from tailort.patient.dose import Quantity
 from tailort.patient.prescription import Operator, Priority
+from tailort.radiobiology import course_dose
 
 Verdict = Literal["pass", "fail", "report", "unknown"]
 
@@ -117,7 +119,7 @@ class Scorecard:
 
 def assess(
     structures: StructureSet,
-    dose: Dose,
+    dose: Dose | Sequence[Dose],
     constraints: Sequence[Constraint],
     prescriptions: Sequence[Prescription],
     *,
@@ -133,10 +135,12 @@ def assess(
     ----------
     structures : StructureSet
         In the frame of reference of the dose.
-    dose : Dose
-        Physical, of the whole course or of one fraction with known fractions.
+    dose : Dose or sequence of Dose
+        Physical, of the whole course or of one fraction with known fractions; of a course of several phases each
+        phase's, with its own fractions, on one grid.
     constraints : sequence of Constraint
-        One row each, in this order. A limit in BED or EQD2 is judged on samples that are converted first.
+        One row each, in this order. A limit in BED or EQD2 is judged on samples that are converted first; of several
+        phases the voxels are, each phase with its own fractions, and summed (`tailort.radiobiology.course_dose`).
     prescriptions : sequence of Prescription
         Each coverage becomes a row unless a constraint asks the same; what 100 % of a dose is comes from here.
     metrics : dict of sequences of str, optional
@@ -161,10 +165,18 @@ def assess(
     InputError
         When the dose is not physical.
     """
-    if dose.quantity != "physical":
-        raise InputError(f"a plan is assessed on its physical dose; found {dose.label}")
+    phases = (dose,) if isinstance(dose, Dose) else tuple(dose)
+    for one in phases:
+        if one.quantity != "physical":
+            raise InputError(f"a plan is assessed on its physical dose; found {one.label}")
     judge = _Judge(
-        structures, dose.per_course(), tuple(prescriptions), first_treatment, end_cap, single_slice_thickness_mm
+        structures,
+        course_dose(phases),
+        phases,
+        tuple(prescriptions),
+        first_treatment,
+        end_cap,
+        single_slice_thickness_mm,
     )
     told = {(c.structure.lower(), c.metric, c.operator, c.limit) for c in constraints}
     rows = [
@@ -199,11 +211,13 @@ def _coverage(prescriptions: Sequence[Prescription], priority: Priority) -> list
 class _Judge:
     structures: StructureSet
     dose: Dose
+    phases: tuple[Dose, ...]
     prescriptions: tuple[Prescription, ...]
     first_treatment: bool
     end_cap: EndCap
     single_slice_thickness_mm: float | None
     histograms: dict[str, DVH] = field(default_factory=dict)
+    converted: dict[tuple[str, Quantity, float | None], DVH] = field(default_factory=dict)
 
     def report(self, structure: str, metric: str) -> Row:
         blank = Row(
@@ -236,8 +250,10 @@ class _Judge:
         verdict: Verdict = "unknown" if len(verdicts) == 2 else "pass" if verdicts == {True} else "fail"
         return replace(blank, value=value, verdict=verdict, reason=reason)
 
-    def bounds(self, structure: str, metric: str, quantity: Any, alpha_beta_gy: float | None) -> tuple[float, float]:
-        histogram = self.histogram(structure).converted(quantity, alpha_beta_gy)
+    def bounds(
+        self, structure: str, metric: str, quantity: Quantity, alpha_beta_gy: float | None
+    ) -> tuple[float, float]:
+        histogram = self.histogram_in(structure, quantity, alpha_beta_gy)
         m = Metric.parse(metric)
         in_percent = in_percent_of_prescription(m)
         full_gy = self.full_dose_gy(structure, metric) if in_percent else None
@@ -248,13 +264,20 @@ class _Judge:
     def histogram(self, structure: str) -> DVH:
         found = self.structures[structure]
         if found.name not in self.histograms:
-            self.histograms[found.name] = dvh(
-                found,
-                self.dose,
-                end_cap=self.end_cap,
-                single_slice_thickness_mm=self.single_slice_thickness_mm,
-            )
+            self.histograms[found.name] = self.made(found, self.dose)
         return self.histograms[found.name]
+
+    def histogram_in(self, structure: str, quantity: Quantity, alpha_beta_gy: float | None) -> DVH:
+        if quantity == "physical" or len(self.phases) == 1:
+            return self.histogram(structure).converted(quantity, alpha_beta_gy)
+        found = self.structures[structure]
+        key = (found.name, quantity, alpha_beta_gy)
+        if key not in self.converted:
+            self.converted[key] = self.made(found, course_dose(self.phases, quantity, alpha_beta_gy))
+        return self.converted[key]
+
+    def made(self, structure: Structure, dose: Dose) -> DVH:
+        return dvh(structure, dose, end_cap=self.end_cap, single_slice_thickness_mm=self.single_slice_thickness_mm)
 
     def full_dose_gy(self, structure: str, metric: str) -> float:
         """What 100 % is: a target's own prescription, for other structures the only one."""

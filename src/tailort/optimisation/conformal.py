@@ -455,7 +455,7 @@ def beside(
 def opening(
     setup: BeamSetup, low: Float, high: Float, jaws_y: Pair, machine: Machine, blocks: Sequence[Block] = ()
 ) -> Aperture:
-    """Return the aperture of leaf openings, with the jaws at the leaves and closed pairs parked behind a jaw.
+    """Return the aperture of leaf openings, with the jaws at the leaves and closed pairs behind a jaw.
 
     Parameters
     ----------
@@ -488,10 +488,14 @@ def opening(
     if opened.all():
         aperture = Aperture(setup, jaws_x, jaws_y, np.stack([low, high]))
         return _within_reach(aperture, machine)
+    # Behind a jaw along y a pair may close anywhere; between open pairs it has to close behind one along x.
+    index = np.arange(len(opened))
+    between = ~opened & (index > pairs[0]) & (index < pairs[-1])
     parks = [p for p in (jaws_x[0] - PARK_MM, jaws_x[1] + PARK_MM) if _reached(p, machine)]
     if not parks:
         parks = [jaws_x[0]]
-    ways = [np.where(opened, np.stack([low, high]), park) for park in parks]
+    rest = np.where(opened, np.stack([low, high]), 0.5 * (jaws_x[0] + jaws_x[1]))
+    ways = [np.where(between, park, rest) for park in parks]
     best = min(ways, key=lambda ends: float(np.ptp(ends, axis=1).max()))
     return _within_reach(Aperture(setup, jaws_x, jaws_y, best), machine)
 

@@ -113,7 +113,7 @@ def _leaf_ends(beam: Beam) -> Float | None:
 
 
 def _complexity(beam: Beam) -> float | None:
-    """Modulation complexity score of the pairs between the Y jaws."""
+    """Modulation complexity score of what is seen between the jaws: closed pairs are parked behind them."""
     points, ends = beam.control_points, _leaf_ends(beam)
     mu = np.diff([point.mu for point in points])
     if ends is None or not mu.sum() > 0:
@@ -121,5 +121,6 @@ def _complexity(beam: Beam) -> float | None:
     edges = np.asarray(beam.leaf_boundaries_mm)
     low = min(point.jaws_y_mm[0] for point in points)
     high = max(point.jaws_y_mm[1] for point in points)
-    seen = ends[:, :, (edges[1:] > low) & (edges[:-1] < high)]
+    x1, x2 = np.array([point.jaws_x_mm for point in points]).T[:, :, None, None]
+    seen = np.clip(ends[:, :, (edges[1:] > low) & (edges[:-1] < high)], x1, x2)
     return modulation_complexity(mu, seen[:, 0], seen[:, 1])

@@ -228,13 +228,16 @@ def objectives_from(
     ]
     limits, asked, goals = [], [], []
     for constraint in constraints:
+        if constraint.priority == "report":
+            continue
         if constraint.scope == "cumulative":
+            if constraint.priority == "goal":
+                # The scorecard says that it is not known here.
+                continue
             raise InputError(
                 f"the limit {constraint.metric} on '{constraint.structure}' is on all courses together; give the "
                 "doses of the earlier courses, or the same limit for this course where there are none"
             )
-        if constraint.priority == "report":
-            continue
         objective = _objective(constraint, prescriptions, volumes_cm3)
         if objective is None:
             continue

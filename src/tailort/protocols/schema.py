@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from tailort.errors import InputError
+from tailort.optimisation.angles import candidates_deg, nearest_free
 from tailort.optimisation.arrangements import arrangements
 from tailort.patient import Metric, Normalisation, Prescription
 from tailort.patient.prescription import Operator, Priority
@@ -192,17 +193,28 @@ class PrescriptionEntry(Section):
 
 Kind = Literal["imrt", "vmat", "3dcrt"]
 Delivery = Literal["step-and-shoot", "sliding-window"]
+PhasesPlanned = Literal["one-after-the-other", "together"]
 Beams = Annotated[int, Field(ge=1, le=72)]
+Angles = Literal["equally-spaced", "optimised"]
+# Nearer ones are the same beam, and there would be too many.
+EveryDeg = Annotated[float, Field(ge=2, le=90, allow_inf_nan=False)]
+CANDIDATES_EVERY_DEG = 10.0
 Arcs = Annotated[int, Field(ge=1, le=2)]
 Subfields = Annotated[int, Field(ge=0)]
 GantryAngles = tuple[Annotated[float, Field(ge=0, lt=360)], ...]
+GantryRanges = tuple[tuple[Annotated[float, Field(ge=0, lt=360)], Annotated[float, Field(ge=0, lt=360)]], ...]
 # What tells the directions of the beams: one of them in a phase.
 _DIRECTIONS = ("arcs", "beams", "gantry_deg", "arrangement")
+# How angles are chosen for 'beams'.
+_CHOICE = ("angles", "candidates_every_deg", "gantry_excluded_deg")
 # What only some kinds of technique have.
 _OF_KIND: dict[str, tuple[Kind, ...]] = {
     "arcs": ("vmat",),
     "beams": ("imrt", "3dcrt"),
     "gantry_deg": ("imrt", "3dcrt"),
+    "angles": ("imrt",),
+    "candidates_every_deg": ("imrt",),
+    "gantry_excluded_deg": ("imrt",),
     "delivery": ("imrt",),
     "arrangement": ("3dcrt",),
     "aperture_margin_mm": ("3dcrt",),
@@ -233,6 +245,9 @@ class PhaseTechnique(Section):
     arcs: Arcs | None = None
     beams: Beams | None = None
     gantry_deg: GantryAngles | None = None
+    angles: Angles | None = None
+    candidates_every_deg: EveryDeg | None = None
+    gantry_excluded_deg: GantryRanges | None = None
     collimator_deg: Annotated[float, Field(ge=0, lt=360)] | None = None
     arrangement: Name | None = None
     aperture_margin_mm: Distance | None = None
@@ -282,7 +297,10 @@ class Technique(Section):
     """How the dose is delivered.
 
     `imrt`: `beams` are spread evenly over the full turn from gantry 0; `gantry_deg` names them (IEC 61217).
+    With `angles: optimised` the `beams` are exchanged one at a time for candidates `candidates_every_deg` apart, none
+    in the ranges of `gantry_excluded_deg`, which go clockwise from the first to the second angle.
     `vmat`: `arcs` full turns.
+    `phases_planned: together`: phases of these two share the limits of the course as the optimiser finds best.
     `3dcrt`: fields conformal to `aperture_target` (when not given, to the targets of the phase) with a margin, from
     the directions of an `arrangement`, or from `beams` or `gantry_deg`. Its angles are those that overlap the organ of
     `avoid` least; with `block_avoided` the leaves close over what still overlaps, whatever of the target is behind it.
@@ -293,6 +311,9 @@ class Technique(Section):
     arcs: Arcs | None = None
     beams: Beams | None = None
     gantry_deg: GantryAngles = ()
+    angles: Angles = "equally-spaced"
+    candidates_every_deg: EveryDeg = CANDIDATES_EVERY_DEG
+    gantry_excluded_deg: GantryRanges = ()
     collimator_deg: Annotated[float, Field(ge=0, lt=360)] = 0.0
     arrangement: Name | None = None
     aperture_margin_mm: Distance | None = None
@@ -304,6 +325,7 @@ class Technique(Section):
     machine: str | None = None
     energy_mv: Positive | None = None
     phases: tuple[PhaseTechnique, ...] = ()
+    phases_planned: PhasesPlanned = "one-after-the-other"
     hand_over: HandOver | None = None
     rules: tuple[str, ...] = ()
 
@@ -325,6 +347,31 @@ class Technique(Section):
         return self
 
     @model_validator(mode="after")
+    def _angles_can_be_chosen(self) -> Self:
+        if self.angles != "optimised":
+            for name in ("candidates_every_deg", "gantry_excluded_deg"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"'{name}' goes with 'angles: optimised'")
+            return self
+        if self.beams is None:
+            raise ValueError(
+                "'angles: optimised' chooses the angles of so many 'beams'; 'gantry_deg' names them already"
+            )
+        if self.phases_planned == "together":
+            raise ValueError(
+                "beam angles are chosen for one phase after the other: give 'angles: optimised' or 'phases_planned: "
+                "together'"
+            )
+        count = len(self._lattice_deg())
+        if count < self.beams:
+            without = " outside 'gantry_excluded_deg'" if self.gantry_excluded_deg else ""
+            raise ValueError(
+                f"{self.beams} beams cannot be chosen from {count} angles {self.candidates_every_deg:g} degrees "
+                f"apart{without}; give fewer beams, nearer candidates or smaller ranges"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _fields_are_whole(self) -> Self:
         if self.kind == "3dcrt":
             if sum((self.arrangement is not None, self.beams is not None, bool(self.gantry_deg))) != 1:
@@ -339,6 +386,21 @@ class Technique(Section):
             raise ValueError("'avoid' (an organ) and 'avoid_margin_mm' (the distance from it) go together")
         if self.block_avoided and self.avoid is None:
             raise ValueError("'block_avoided' closes the leaves over the organ of 'avoid', and none is given")
+        return self
+
+    @model_validator(mode="after")
+    def _together_is_by_fluence(self) -> Self:
+        if self.phases_planned == "together":
+            if self.kind == "3dcrt":
+                raise ValueError(
+                    "phases are planned together by their fluences (imrt, vmat), which 3dcrt has none of; leave "
+                    "'phases_planned' out"
+                )
+            if self.hand_over is not None:
+                raise ValueError(
+                    "a hand-over changes fractions of a plan that is done, which phases planned together do not allow: "
+                    "give 'hand_over' or 'phases_planned: together'"
+                )
         return self
 
     @model_validator(mode="after")
@@ -358,7 +420,16 @@ class Technique(Section):
         """Gantry angle of each beam, IEC 61217 degrees; none for arcs and for an arrangement."""
         if self.beams is None:
             return self.gantry_deg
-        return tuple(360.0 * n / self.beams for n in range(self.beams))
+        even = tuple(360.0 * n / self.beams for n in range(self.beams))
+        return nearest_free(even, self.candidate_angles_deg()) if self.angles == "optimised" else even
+
+    def candidate_angles_deg(self) -> tuple[float, ...]:
+        """Gantry angles to choose from, ascending: the lattice and the evenly spaced ones, outside what is excluded."""
+        even = [360.0 * n / self.beams for n in range(self.beams or 0)] if self.beams else []
+        return candidates_deg(self.candidates_every_deg, even, self.gantry_excluded_deg)
+
+    def _lattice_deg(self) -> tuple[float, ...]:
+        return candidates_deg(self.candidates_every_deg, (), self.gantry_excluded_deg)
 
     def of_phase(self, phase: int) -> Technique:
         """Return the technique of one phase, itself without phases; a phase that is not told is as the course."""
@@ -372,6 +443,8 @@ class Technique(Section):
             replaced = set(_DIRECTIONS) if set(_DIRECTIONS) & new.keys() else set()
             if replaced and "arrangement" not in new:
                 replaced |= {"avoid", "avoid_margin_mm", "block_avoided"}
+            if replaced:
+                replaced |= set(_CHOICE)
             replaced |= {name for name, kinds in _OF_KIND.items() if kind not in kinds}
             given = {name: value for name, value in given.items() if name not in replaced} | new
         return Technique(**given)

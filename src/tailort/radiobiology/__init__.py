@@ -1,5 +1,6 @@
 """Formulas of biological effect, each with its derivative."""
 
+from tailort.radiobiology.course import course_dose
 from tailort.radiobiology.equivalent_uniform_dose import geud, geud_gradient
 from tailort.radiobiology.linear_quadratic import (
     Repopulation,
@@ -27,6 +28,7 @@ __all__ = [
     "bed_from_eqd2",
     "bed_with_time",
     "bed_with_time_derivative",
+    "course_dose",
     "dose_from_bed",
     "dose_from_bed_derivative",
     "dose_from_eqd2",

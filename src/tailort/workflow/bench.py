@@ -87,7 +87,7 @@ class Bench:
     volumes_cm3: dict[str, float]
     rows: Rows
     options: PlanningOptions
-    fluences: dict[tuple[Any, ...], Fluence] = field(default_factory=dict)
+    fluences: dict[tuple[Any, ...], Influence] = field(default_factory=dict)
 
     @property
     def slice_mm(self) -> float:
@@ -178,20 +178,30 @@ class Bench:
         angles = arcs[0].middles_deg if arcs else technique.gantry_angles_deg()
         key = (angles, technique.collimator_deg, tuple(targets), tuple(one.shift_mm for one in positions))
         if key not in self.fluences:
-            isocentre, position = self.isocentre(targets), self.case.ct.patient_position
-            setups = optimisation.arrange(angles, isocentre, technique.collimator_deg)
-            contours = [
-                contour
-                for name in targets
-                for at in placed(self.structures[name], positions)
-                for contour in at.contours
-            ]
-            beamlets = optimisation.beamlets_covering(setups, contours, self.machine, position, BEAMLET_MARGIN_MM)
-            influence = self.engine.influence(
-                self.density, beamlets, self.machine, self.grid, self.rows.voxels, position=position, progress=tell
-            )
-            self.fluences[key] = Fluence(influence, arcs)
-        return self.fluences[key]
+            voxels = self.rows.voxels
+            influence = self.influence(angles, technique.collimator_deg, targets, positions, voxels, tell)
+            self.fluences[key] = influence
+        return Fluence(self.fluences[key], arcs)
+
+    def influence(
+        self,
+        angles_deg: Sequence[float],
+        collimator_deg: float,
+        targets: Sequence[str],
+        positions: Sequence[Scenario],
+        voxels: NDArray[np.uint32],
+        tell: Callable[[float], None],
+    ) -> Influence:
+        """Dose that beamlets over the targets' shadows from some gantry angles have in voxels of the dose grid."""
+        isocentre, position = self.isocentre(targets), self.case.ct.patient_position
+        setups = optimisation.arrange(angles_deg, isocentre, collimator_deg)
+        contours = [
+            contour for name in targets for at in placed(self.structures[name], positions) for contour in at.contours
+        ]
+        beamlets = optimisation.beamlets_covering(setups, contours, self.machine, position, BEAMLET_MARGIN_MM)
+        return self.engine.influence(
+            self.density, beamlets, self.machine, self.grid, voxels, position=position, progress=tell
+        )
 
 
 def set_up(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tailort.evaluation import DVH, histograms
 from tailort.optimisation import Limit, Problem, VoxelSet, Wish
 from tailort.optimisation.objectives import (
+    LinearQuadratic,
     MaxDoseVolume,
     MinDoseVolume,
     Physical,
@@ -103,8 +104,8 @@ def _wish(wish: Wish, problem: Problem, rows_gy: Float, curves: dict[str, DVH]) 
 
 
 def _kind(term: Limit | Wish) -> str | None:
-    """Metric of the histogram that an objective looks at, on physical dose; None where there is none."""
-    if not isinstance(term.quantity, Physical):
+    """Metric of the histogram that an objective looks at; None where there is none, as for a sum of phases."""
+    if not isinstance(term.quantity, Physical | LinearQuadratic):
         return None
     objective = term.objective
     if isinstance(objective, MaxDoseVolume | MinDoseVolume):
@@ -125,7 +126,7 @@ def _beyond_gy(term: Limit | Wish, problem: Problem, rows_gy: Float, curves: dic
         # Of what lies beyond the dose grid a histogram knows as little as the voxels.
         return 0.0
     voxels = problem.sets[term.structure]
-    seen = rows_gy[voxels.rows]
+    seen = term.quantity.of(rows_gy[voxels.rows])
     if metric == "Max[Gy]":
         own = float(seen.max())
     elif metric == "Min[Gy]":
@@ -135,5 +136,8 @@ def _beyond_gy(term: Limit | Wish, problem: Problem, rows_gy: Float, curves: dic
     else:
         assert isinstance(term.objective, MaxDoseVolume | MinDoseVolume)
         own = dose_at(seen, voxels.volume, term.objective.share)
-    difference = curves[term.structure].value(metric) - own
+    curve, quantity = curves[term.structure], term.quantity
+    if isinstance(quantity, LinearQuadratic):
+        curve = curve.converted(quantity.kind, quantity.alpha_beta_gy)
+    difference = curve.value(metric) - own
     return -difference if isinstance(term.objective, MinDoseVolume | SquaredUnderdose) else difference

@@ -102,7 +102,15 @@ def plan_conformal(
         optimality=solution.optimality,
         interrupted=stop(),
     )
-    return PhasePlan(phase.number, technique.kind, scaled.plan, scaled.dose, end, delivery_of(scaled.plan, machine))
+    return PhasePlan(
+        phase.number,
+        technique.kind,
+        scaled.plan,
+        scaled.dose,
+        end,
+        delivery_of(scaled.plan, machine),
+        notes=scaled.notes,
+    )
 
 
 def plan_supplement(

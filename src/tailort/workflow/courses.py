@@ -7,22 +7,28 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tailort.evaluation import Scenario, assess, histograms
+from tailort.errors import GeometryError
+from tailort.evaluation import Row, Scenario, assess, histograms
+from tailort.evaluation.scorecard import Verdict
 from tailort.geometry import interpolate
-from tailort.patient import Constraint, Dose, Prescription
+from tailort.patient import Constraint, Dose, Prescription, Structure
 from tailort.protocols import Technique, after_hand_over, fractions_to_move, joined
 from tailort.protocols.protocol import ReportMetric
 from tailort.protocols.schema import HandOver, Supplement
+from tailort.radiobiology import course_dose
 from tailort.workflow.bench import Bench, steering
 from tailort.workflow.clock import StageClock
 from tailort.workflow.conformal_plans import plan_conformal, plan_supplement
 from tailort.workflow.fluence_plans import plan_by_fluence
-from tailort.workflow.normalising import reference_point
-from tailort.workflow.phases import Phase, course_dose, phase_label
+from tailort.workflow.joint_plans import plan_together
+from tailort.workflow.normalising import reached_gy, reference_point
+from tailort.workflow.phases import Phase, in_gray, phase_label
 from tailort.workflow.records import PhasePlan, PlanResult
 
 # Smaller overlaps of targets are not worth a reader's time, cm3.
 LEAST_OVERLAP_CM3 = 0.1
+# What a prescription that is not a coverage is called in a scorecard.
+POINTS = {"isodose": "Isodose[Gy]", "point": "Point[Gy]", "depth": "Depth[Gy]"}
 MAKERS = {"imrt": plan_by_fluence, "vmat": plan_by_fluence, "3dcrt": plan_conformal}
 
 
@@ -94,27 +100,79 @@ def plan_course(
     InputError
         When the machine cannot deliver a technique of the run.
     """
-    result = None
     for one in requests:
         for technique in one.techniques:
             for number in one.phases:
                 bench.require_deliverable(technique.of_phase(number))
+    tried: list[str] = []
     for technique in request.techniques:
+        is_last = technique is request.techniques[-1]
         wanted = replace(request, prescriptions=joined(request.prescriptions, technique))
-        phases = _phases(bench, wanted, technique, requests, clock, stop, keep)
-        notes = _precedence(bench, wanted)
-        if technique.hand_over is not None:
-            with clock.stage(f"hand over {request.label}"):
-                phases, moved = _handed_over(bench, wanted, technique.hand_over, phases)
-                notes += moved
-        for supplement in request.supplements:
-            phases += _supplement(bench, wanted, supplement, phases, clock, stop)
+        try:
+            phases, notes = _planned(bench, wanted, technique, requests, clock, stop, keep)
+        except GeometryError as error:
+            if is_last:
+                raise
+            tried.append(f"{request.label}: {technique.kind}, which the protocol prefers, cannot be had: {error}")
+            continue
         with clock.stage(f"judge {request.label}"):
-            result = _judge(bench, request, phases, notes)
-        if not result.scorecard.hard_failures or stop():
+            result = _judge(bench, request, phases, (*tried, *notes))
+        if is_last or not result.scorecard.hard_failures or stop():
+            return result
+        failed = ", ".join(f"{row.structure} {row.metric} {row.value}" for row in result.scorecard.hard_failures)
+        tried.append(f"{request.label}: {technique.kind}, which the protocol prefers, fails hard limits ({failed})")
+    raise AssertionError("a protocol has a technique")
+
+
+def _planned(
+    bench: Bench,
+    request: Request,
+    technique: Technique,
+    requests: Sequence[Request],
+    clock: StageClock,
+    stop: Callable[[], bool],
+    keep: Callable[[], None],
+) -> tuple[tuple[PhasePlan, ...], tuple[str, ...]]:
+    """All phases by one technique, with what fractions were handed over and the fields that bring regions up."""
+    notes = (*_together(request, technique), *_precedence(bench, request))
+    phases, moved = _phases(bench, request, technique, requests, clock, stop, keep)
+    hand_over = technique.hand_over
+
+    def delivered(moved: int) -> tuple[PhasePlan, ...]:
+        made = _after(request, hand_over, phases, moved)
+        for supplement in request.supplements:
+            made += _supplement(bench, request, supplement, made, clock, stop)
+        return made
+
+    best = delivered(moved)
+    if hand_over is None or _organ(bench, hand_over, phases) is None:
+        return best, notes
+    (before,) = (phase.plan.fractions for phase in phases if phase.number == hand_over.from_phase)
+    found_gy = last_gy = _metric_gy(bench, hand_over, best)
+    # Fields that bring a region up give the organ dose too, and more of it where fewer fractions reach the region: more
+    # fractions move as long as that helps.
+    for further in range(moved + 1, before + 1) if len(best) > len(_after(request, hand_over, phases, moved)) else ():
+        if last_gy < hand_over.below_gy or stop():
             break
-    assert result is not None  # a protocol has a technique
-    return result
+        other = delivered(further)
+        other_gy = _metric_gy(bench, hand_over, other)
+        if other_gy >= last_gy:
+            break
+        last_gy = other_gy
+        if other_gy < hand_over.below_gy:
+            best, moved, found_gy = other, further, other_gy
+    if moved:
+        organ = f"{hand_over.structure} {hand_over.metric}"
+        kept = (
+            f"stays below {hand_over.below_gy:g} Gy"
+            if found_gy < hand_over.below_gy
+            else f"is {found_gy:.1f} Gy, where {hand_over.below_gy:g} Gy were wanted"
+        )
+        notes += (
+            f"{moved} of {before} fractions moved from phase {hand_over.from_phase} to phase {hand_over.to_phase}, so "
+            f"that {organ} {kept}",
+        )
+    return best, notes
 
 
 def _precedence(bench: Bench, request: Request) -> tuple[str, ...]:
@@ -133,6 +191,14 @@ def _precedence(bench: Bench, request: Request) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def _together(request: Request, technique: Technique) -> tuple[str, ...]:
+    """That the phases are planned together, where they are."""
+    if technique.phases_planned != "together" or len(request.phases) == 1:
+        return ()
+    numbers = [str(number) for number in request.phases]
+    return (f"{request.label}: phases {', '.join(numbers[:-1])} and {numbers[-1]} were planned together",)
+
+
 def _phases(
     bench: Bench,
     request: Request,
@@ -141,15 +207,22 @@ def _phases(
     clock: StageClock,
     stop: Callable[[], bool],
     keep: Callable[[], None],
-) -> tuple[PhasePlan, ...]:
+) -> tuple[tuple[PhasePlan, ...], int]:
+    """Plans of all phases with the fractions that the protocol gives them, and how many of these are handed over."""
     made: list[PhasePlan] = []
+    moved = 0
+    if _together(request, technique):
+        asked = [phase_of(bench, request, requests, technique, number, ()) for number in request.phases]
+        return plan_together(bench, asked, request.course, clock, stop, keep), 0
     for number in request.phases:
-        earlier = tuple(done.dose for done in made)
+        earlier = tuple(done.dose for done in _after(request, technique.hand_over, made, moved))
         phase = phase_of(bench, request, requests, technique, number, earlier)
         # A plan is kept once its last phase holds its limits.
         last = number == request.phases[-1]
         made.append(MAKERS[phase.technique.kind](bench, phase, clock, stop, keep if last else lambda: None))
-    return tuple(made)
+        with clock.stage(f"hand over {request.label}"):
+            moved = _to_move(bench, request, technique.hand_over, made)
+    return tuple(made), moved
 
 
 def phase_of(
@@ -177,8 +250,9 @@ def phase_of(
     earlier : tuple of Dose
         Of the phases before it.
     """
-    # What fractions are handed over for is not in the way of the phase that they leave.
-    steered = technique.hand_over.structure.lower() if technique.hand_over else None
+    # What fractions are handed over for is not in the way of the two phases that share them.
+    moves = technique.hand_over
+    steered = moves.structure.lower() if moves and number in (moves.from_phase, moves.to_phase) else None
     numbers = request.phases
     whole_gy = sum(request.highest_gy(n) for n in numbers)
     so_far_gy = sum(request.highest_gy(n) for n in numbers if n <= number)
@@ -187,7 +261,11 @@ def phase_of(
         label=phase_label(request.label, number, len(numbers) + len(request.supplements)),
         technique=technique.of_phase(number),
         prescriptions=request.prescribed_in(number),
-        constraints=tuple(c for c in steering(request.constraints, bench.structures) if c.structure.lower() != steered),
+        constraints=tuple(
+            in_gray(c, request.course)
+            for c in steering(request.constraints, bench.structures)
+            if c.structure.lower() != steered
+        ),
         earlier=earlier,
         share=1.0 if number == numbers[-1] else so_far_gy / whole_gy,
         shadows=_shadows(requests, request, technique, number),
@@ -202,36 +280,41 @@ def _shadows(requests: Sequence[Request], request: Request, technique: Technique
     return tuple(sorted({p.target for r in (request, *alike) for p in r.prescribed_in(phase)}))
 
 
-def _handed_over(
-    bench: Bench, request: Request, hand_over: HandOver, phases: tuple[PhasePlan, ...]
-) -> tuple[tuple[PhasePlan, ...], tuple[str, ...]]:
-    """Move fractions from one phase to another until the organ stays below its dose; doses per fraction stay."""
-    organ = bench.structures.find(hand_over.structure)
-    by_number = {phase.number: phase for phase in phases}
-    if organ is None or organ.is_empty or not {hand_over.from_phase, hand_over.to_phase} <= by_number.keys():
-        return phases, ()
-    before = by_number[hand_over.from_phase].plan.fractions
-
-    def after(moved: int) -> tuple[PhasePlan, ...]:
-        prescriptions = after_hand_over(request.prescriptions, hand_over, moved)
-        return tuple(
-            _with_fractions(phase, own)
-            for phase in phases
-            if (own := tuple(p for p in prescriptions if p.phase == phase.number))
-        )
-
-    def metric_gy(moved: int) -> float:
-        dose = course_dose([phase.dose for phase in after(moved)])
-        return histograms([organ], dose, single_slice_thickness_mm=bench.slice_mm)[organ.name].value(hand_over.metric)
-
-    moved = fractions_to_move(hand_over, before, metric_gy)
-    if not moved:
-        return phases, ()
-    note = (
-        f"{moved} of {before} fractions moved from phase {hand_over.from_phase} to phase {hand_over.to_phase}, so that "
-        f"{organ.name} {hand_over.metric} stays below {hand_over.below_gy:g} Gy"
+def _after(
+    request: Request, hand_over: HandOver | None, phases: Sequence[PhasePlan], moved: int
+) -> tuple[PhasePlan, ...]:
+    """Phases when so many fractions have moved from one to another; doses per fraction stay."""
+    if hand_over is None or not moved:
+        return tuple(phases)
+    prescriptions = after_hand_over(request.prescriptions, hand_over, moved)
+    return tuple(
+        _with_fractions(phase, own)
+        for phase in phases
+        if (own := tuple(p for p in prescriptions if p.phase == phase.number))
     )
-    return after(moved), (note,)
+
+
+def _to_move(bench: Bench, request: Request, hand_over: HandOver | None, phases: Sequence[PhasePlan]) -> int:
+    """How many fractions have to move for the organ to stay below its dose."""
+    if hand_over is None or _organ(bench, hand_over, phases) is None:
+        return 0
+    (before,) = (phase.plan.fractions for phase in phases if phase.number == hand_over.from_phase)
+    return fractions_to_move(
+        hand_over, before, lambda moved: _metric_gy(bench, hand_over, _after(request, hand_over, phases, moved))
+    )
+
+
+def _organ(bench: Bench, hand_over: HandOver, phases: Sequence[PhasePlan]) -> Structure | None:
+    """The organ for which fractions move; None where it is not drawn or one of the phases is not there (yet)."""
+    organ = bench.structures.find(hand_over.structure)
+    there = {hand_over.from_phase, hand_over.to_phase} <= {phase.number for phase in phases}
+    return organ if there and organ is not None and not organ.is_empty else None
+
+
+def _metric_gy(bench: Bench, hand_over: HandOver, phases: Sequence[PhasePlan]) -> float:
+    organ = bench.structures[hand_over.structure]
+    dose = course_dose([phase.dose for phase in phases])
+    return histograms([organ], dose, single_slice_thickness_mm=bench.slice_mm)[organ.name].value(hand_over.metric)
 
 
 def _with_fractions(phase: PhasePlan, prescriptions: tuple[Prescription, ...]) -> PhasePlan:
@@ -275,12 +358,13 @@ def _judge(bench: Bench, request: Request, phases: tuple[PhasePlan, ...], notes:
     thick = bench.slice_mm
     card = assess(
         bench.structures,
-        course,
+        [phase.dose for phase in phases],
         request.constraints,
         request.course,
         metrics=report,
         single_slice_thickness_mm=thick,
     )
+    card = replace(card, rows=(*(row for phase in phases for row in _point_rows(bench, phase)), *card.rows))
     others = [s for s in bench.structures if s.name not in card.histograms]
     curves = {**histograms(others, course, single_slice_thickness_mm=thick), **card.histograms}
     return PlanResult(
@@ -294,3 +378,21 @@ def _judge(bench: Bench, request: Request, phases: tuple[PhasePlan, ...], notes:
         dvhs=tuple(curves[s.name] for s in bench.structures if s.name in curves),
         notes=(*notes, *(f"{phase.plan.label}: {note}" for phase in phases for note in phase.notes)),
     )
+
+
+def _point_rows(bench: Bench, phase: PhasePlan) -> list[Row]:
+    """What prescriptions to a point, an isodose or a depth get in their phase: no metric of a volume tells it."""
+    rows = []
+    for p in phase.plan.prescriptions:
+        how = p.normalisation
+        if how.kind == "coverage":
+            continue
+        value = round(reached_gy(bench, p, phase.plan, phase.dose), 2)
+        verdict: Verdict = "pass" if value >= round(p.dose_gy, 2) else "fail"
+        rows.append(
+            Row(
+                p.target, POINTS[how.kind], "physical", "course", value, ">=", p.dose_gy, "goal", verdict,
+                f"prescription of {phase.plan.label}",
+            )
+        )  # fmt: skip
+    return rows

@@ -13,11 +13,12 @@ from tailort.errors import InputError
 from tailort.optimisation import Delivery, Goals, Problem, Progress, Solution, delivery_of
 from tailort.optimisation.arc import ArcDelivery, reweighed_arcs, sequence_arcs
 from tailort.optimisation.sliding_window import SlideDelivery, reslid, slide
+from tailort.workflow.angles import with_angles
 from tailort.workflow.bench import Bench, Fluence
 from tailort.workflow.calibrating import calibrated, disagreement, tightened
 from tailort.workflow.clock import StageClock
 from tailort.workflow.normalising import Scaled, scaled_to_prescription
-from tailort.workflow.ordering import serve
+from tailort.workflow.ordering import Served, serve
 from tailort.workflow.phases import Phase
 from tailort.workflow.records import Convergence, PhasePlan
 from tailort.workflow.robust_plans import in_every_position
@@ -40,23 +41,54 @@ AGREES = 0.01
 ASKED_OVER = 2.0
 
 Made = Delivery | SlideDelivery | ArcDelivery
+Held = Callable[[Scaled], Scaled]
 
 
 def plan_by_fluence(
     bench: Bench, phase: Phase, clock: StageClock, stop: Callable[[], bool], keep: Callable[[], None]
 ) -> PhasePlan:
     """Optimise, sequence and compute one phase with fixed beams or arcs."""
+    angled = with_angles(bench, phase, fluence_problem, clock, stop)
+    phase = angled.phase
     with clock.stage(f"influence {phase.label}") as tell:
         beams = bench.fluence(phase.technique, phase.shadows, phase.positions, tell)
     with clock.stage(f"optimise {phase.label}") as tell:
         problem, goals, reference_mu = fluence_problem(bench, phase, beams)
-        start = _start(bench, phase, problem, reference_mu)
+        start = first_weights(bench, phase, problem.size, reference_mu)
         served = serve(problem, goals, start, stop, lambda p: tell(share_done(p.iteration)))
-        problem, fluence = served.problem, served.solution
-        if fluence.feasible:
+        if served.solution.feasible:
             keep()
-    work = _Work(bench, phase, beams, clock, stop)
-    delivery, scaled, apart = work.delivered(problem, fluence.weights_mu)
+    made = deliverable(bench, phase, beams, served, clock, stop)
+    # The fluence of angles that were not chosen to the end is no start for a run that chooses them to the end.
+    kept = None if angled.stopped else made.fluence_mu
+    return replace(made, notes=(*angled.notes, *made.notes), fluence_mu=kept)
+
+
+def deliverable(
+    bench: Bench,
+    phase: Phase,
+    beams: Fluence,
+    served: Served,
+    clock: StageClock,
+    stop: Callable[[], bool],
+    held: Held | None = None,
+) -> PhasePlan:
+    """Make a fluence deliverable, at its prescriptions.
+
+    Parameters
+    ----------
+    bench, phase, beams
+        The patient, what is asked, and the beamlets.
+    served : Served
+        The fluence.
+    clock, stop
+        As for `plan`.
+    held : callable or None
+        Holds a plan that is scaled to its prescriptions to more than `scaled_to_prescription` looks at.
+    """
+    fluence = served.solution
+    work = _Work(bench, phase, beams, clock, stop, held)
+    delivery, scaled, apart = work.delivered(served.problem, fluence.weights_mu)
     end = _end(fluence, delivery.solution, stop())
     return PhasePlan(
         phase.number,
@@ -66,20 +98,20 @@ def plan_by_fluence(
         end,
         delivery_of(scaled.plan, bench.machine),
         served.order,
-        served.notes,
+        (*served.notes, *scaled.notes),
         fluence.weights_mu,
         apart,
     )
 
 
-def _start(bench: Bench, phase: Phase, problem: Problem, reference_mu: float) -> Float:
+def first_weights(bench: Bench, phase: Phase, size: int, reference_mu: float) -> Float:
     """First weights, MU per fraction: those of an interrupted run, else even ones."""
     kept = bench.options.starts.get(phase.label)
     if kept is None:
-        return np.full(problem.size, reference_mu)
-    if kept.shape != (problem.size,) or not np.isfinite(kept).all() or kept.min() < 0:
+        return np.full(size, reference_mu)
+    if kept.shape != (size,) or not np.isfinite(kept).all() or kept.min() < 0:
         raise InputError(
-            f"the run to be resumed has {kept.size} beamlets in plan '{phase.label}', this one {problem.size}; resume "
+            f"the run to be resumed has {kept.size} beamlets in plan '{phase.label}', this one {size}; resume "
             "with the same case, protocol and technique"
         )
     return kept.astype(np.float64)
@@ -136,6 +168,7 @@ class _Work:
     beams: Fluence
     clock: StageClock
     stop: Callable[[], bool]
+    held: Held | None = None
 
     def delivered(self, problem: Problem, fluence_mu: Float) -> tuple[Made, Scaled, float]:
         """Make a fluence deliverable, and let the dose that the engine finds of it correct it until both agree.
@@ -220,4 +253,5 @@ class _Work:
             made, dose = bench.dose_of(phase.label, delivery.beams, phase.prescriptions, tell)
         sets = {p.target: bench.rows.sets[p.target] for p in phase.prescriptions}
         apart = disagreement(phase.prescriptions, sets, delivery.solution.dose_gy, bench.in_rows(dose.image))
-        return scaled_to_prescription(bench, phase, made, dose), apart
+        scaled = scaled_to_prescription(bench, phase, made, dose)
+        return (scaled if self.held is None else self.held(scaled)), apart

@@ -12,8 +12,9 @@ from tailort.errors import GeometryError, InputError
 from tailort.evaluation import Scenario, histograms
 from tailort.geometry import interpolate
 from tailort.patient import Constraint, Dose, Metric, Plan, Prescription
+from tailort.radiobiology import course_dose
 from tailort.workflow.bench import Bench
-from tailort.workflow.phases import Phase, course_dose
+from tailort.workflow.phases import Phase, is_ceiling
 from tailort.workflow.positions import placed, widened
 
 # How close to a hard limit a plan may be scaled up.
@@ -22,6 +23,10 @@ HARD_LIMIT_SHARE = 0.999
 MOST_SCALED = 3.0
 # A target that would need so many times its MU is seen by no beam, whatever else keeps the dose down.
 NO_DOSE = 1e6
+# A plan that is kept below its prescription by more than this share is told about.
+TOLD = 0.001
+# A point at a lower density says little of the dose of a target.
+THIN_G_CM3 = 0.8
 # Secant steps towards a limit on the sum of phases; volumes are bisected, with twice as many.
 STEPS = 8
 
@@ -38,12 +43,15 @@ class Scaled:
         Before it was scaled.
     lack_gy : dict of str to float
         By how much limits kept the dose down: what each structure would have beyond its limit with the whole dose.
+    notes : tuple of str
+        What a reader must know of it.
     """
 
     plan: Plan
     dose: Dose
     made: Dose
     lack_gy: dict[str, float]
+    notes: tuple[str, ...] = ()
 
     @property
     def most_lack_gy(self) -> float:
@@ -111,25 +119,59 @@ def values(bench: Bench, name: str, metric: str, dose: Dose, positions: Sequence
 
 
 def scaled_to_prescription(bench: Bench, phase: Phase, made: Plan, dose: Dose) -> Scaled:
-    """Plan and dose times the factor that meets every prescription or, if that is less, every hard limit."""
+    """Plan and dose times the factor that meets every prescription or, if that is less, every hard limit.
+
+    A limit is one of the whole course: phases before the last may use what it allows, and leave the later ones the
+    rest.
+    """
     factors = {
         p.target: p.dose_gy / max(reached_gy(bench, p, made, dose, phase.positions), 1e-9) for p in phase.prescriptions
     }
     needed = max(factors.values(), default=1.0)
-    limited = [c for c in phase.limits_so_far() if is_hard_dose(c)]
-    scale, lack = needed, dict[str, float]()
-    for c in limited:
+    scale, lack, keeps = needed, dict[str, float](), ""
+    for c in phase.constraints:
+        if not is_hard_dose(c):
+            continue
         allowed, beyond = _allowed(bench, phase, c, dose, needed)
         if allowed < needed:
             lack[c.structure] = max(beyond, lack.get(c.structure, 0.0))
-            scale = min(scale, allowed)
+        if allowed < scale:
+            scale, keeps = allowed, f"{c.structure} {c.metric} {c.operator} {c.limit:g}"
     if scale > MOST_SCALED or not needed < NO_DOSE:
         missed = max(factors, key=lambda name: factors[name])
         raise InputError(
             f"plan '{made.label}' gives target '{missed}' {100.0 / factors[missed]:.1f} % of its prescribed dose, and "
             "more MU would not mend that: a part of it is seen by no beam; check its contours, isocentre and angles"
         )
-    return Scaled(*times(made, dose, scale), dose, lack)
+    notes = [note for p in phase.prescriptions if (note := _point_note(bench, p, made))]
+    if scale < (1.0 - TOLD) * needed:
+        notes.append(f"the hard limit {keeps} keeps the dose at {100.0 * scale / needed:.1f} % of what is prescribed")
+    return Scaled(*times(made, dose, scale), dose, lack, tuple(notes))
+
+
+def _point_note(bench: Bench, prescription: Prescription, plan: Plan) -> str:
+    """What a reader must know of a dose that is prescribed to a point outside the target or in thin tissue."""
+    if prescription.normalisation.kind not in ("point", "isodose"):
+        return ""
+    point = reference_point(bench, prescription, plan.beams[0].isocentre_mm)
+    density = float(interpolate(bench.density, point, 0.0))
+    at = np.round(bench.grid.to_index(point)).astype(int)
+    voxels = bench.rows.voxels[bench.rows.sets[prescription.target].rows]
+    inside = bool(np.isin(np.ravel_multi_index(tuple(at), bench.grid.shape), voxels))
+    wrong = [
+        told
+        for told, holds in (
+            (f"outside {prescription.target}", not inside),
+            (f"at {density:.2f} g/cm3", density < THIN_G_CM3),
+        )
+        if holds
+    ]
+    if not wrong:
+        return ""
+    return (
+        f"the point that the dose is prescribed to, x {point[0]:.1f}, y {point[1]:.1f}, z {point[2]:.1f} mm, lies "
+        f"{' and '.join(wrong)}: what it gets says little of the target; name a point_mm in tissue"
+    )
 
 
 def _allowed(bench: Bench, phase: Phase, c: Constraint, dose: Dose, needed: float) -> tuple[float, float]:
@@ -137,33 +179,37 @@ def _allowed(bench: Bench, phase: Phase, c: Constraint, dose: Dose, needed: floa
 
     Of a volume at a dose it lacks what that dose would have to fall by.
     """
-    limit, metric = HARD_LIMIT_SHARE * c.limit, Metric.parse(c.metric)
+    metric = Metric.parse(c.metric)
+    at_most = c.operator in ("<", "<=")
 
-    def value(factor: float) -> float:
+    def beyond(factor: float) -> float:
+        """How far beyond the limit the worst position is, in its unit."""
         own = replace(dose, image=dose.image.with_values(dose.image.values * np.float32(factor)))
-        return max(values(bench, c.structure, c.metric, course_dose([*phase.earlier, own]), phase.positions))
+        whole = course_dose([*phase.earlier, own], c.quantity, c.alpha_beta_gy)
+        found = values(bench, c.structure, c.metric, whole, phase.positions)
+        return max(found) - HARD_LIMIT_SHARE * c.limit if at_most else c.limit / HARD_LIMIT_SHARE - min(found)
 
-    whole = value(needed)
-    if whole <= limit:
+    whole = beyond(needed)
+    if whole <= 0.0:
         return needed, 0.0
-    if metric.is_dose and not phase.earlier:
-        return needed * limit / whole, whole - limit
-    low, high, at_low, at_high = 0.0, needed, value(0.0), whole
-    if at_low > limit or (metric.is_dose and at_low == limit):
+    if metric.is_dose and c.quantity == "physical" and not phase.earlier:
+        return needed * (1.0 - whole / (whole + HARD_LIMIT_SHARE * c.limit)), whole
+    low, high, at_low, at_high = 0.0, needed, beyond(0.0), whole
+    if at_low > 0.0 or (metric.is_dose and at_low == 0.0):
         # Nothing is left for this phase: the plan cannot be made smaller than it is; the scorecard shows it.
-        return needed, whole - limit if metric.is_dose else 0.0
+        return needed, whole if metric.is_dose else 0.0
     for _ in range(STEPS if metric.is_dose else 2 * STEPS):
         # A dose is nearly linear in the factor, a volume may jump.
-        middle = low + (high - low) * ((limit - at_low) / (at_high - at_low) if metric.is_dose else 0.5)
-        at = value(middle)
-        if at <= limit:
+        middle = low + (high - low) * (at_low / (at_low - at_high) if metric.is_dose else 0.5)
+        at = beyond(middle)
+        if at <= 0.0:
             low, at_low = middle, at
         else:
             high, at_high = middle, at
-        if high - low < 1e-4 * needed or limit - at_low < 1e-4 * limit:
+        if high - low < 1e-4 * needed or -at_low < 1e-4 * c.limit:
             break
     if metric.is_dose:
-        return low, whole - limit
+        return low, whole
     return low, (metric.at or 0.0) * (needed - low) / needed
 
 
@@ -178,7 +224,7 @@ def times(made: Plan, dose: Dose, factor: float) -> tuple[Plan, Dose]:
 
 
 def is_hard_dose(c: Constraint) -> bool:
-    """Whether a limit is hard and its value, a dose or the volume at a dose in Gy, grows with the MU."""
+    """Whether a limit is hard and more MU break it: a dose, or the volume at a dose in Gy, of this course."""
     metric = Metric.parse(c.metric)
-    grows = (metric.is_dose and metric.unit == "Gy") or (metric.kind == "V" and metric.at_unit == "Gy")
-    return c.priority == "hard" and c.quantity == "physical" and grows and c.operator in ("<", "<=")
+    in_gy = (metric.is_dose and metric.unit == "Gy") or (metric.kind in ("V", "CV") and metric.at_unit == "Gy")
+    return c.priority == "hard" and c.scope == "course" and in_gy and is_ceiling(c)

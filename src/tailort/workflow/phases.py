@@ -65,7 +65,7 @@ class Phase:
         """
         if self.share >= 1.0:
             return self.constraints
-        return tuple(_in_part(c, self.share) for c in self.constraints if c.operator in ("<", "<="))
+        return tuple(_in_part(c, self.share) for c in self.constraints if is_ceiling(c))
 
     def earlier_gy(self, c: Constraint, rows: NDArray[np.uint32]) -> Float:
         """Dose of the phases before in the quantity of a constraint, Gy, in rows of the dose grid."""
@@ -80,24 +80,27 @@ class Phase:
         return total
 
 
+def is_ceiling(c: Constraint) -> bool:
+    """Whether more dose breaks a limit: a dose or volume that is at most so much, or what stays below a dose."""
+    below = Metric.parse(c.metric).kind == "CV"
+    return (c.operator in ("<", "<=")) != below
+
+
 def phase_label(label: str, number: int, phases: int) -> str:
     """Name of a phase's plan."""
     return label if phases == 1 else f"{label[:11]} ph {number}"
 
 
-def course_dose(doses: Sequence[Dose]) -> Dose:
-    """Physical dose of all phases together, Gy per course.
-
-    The number of fractions of the sum is known only when each voxel got the same in all, so of several phases it is
-    unknown: the sum cannot be converted to BED or EQD2.
-    """
-    if len(doses) == 1:
-        return doses[0]
-    first = doses[0]
-    values = first.image.values.astype(np.float32)
-    for dose in doses[1:]:
-        values = values + dose.image.values
-    return replace(first, image=first.image.with_values(values), fractions=None, plan_uid="")
+def in_gray(c: Constraint, course: Sequence[Prescription]) -> Constraint:
+    """A constraint whose percent of a prescription are Gy of the course: a target's own, else the highest."""
+    metric = Metric.parse(c.metric)
+    own = [p.dose_gy for p in course if p.target.lower() == c.structure.lower()]
+    percent_gy = max(own or [p.dose_gy for p in course]) / 100.0
+    if metric.is_dose and metric.unit == "%":
+        return replace(c, metric=str(replace(metric, unit="Gy")), limit=c.limit * percent_gy)
+    if metric.kind in ("V", "CV") and metric.at is not None and metric.at_unit == "%":
+        return replace(c, metric=str(replace(metric, at=round(metric.at * percent_gy, 4), at_unit="Gy")))
+    return c
 
 
 def _in_part(c: Constraint, share: float) -> Constraint:

@@ -10,7 +10,6 @@ from tailort.evaluation import Robustness, Scenario, from_engine, judge_scenario
 from tailort.patient import Constraint, Dose, Metric, Plan, Prescription, StructureSet
 from tailort.targets import Step, Unite
 from tailort.workflow.bench import Bench
-from tailort.workflow.phases import course_dose
 from tailort.workflow.records import PlanResult
 
 BAND_STEP_GY = 0.1
@@ -75,17 +74,17 @@ def judge_setup_errors(
 
     moved = [from_engine(phase.plan, scenarios, compute) for phase in result.phases]
 
-    def dose_of(scenario: Scenario) -> Dose:
+    def doses_of(scenario: Scenario) -> list[Dose]:
         if scenario.is_nominal:
-            return result.dose
+            return [phase.dose for phase in result.phases]
         if stop():
             raise StoppedError("a person stopped the run before all set-up errors were judged")
-        return course_dose([phase(scenario) for phase in moved])
+        return [phase(scenario) for phase in moved]
 
     return judge_scenarios(
         structures,
         scenarios,
-        dose_of,
+        doses_of,
         _asked(result, wanted, steps, structures),
         [one.prescription for one in wanted],
         method=f"isocentres moved against the patient, dose by {result.dose.engine}; nominal: the plan's own dose",

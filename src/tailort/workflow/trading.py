@@ -19,6 +19,7 @@ from tailort.patient import Case, Constraint, Prescription, StructureSet
 from tailort.physics import Machine
 from tailort.protocols import Decision, Protocol, Technique, joined
 from tailort.targets import derive
+from tailort.workflow.angles import with_angles
 from tailort.workflow.bench import Bench, set_up
 from tailort.workflow.clock import StageClock
 from tailort.workflow.courses import Request, phase_of
@@ -255,6 +256,8 @@ def trade(
         )
         phase = phase_of(bench, request, (request,), technique, request.phases[0], ())
         goals = _goals(bench, phase.prescriptions, asked)
+    angled = with_angles(bench, phase, fluence_problem, clock, stop)
+    phase = angled.phase
     with clock.stage("influence") as tell:
         beams = bench.fluence(phase.technique, phase.shadows, phase.positions, tell)
     with clock.stage("plan of the protocol") as tell:
@@ -280,7 +283,7 @@ def trade(
         mixture = navigate(front, [one.at_gy for one in asked])
         dose_gy = mixture.dose_gy
     return Trading(
-        case=bench.case,
+        case=replace(bench.case, notes=(*bench.case.notes, *angled.notes)),
         protocol=known.protocol,
         decision=known.decision,
         structures=structures,
