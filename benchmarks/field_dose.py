@@ -256,7 +256,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--opentps-python", type=Path)
     parser.add_argument("--pydosert-python", type=Path)
-    parser.add_argument("--engines", nargs="+", default=[name for name in sorted(ENGINES) if "gpu" not in name], choices=sorted(ENGINES))
+    usual = [name for name in sorted(ENGINES) if "gpu" not in name]
+    parser.add_argument("--engines", nargs="+", default=usual, choices=sorted(ENGINES))
     parser.add_argument("--parts", nargs="+", default=["field", "plan", "arc", "growth"])
     parser.add_argument("--threads", type=int, default=numba.get_num_threads())
     options = parser.parse_args()
