@@ -10,7 +10,21 @@ import pytest
 from pydantic import BaseModel
 
 from tailort.optimisation.arrangements import arrangements
-from tailort.protocols import available, condition, parse, read_record, recipe, schema, section
+from tailort.protocols import (
+    available,
+    condition,
+    drugs,
+    endpoints,
+    for_patient,
+    modifications,
+    parse,
+    read_record,
+    recipe,
+    regions,
+    schedule,
+    schema,
+    section,
+)
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocols.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
@@ -39,6 +53,13 @@ def test_the_example_of_several_phases_is_a_protocol() -> None:
     assert (boost.structure, boost.limit) == ("PTV_Boost", 64.8)
 
 
+def test_the_example_of_several_plans_is_a_protocol() -> None:
+    (text,) = (example for example in EXAMPLES if "\nplans:" in example)
+    protocol = parse(text, "example.yaml")
+    close = for_patient(protocol, read_record("gtv_to_stomach_cm: 1.0"))
+    assert [(p.target, p.dose_gy) for p in close.prescriptions()] == [("PTV_5040", 50.4)]
+
+
 def test_every_arrangement_is_on_the_page() -> None:
     assert not [name for name in arrangements() if f"`{name}`" not in PAGE]
 
@@ -51,13 +72,13 @@ def test_the_record_of_the_page_is_a_record() -> None:
 
 def test_editors_can_be_given_a_json_schema() -> None:
     told = schema.ProtocolFile.model_json_schema()
-    assert set(told["required"]) == {"id", "version", "title", "prescriptions", "technique"}
+    assert set(told["required"]) == {"id", "version", "title", "technique"}
 
 
 def _sections() -> list[type[BaseModel]]:
     return [
         model
-        for module in (schema, recipe, condition)
+        for module in (schema, recipe, condition, drugs, endpoints, modifications, regions, schedule)
         for model in vars(module).values()
         if isinstance(model, type) and issubclass(model, section.Section) and model.__module__ == module.__name__
     ]

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from tailort.cli import machine_commands
+from tailort.cli import decide_commands, machine_commands
 from tailort.errors import OutputError, TailortError, UndecidedError
 
 INTERRUPTED = 130
@@ -31,6 +31,7 @@ app = typer.Typer(
     help="Plan, judge and follow radiotherapy for oesophageal cancer. For research only; not a medical device.",
 )
 app.add_typer(machine_commands.app, name="machine")
+app.command()(decide_commands.decide)
 
 
 class Size(StrEnum):
@@ -119,7 +120,10 @@ def demo(
 @app.command()
 def phantom(
     name: Annotated[
-        str, typer.Argument(help="oesophagus, tg119-c-shape, tg119-multi-target, tg119-prostate, tg119-head-and-neck.")
+        str,
+        typer.Argument(
+            help="oesophagus, salvage, spine, tg119-c-shape, tg119-multi-target, tg119-prostate, tg119-head-and-neck."
+        ),
     ],
     out: Out = OUT,
     seed: Seed = 0,

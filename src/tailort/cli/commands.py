@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,7 +30,7 @@ from tailort.cli.write import (
 )
 from tailort.errors import InputError
 from tailort.patient import Case, Fact
-from tailort.phantom import SolidPhantom, VirtualPatient, make, tg119
+from tailort.phantom import SolidPhantom, VirtualPatient, make, salvage, spine, tg119
 from tailort.protocols import Protocol, available, describe, load, load_record
 from tailort.workflow import Evaluation, PlanningOptions, PlanningRun, Recalculation, StageClock, Trading
 
@@ -39,6 +40,12 @@ if TYPE_CHECKING:
 Size = Literal["full", "coarse"]
 Tell = Callable[[str, float], None]
 DEMO_PROTOCOLS = {"oesophagus": "smart-imrt"}
+PHANTOMS: dict[str, Callable[[int, Size], VirtualPatient | SolidPhantom]] = {
+    "oesophagus": lambda seed, size: make("oesophagus", seed, size),
+    "salvage": salvage.make,
+    "spine": spine.make,
+    **{name: partial(tg119.make, name) for name in tg119.NAMES},
+}
 RECORD = "record.yaml"
 DEFAULT_ENGINE = PlanningOptions().engine
 
@@ -61,7 +68,8 @@ def phantom(
     Parameters
     ----------
     name : str
-        Which kind of patient: "oesophagus"; or a geometry of AAPM TG-119, such as "tg119-c-shape".
+        Which kind of patient: "oesophagus", "salvage" (recurrence after oesophagectomy) or "spine" (epidural
+        metastasis); or a geometry of AAPM TG-119, such as "tg119-c-shape".
     out : Path
         Folder to make.
     seed : int
@@ -73,9 +81,11 @@ def phantom(
     progress : callable
         Called with a stage and the share done.
     """
+    if name not in PHANTOMS:
+        raise InputError(f"there is no virtual patient '{name}'; known are {', '.join(PHANTOMS)}")
     with whole_folder(out, overwrite=overwrite) as staging:
         progress("virtual patient", 0.0)
-        patient = tg119.make(name, seed, size) if name in tg119.NAMES else make(name, seed, size)
+        patient = PHANTOMS[name](seed, size)
         progress("virtual patient", 1.0)
         write_patient(patient, staging, progress)
     return patient

@@ -11,13 +11,13 @@ from scipy.ndimage import gaussian_filter
 
 from tailort.geometry import Grid, Image
 from tailort.phantom import parameters as p
-from tailort.phantom.anatomy import Anatomy
+from tailort.phantom.anatomy import Body
 from tailort.phantom.shapes import Array, Column, Grown, Lattice, Shape, Tube, constant
 
 _HU_LIMITS = (-1024, 3071)
 
 
-def render(anatomy: Anatomy, grid: Grid) -> Image:
+def render(anatomy: Body, grid: Grid) -> Image:
     """CT of the body on an axial grid (world LPS mm), int16 HU; the same seed and grid give the same voxels."""
     z, y, x = grid.axes_mm()
     dx, dy, dz = anatomy.build.offset_mm
@@ -103,7 +103,7 @@ def _bone(cortical: float, marrow: float, shell_mm: float) -> Tissue:
     return tissue
 
 
-def _layers(a: Anatomy, rng: np.random.Generator, pixel_mm: float) -> list[_Layer]:
+def _layers(a: Body, rng: np.random.Generator, pixel_mm: float) -> list[_Layer]:
     """Every tissue in the order of painting: what comes later lies on top."""
     hu = p.HU
     texture = _Texture(rng)
@@ -216,13 +216,14 @@ def _layers(a: Anatomy, rng: np.random.Generator, pixel_mm: float) -> list[_Laye
         (a.spine.cord, hu["cord"]),
         *((j, _bone(900.0, hu["marrow"], 2.0)) for j in a.neck.jaw),
         *((t, hu["tooth"]) for t in a.neck.teeth),
+        *((shape, hu[tissue]) for shape, tissue in a.additions),
     ]
     visible = [vessel for vessel in a.lungs.trees if vessel.radii.max() > pixel_mm / 3]
     in_lung = [_Layer(vessel, hu["lung vessel"], over=-500.0) for vessel in visible]
     return [*(_Layer(*pair) for pair in before), *in_lung, *(_Layer(*pair) for pair in after)]
 
 
-def _around_spine(a: Anatomy) -> Tissue:
+def _around_spine(a: Body) -> Tissue:
     def tissue(x: Array, y: Array, z: float, field: Array) -> Array:
         behind = np.clip((y - a.spine.front_y(z) - 3.0) / 6.0, 0, 1)
         hu: Array = p.HU["mediastinal fat"] + (p.HU["muscle"] - p.HU["mediastinal fat"]) * (behind + 0 * x)
@@ -231,7 +232,7 @@ def _around_spine(a: Anatomy) -> Tissue:
     return tissue
 
 
-def _couch(a: Anatomy, z_range: tuple[float, float]) -> list[tuple[Shape, Tissue]]:
+def _couch(a: Body, z_range: tuple[float, float]) -> list[tuple[Shape, Tissue]]:
     """A carbon-fibre table top under the patient, outside of the body."""
     trunk = a.surface.muscle_outline
     lowest = max(trunk.y(z) + trunk.back(z) + a.surface.fat(z) for z in np.linspace(*z_range, 120))

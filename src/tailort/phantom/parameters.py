@@ -21,6 +21,7 @@ from typing import Literal
 import numpy as np
 
 Level = Literal["upper", "middle", "lower"]
+Anastomosis = Literal["cervical", "intrathoracic"]
 Pairs = tuple[tuple[float, float], ...]
 
 NOMINAL_STATURE_M = 1.70
@@ -121,6 +122,40 @@ TUMOUR_LUMEN_MM = 2.0
 NODE_RADIUS_MM = (5.5, 8.0)
 """Half the short axis of the involved node; above 5 mm it counts as enlarged."""
 
+# --- after oesophagectomy: the stomach as a tube in the posterior mediastinum ---------------------------------------
+CONDUIT = (
+    # z, x from the middle of the bodies, y from their front (below 0: before it)
+    (60, 3, -12), (40, 0, -12), (18, -7, -13), (0, -16, -10), (-20, -23, -4), (-60, -24, -5), (-85, -14, -16),
+    (-106, 3, -29), (-122, 15, -37), (-145, 22, -44), (-165, 16, -52), (-185, 6, -60), (-203, -6, -64),
+    (-216, -19, -62),
+)  # fmt: skip
+"""From the inlet through the bed of the oesophagus, right of the spine behind the heart, to the hiatus and pylorus."""
+CONDUIT_RADIUS: Pairs = ((80, 9.5), (45, 10.5), (15, 13), (-20, 14.5), (-95, 14.5), (-122, 12), (-145, 15), (-220, 16))
+"""Half width; a tube of 3 to 4 cm is cut from the greater curvature and collapses lying down."""
+CONDUIT_FLATNESS = 1.15
+CONDUIT_WIDENS_OVER = 30.0
+CONDUIT_WALL_MM = 3.5
+STAPLE_RADIUS = 0.7
+AZYGOS_DIVIDED_Z = -14.0
+"""Above this the azygos vein gives way to the tube."""
+ANASTOMOSIS_Z: dict[Anastomosis, tuple[float, float]] = {"cervical": (74.0, 84.0), "intrathoracic": (19.0, 30.0)}
+"""Left of the neck about T1 (McKeown), or above the arch of the azygos vein (Ivor Lewis)."""
+RECURRENCE_MM: dict[str, tuple[float, float]] = {"node": (14.0, 58.0), "bed": (20.0, 58.0)}
+"""Range from which the longest diameter is drawn, on both sides of the 5 cm of NCT03731442."""
+RECURRENCE_LIMITS_MM = (8.0, 80.0)
+RECURRENCE_SLIMNESS = 0.82
+"""Short over long diameter."""
+
+# --- epidural metastasis ------------------------------------------------------------------------------------------
+SAC_MM = 2.0
+"""Fat and veins between the bony canal and the thecal sac."""
+METASTASIS_LEVELS = (*(f"VB_C{n}" for n in range(3, 8)), *(f"VB_T{n:02d}" for n in range(1, 13)))
+SPINE_REACH_MM = {"full": 100.0, "coarse": 42.0}
+"""Scanned above and below the middle of the vertebra with the metastasis."""
+SPINE_PIXELS = {"full": (512, 1.0), "coarse": (256, 2.0)}
+SPINE_SLICE_MM = 1.0
+"""CT slice of spine SBRT in Koide 2024 (rule KO-41)."""
+
 # --- airways ------------------------------------------------------------------------------------------------------
 CRICOID_Z = 108.0
 TRACHEA_RADIUS = 9.2
@@ -156,6 +191,7 @@ HU = {
     "stomach wall": 42.0, "stomach fluid": 12.0, "bowel": 25.0, "gas": -950.0, "bile": 8.0, "cord": 36.0, "csf": 10.0,
     "disc": 85.0, "cortical": 620.0, "marrow": 190.0, "rib cortical": 480.0, "rib marrow": 230.0, "cartilage": 105.0,
     "thyroid": 105.0, "thyroid cartilage": 160.0, "tooth": 1500.0, "couch shell": -250.0, "couch core": -960.0,
+    "staple": 2600.0, "mixed metastasis": 160.0, "blastic metastasis": 700.0,
 }  # fmt: skip
 NOISE_HU = 12.0
 """Standard deviation of one pixel after the reconstruction filter; a 3 mm planning CT has about 10 to 15."""

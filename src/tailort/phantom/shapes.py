@@ -196,6 +196,21 @@ class Column:
 
 
 @dataclass(frozen=True, eq=False)
+class Nothing:
+    """The solid of which there is none."""
+
+    z_range = (FAR_MM, FAR_MM)
+
+    def window(self, z: float) -> Window | None:
+        """See `Shape.window`."""
+        return None
+
+    def field(self, at: Lattice) -> Array:
+        """See `Shape.field`."""
+        return np.full(at.shape, FAR_MM, dtype=at.x.dtype)
+
+
+@dataclass(frozen=True, eq=False)
 class Ellipsoid:
     """An ellipsoid; `axes` are its unit directions as rows, the body's own when left out."""
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from tailort.geometry import Grid
+from tailort.phantom import contours, landmarks
 from tailort.phantom import parameters as p
-from tailort.phantom.anatomy import Anatomy
+from tailort.phantom.anatomy import Anatomy, Body
 from tailort.phantom.shapes import Lattice, Shape
 
 _PLANES = 48
 _WIDEST_PLANE_STEP_MM = 4.0
 _LINES = 64
 _CELLS_MM = (0.2, 2.5)
+_CONTOUR_LINES = 24
 
 
 def volume_cm3(shape: Shape, low: float, high: float) -> float:
@@ -40,7 +44,13 @@ def volume_cm3(shape: Shape, low: float, high: float) -> float:
     return total / 1000.0
 
 
-def volumes_cm3(anatomy: Anatomy, low: float, high: float) -> dict[str, float]:
+def end_faces(grid: Grid) -> tuple[float, float]:
+    """Lowest and highest face of a scan, world LPS mm."""
+    low, high = grid.faces_mm()
+    return float(low[2]), float(high[2])
+
+
+def volumes_cm3(anatomy: Body, low: float, high: float) -> dict[str, float]:
     """Volume of every structure between two planes of body coordinates, cm3."""
     known: dict[int, float] = {}
     volumes = {}
@@ -52,31 +62,79 @@ def volumes_cm3(anatomy: Anatomy, low: float, high: float) -> dict[str, float]:
     return volumes
 
 
-def describe(anatomy: Anatomy, planes_mm: tuple[float, float]) -> dict[str, Any]:
-    """Truth of a body that was scanned between two end faces, world LPS mm; plain values, ready for JSON."""
-    a, b = anatomy, anatomy.build
-    shift = np.array(b.offset_mm)
-    low, high = planes_mm[0] - b.offset_mm[2], planes_mm[1] - b.offset_mm[2]
+def placed(body: Body) -> Callable[[Any], list[float]]:
+    """Turn points of body coordinates into world LPS mm, as plain values."""
+    shift = np.array(body.build.offset_mm)
 
     def at(point: Any) -> list[float]:
         return [round(float(v), 3) for v in np.asarray(point, dtype=float) + shift]
 
+    return at
+
+
+def extent(volumes: dict[str, float], planes_mm: tuple[float, float]) -> dict[str, Any]:
+    """Volumes, cm3, and the planes between which they lie, world LPS mm."""
+    return {"volumes_cm3": volumes, "volume_limits_mm": [round(planes_mm[0], 3), round(planes_mm[1], 3)]}
+
+
+def vertebral_bodies(body: Body) -> dict[str, dict[str, Any]]:
+    """Upper and lower edge and middle of every vertebral body, world LPS mm."""
+    spine, at, shift = body.spine, placed(body), body.build.offset_mm[2]
+    return {
+        v.name: {
+            "top": round(v.top + shift, 3),
+            "bottom": round(v.bottom + shift, 3),
+            "centre": at((spine.x(v.middle), spine.y(v.middle), v.middle)),
+        }
+        for v in spine.vertebrae
+    }
+
+
+def described_build(build: p.Build) -> dict[str, Any]:
+    """What makes this person unlike the next."""
+    return {
+        "sex": build.sex,
+        "stature_m": build.stature_m,
+        "subcutaneous_fat_mm": round(build.fat_mm, 2),
+        "scale_xyz": [round(s, 4) for s in build.scale],
+        "origin_mm": [float(v) for v in build.offset_mm],
+    }
+
+
+def drawn(
+    body: Body, solids: dict[str, Shape], grid: Grid, told: dict[str, dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Volume and contours of solids that are no structures of the case.
+
+    The contours lie on the planes of the scan, each a closed polygon of [x, y, z], world LPS mm; inner ones are holes.
+    """
+    planes, _, _ = grid.axes_mm()
+    low, high = (z - body.build.offset_mm[2] for z in end_faces(grid))
+    lines = contours.draw(list(solids.values()), planes, body.build.offset_mm, _CONTOUR_LINES)
+    return {
+        name: told.get(name, {})
+        | {
+            "volume_cm3": round(volume_cm3(solid, low, high), 4),
+            "contours_mm": [np.round(line, 2).tolist() for line in rings],
+        }
+        for (name, solid), rings in zip(solids.items(), lines, strict=True)
+    }
+
+
+def describe(anatomy: Anatomy, planes_mm: tuple[float, float]) -> dict[str, Any]:
+    """Truth of a body that was scanned between two end faces, world LPS mm; plain values, ready for JSON."""
+    a, b = anatomy, anatomy.build
+    low, high = planes_mm[0] - b.offset_mm[2], planes_mm[1] - b.offset_mm[2]
+
+    at = placed(a)
     upper, lower = a.course.tumour_along_mm
     course, line = a.course, a.course.line
-    hiatus_z = p.HIATUS_Z * a.sz
-    hiatus = [float(np.interp(-hiatus_z, -line[:, 2], line[:, axis])) for axis in range(3)]
     notch_z = p.STERNAL_NOTCH_Z * a.sz
-    domes = {}
-    for name, side in (("diaphragm_dome_left", 1), ("diaphragm_dome_right", -1)):
-        x, y = np.meshgrid(side * np.linspace(25, 110, 60), np.linspace(-60, 60, 60))
-        height = a.dome.height(x, y)
-        n = int(np.argmax(height))
-        domes[name] = at((x.flat[n], y.flat[n], height.flat[n]))
+    domes = {f"diaphragm_dome_{side}": at(point) for side, point in landmarks.domes(a).items()}
     return {
         "name": "oesophagus",
         "seed": b.seed,
-        "volumes_cm3": volumes_cm3(a, low, high),
-        "volume_limits_mm": [round(planes_mm[0], 3), round(planes_mm[1], 3)],
+        **extent(volumes_cm3(a, low, high), planes_mm),
         "landmarks_mm": {
             "carina": at(a.airways.carina),
             "tracheal_bifurcation": at(a.airways.carina),
@@ -84,7 +142,7 @@ def describe(anatomy: Anatomy, planes_mm: tuple[float, float]) -> dict[str, Any]
             "incisors": at((0.0, -80 * a.sy, 191 * a.sz)),
             "cricoid_lower_edge": at(a.airways.trachea_centre((p.CRICOID_Z - 6) * a.sz)),
             "oesophagus_inlet": at(line[0]),
-            "diaphragm_hiatus": at(hiatus),
+            "diaphragm_hiatus": at(landmarks.hiatus(a)),
             "gastro_oesophageal_junction": at(line[-1]),
             "aortic_arch_top": at(a.arteries.arch_top),
             "coeliac_origin": at(a.arteries.celiac_origin),
@@ -94,11 +152,7 @@ def describe(anatomy: Anatomy, planes_mm: tuple[float, float]) -> dict[str, Any]
             "node_centre": at(a.node.solid.centre),
             **domes,
         },
-        "vertebral_bodies_mm": {
-            v.name: {"top": round(v.top + shift[2], 3), "bottom": round(v.bottom + shift[2], 3),
-                     "centre": at((a.spine.x(v.middle), a.spine.y(v.middle), v.middle))}
-            for v in a.spine.vertebrae
-        },
+        "vertebral_bodies_mm": vertebral_bodies(a),
         "oesophagus": {
             "length_mm": round(course.length_mm, 3),
             "incisors_to_inlet_cm": round(course.incisors_cm(0.0), 3),
@@ -114,8 +168,5 @@ def describe(anatomy: Anatomy, planes_mm: tuple[float, float]) -> dict[str, Any]
             "wall_thickness_mm": round(b.wall_thickness_mm, 3),
             "node_short_axis_mm": round(2 * a.node.solid.radii[0], 3),
         },
-        "body": {
-            "sex": b.sex, "stature_m": b.stature_m, "subcutaneous_fat_mm": round(b.fat_mm, 2),
-            "scale_xyz": [round(s, 4) for s in b.scale], "origin_mm": [float(v) for v in b.offset_mm],
-        },
-    }  # fmt: skip
+        "body": described_build(b),
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from tailort.errors import InputError
 from tailort.geometry import Grid
 from tailort.patient import Case, Fact, Person, Scan, Structure, StructureSet
 from tailort.phantom import contours, ct, parameters, record, truth
-from tailort.phantom.anatomy import Anatomy
+from tailort.phantom.anatomy import Anatomy, Body
 from tailort.phantom.parameters import Build, Level
 from tailort.phantom.scans import scan_of, uid
 
@@ -39,6 +40,7 @@ _COLOURS: dict[str, tuple[int, int, int]] = {
     "Diaphragm": (190, 110, 110), "Stomach": (160, 205, 110), "Bowel": (180, 150, 90), "Liver": (165, 95, 60),
     "Spleen": (150, 70, 120), "Kidney_L": (200, 120, 90), "Kidney_R": (200, 120, 90), "GTVp": (255, 0, 0),
     "GTVn": (255, 0, 160), "LN_Sclav_L": (255, 150, 60), "LN_Sclav_R": (255, 150, 60), "LN_Celiac": (255, 150, 60),
+    "GTV": (255, 0, 0), "ThecalSac": (150, 220, 150),
 }  # fmt: skip
 _BONE_COLOUR = (230, 220, 200)
 
@@ -59,8 +61,10 @@ class VirtualPatient:
         Contours of every organ and of the tumour on the planes of the CT.
     record : dict
         Clinical record: fact name -> {"value", "source", "date"}, plain values.
-    anatomy : Anatomy
+    anatomy : Body
         The analytic body, in its own coordinates; world = body + `anatomy.build.offset_mm`.
+    describe : callable
+        Tells the truth about the body as scanned on a grid.
     """
 
     name: str
@@ -70,13 +74,13 @@ class VirtualPatient:
     person: Person
     structures: StructureSet
     record: dict[str, dict[str, Any]]
-    anatomy: Anatomy
+    anatomy: Body
+    describe: Callable[[Grid], dict[str, Any]]
 
     @cached_property
     def truth(self) -> dict[str, Any]:
         """Volumes (cm3), landmarks (LPS mm), levels and tumour, as plain values; worked out when first asked for."""
-        low, high = self.scan.image.grid.faces_mm()
-        return truth.describe(self.anatomy, (float(low[2]), float(high[2])))
+        return self.describe(self.scan.image.grid)
 
     @property
     def facts(self) -> dict[str, Fact]:
@@ -125,10 +129,7 @@ def make(
     """
     if name not in NAMES:
         raise InputError(f"there is no virtual patient '{name}'; known are {', '.join(NAMES)}")
-    if size not in _SIZES:
-        raise InputError(f"unknown size '{size}' of a virtual patient; known are {', '.join(_SIZES)}")
-    if seed < 0:
-        raise InputError(f"the seed of a virtual patient is {seed}; it must be 0 or above")
+    require_known(size, seed)
     if level is not None and level not in parameters.LEVELS_CM:
         raise InputError(f"unknown tumour level '{level}'; known are {', '.join(parameters.LEVELS_CM)}")
     _require("tumour length", tumour_length_mm, parameters.TUMOUR_LENGTH_LIMITS_MM)
@@ -137,20 +138,50 @@ def make(
     build = parameters.draw(seed, level, tumour_length_mm, wall_thickness_mm)
     anatomy = Anatomy(build)
     made_from = f"{name}/{seed}/{size}/{level}/{tumour_length_mm}/{wall_thickness_mm}"
-    grid = _grid(anatomy, size, uid(made_from, "frame of reference"))
+    grid = whole_grid(anatomy, size, uid(made_from, "frame of reference"))
     date = dt.date(2026, 1, 12) + dt.timedelta(days=seed % 200)
     pseudonym = f"VP-OES-{seed:04d}"
-    scan = scan_of(ct.render(anatomy, grid), made_from, f"Virtual patient {name}, seed {seed}, {size}")
-    return VirtualPatient(
-        name=name,
-        seed=seed,
-        size=size,
-        scan=scan,
-        person=_person(build, pseudonym, date),
-        structures=_structures(anatomy, grid, size, scan.series_uid),
-        record=record.write(build, anatomy.course.tumour_centre_cm, anatomy.course.tumour_to_junction_cm, date),
-        anatomy=anatomy,
-    )
+    written = record.write(build, anatomy.course.tumour_centre_cm, anatomy.course.tumour_to_junction_cm, date)
+    return assemble(
+        (name, seed, size), anatomy, grid, made_from, person_of(build, pseudonym, date), written,
+        lambda grid: truth.describe(anatomy, truth.end_faces(grid)),
+    )  # fmt: skip
+
+
+def assemble(
+    asked: tuple[str, int, Size],
+    body: Body,
+    grid: Grid,
+    made_from: str,
+    person: Person,
+    written: record.Record,
+    describe: Callable[[Grid], dict[str, Any]],
+) -> VirtualPatient:
+    """Scan a body and draw its structures; what the scan does not reach is not drawn.
+
+    Parameters
+    ----------
+    asked : (3,) tuple
+        Name, seed and size.
+    body, grid : Body, Grid
+        What is scanned, and where.
+    made_from : str
+        Everything that the patient was made from.
+    person, written, describe : Person, dict, callable
+        Identity, clinical record, and the truth about the body as scanned on a grid.
+    """
+    name, seed, size = asked
+    scan = scan_of(ct.render(body, grid), made_from, f"Virtual patient {name}, seed {seed}, {size}")
+    structures = _structures(body, grid, size, scan.series_uid)
+    return VirtualPatient(name, seed, size, scan, person, structures, written, body, describe)
+
+
+def require_known(size: str, seed: int) -> None:
+    """Refuse a size or a seed of which no patient is made."""
+    if size not in _SIZES:
+        raise InputError(f"unknown size '{size}' of a virtual patient; known are {', '.join(_SIZES)}")
+    if seed < 0:
+        raise InputError(f"the seed of a virtual patient is {seed}; it must be 0 or above")
 
 
 def _require(what: str, value: float | None, limits: tuple[float, float]) -> None:
@@ -160,7 +191,8 @@ def _require(what: str, value: float | None, limits: tuple[float, float]) -> Non
         )
 
 
-def _grid(anatomy: Anatomy, size: Size, frame_of_reference: str) -> Grid:
+def whole_grid(anatomy: Body, size: Size, frame_of_reference: str) -> Grid:
+    """Planes from the skull's base to L2."""
     pixels, spacing = _SIZES[size]
     low, high = anatomy.z_limits
     slices = int(np.ceil((high - low) / spacing[0]))
@@ -171,7 +203,8 @@ def _grid(anatomy: Anatomy, size: Size, frame_of_reference: str) -> Grid:
     return Grid.axial((slices, pixels, pixels), spacing, origin, frame_of_reference)
 
 
-def _person(build: Build, pseudonym: str, date: dt.date) -> Person:
+def person_of(build: Build, pseudonym: str, date: dt.date) -> Person:
+    """Invented identity that goes with a body."""
     rng = np.random.default_rng([build.seed, 32452843])
     birthday = date.replace(year=date.year - build.age_years) - dt.timedelta(days=int(rng.integers(1, 360)))
     return Person(
@@ -185,7 +218,7 @@ def _person(build: Build, pseudonym: str, date: dt.date) -> Person:
     )
 
 
-def _structures(anatomy: Anatomy, grid: Grid, size: Size, series_uid: str) -> StructureSet:
+def _structures(anatomy: Body, grid: Grid, size: Size, series_uid: str) -> StructureSet:
     planes, _, _ = grid.axes_mm()
     frame = grid.frame_of_reference
     solids = list(dict.fromkeys(part for _, parts in anatomy.organs.values() for part in parts))
@@ -194,6 +227,8 @@ def _structures(anatomy: Anatomy, grid: Grid, size: Size, series_uid: str) -> St
     drawn = []
     for name, (role, parts) in anatomy.organs.items():
         polygons = tuple(line for part in parts for line in lines[part])
+        if not polygons:
+            continue
         colour = _COLOURS.get(name, _BONE_COLOUR)
         drawn.append(Structure(name, role, polygons, frame, made_by=("analytic body",), colour=colour))
     return StructureSet(tuple(drawn), frame, label="Virtual patient", series_uid=series_uid)

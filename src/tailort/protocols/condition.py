@@ -1,7 +1,8 @@
 """Conditions on clinical facts: a typed tree, answered yes, no or unknown.
 
 The logic is Kleene's strong three-valued one: an unknown stays unknown until the known facts alone settle the answer.
-Nothing is ever evaluated as code.
+Nothing is ever evaluated as code. Beside facts a condition may look at what a decision table says and at how an
+ambiguous rule is read; both stand among the values under names of their own (`of_table`, `of_reading`).
 
 References
 ----------
@@ -10,15 +11,17 @@ S. C. Kleene, Introduction to Metamathematics (1952), section 64.
 
 from __future__ import annotations
 
+import calendar
 import datetime as dt
 import operator as op
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from tailort.protocols.section import Section
+from tailort.errors import ProtocolError
+from tailort.protocols.section import Name, Number, Section
 
 Answer = Literal["yes", "no", "unknown"]
 Scalar = bool | int | float | str | dt.date
@@ -82,6 +85,41 @@ class Finding:
         if not self.parts:
             return tuple(name for name, value in self.facts.items() if value is None)
         return tuple(dict.fromkeys(name for part in self.parts for name in part.open_facts()))
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What a decision table says: the outcomes that are still possible, and the facts that keep them apart.
+
+    An empty outcome means that no row of the table applies.
+    """
+
+    outcomes: frozenset[str]
+    open_facts: tuple[str, ...] = ()
+
+
+def of_table(table: str) -> str:
+    """Name under which the `Candidates` of a decision table stand among the values."""
+    return f"#outcome of {table}"
+
+
+def of_reading(rule: str) -> str:
+    """Name under which the reading of an ambiguous rule stands among the values."""
+    return f"#reading of {rule}"
+
+
+def months_later(day: dt.date, months: int) -> dt.date:
+    """Calendar months later; a day that the month does not have becomes its last one.
+
+    Examples
+    --------
+    >>> months_later(dt.date(2026, 8, 31), 6)
+    datetime.date(2027, 2, 28)
+    """
+    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
+    if not dt.MINYEAR <= year <= dt.MAXYEAR:
+        return dt.date.max if months > 0 else dt.date.min
+    return dt.date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))
 
 
 class _Node(Section):
@@ -183,7 +221,139 @@ class Known(_Leaf):
         return self._finding(self.fact, f"{self.fact} is known", values, lambda _: True)
 
 
-_NODES = {"all": AllOf, "any": AnyOf, "not": Not, "operator": Compare, "in": OneOf, "between": Between, "known": Known}
+class Shift(Section):
+    """What is added to a fact before it is compared: calendar months and years, weeks of 7 days, or a plain number."""
+
+    number: Number | None = None
+    days: int | None = None
+    weeks: int | None = None
+    months: int | None = None
+    years: int | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if sum(getattr(self, name) is not None for name in type(self).model_fields) != 1:
+            raise ValueError("give exactly one of number, days, weeks, months, years")
+        return self
+
+    @property
+    def is_time(self) -> bool:
+        """Whether it moves dates."""
+        return self.number is None
+
+    def added(self, value: Any, times: int = 1) -> Any:
+        """Return the value with this added, or with -1 taken off (months: to within the days that months differ by)."""
+        if self.number is not None:
+            return value + times * self.number
+        if self.days is not None or self.weeks is not None:
+            try:
+                return value + dt.timedelta(days=times * ((self.days or 0) + 7 * (self.weeks or 0)))
+            except OverflowError:
+                return dt.date.max if times * ((self.days or 0) + (self.weeks or 0)) > 0 else dt.date.min
+        return months_later(value, times * ((self.months or 0) + 12 * (self.years or 0)))
+
+    @property
+    def text(self) -> str:
+        """What is added, in words."""
+        if self.number is not None:
+            return f"{self.number:g}"
+        return next(f"{value} {name}" for name in type(self).model_fields if (value := getattr(self, name)) is not None)
+
+
+class CompareFacts(_Node):
+    """A fact against another one, with something added to it where `plus` says so."""
+
+    fact: str
+    operator: Comparison
+    than: str
+    plus: Shift | None = None
+
+    def holds(self, value: Any, other: Any) -> bool:
+        """Whether it holds for two known values."""
+        return COMPARE[self.operator](value, other if self.plus is None else self.plus.added(other))
+
+    def evaluate(self, values: Mapping[str, Any]) -> Finding:
+        """Answer the condition for known values; a missing or None value is unknown."""
+        one, other = values.get(self.fact), values.get(self.than)
+        answer: Answer = "unknown"
+        if one is not None and other is not None:
+            answer = "yes" if self.holds(one, other) else "no"
+        plus = f" + {self.plus.text}" if self.plus else ""
+        text = f"{self.fact} {_WORDS[self.operator]} {self.than}{plus}"
+        return Finding(text, self.rule, answer, {self.fact: one, self.than: other})
+
+
+class OutcomeIs(_Node):
+    """What a decision table says; unknown while outcomes inside and outside the list are possible."""
+
+    outcome: Name
+    among: tuple[Name, ...] = Field(alias="in", min_length=1)
+
+    def evaluate(self, values: Mapping[str, Any]) -> Finding:
+        """Answer the condition from the table's `Candidates`, which must be among the values."""
+        found = values.get(of_table(self.outcome))
+        if not isinstance(found, Candidates):
+            raise ProtocolError(f"the decision table '{self.outcome}' has not been asked before it is looked at")
+        inside = found.outcomes & set(self.among)
+        answer: Answer = "no" if not inside else "yes" if inside == found.outcomes else "unknown"
+        text = f"{self.outcome} is {' or '.join(self.among)}"
+        return Finding(text, self.rule, answer, dict.fromkeys(found.open_facts if answer == "unknown" else ()))
+
+
+class ReadingIs(_Node):
+    """How an ambiguous rule is read: always known."""
+
+    reading: Name
+    taken: Name
+
+    def evaluate(self, values: Mapping[str, Any]) -> Finding:
+        """Answer the condition from the reading that was taken, which must be among the values."""
+        answer: Answer = "yes" if _reading(self.reading, values) == self.taken else "no"
+        return Finding(f"{self.reading} is read as '{self.taken}'", self.rule or self.reading, answer, {})
+
+
+class ReadingCase(Section):
+    """What is asked under one reading."""
+
+    taken: Name
+    when: Condition
+
+
+class ByReading(_Node):
+    """A condition that depends on how an ambiguous rule is read."""
+
+    reading: Name
+    cases: tuple[ReadingCase, ...] = Field(min_length=2)
+
+    def chosen(self, values: Mapping[str, Any]) -> Condition:
+        """Return the condition under the reading that was taken."""
+        name = _reading(self.reading, values)
+        for case in self.cases:
+            if case.taken == name:
+                return case.when
+        raise ProtocolError(
+            f"there is no case for the reading '{name}' of rule '{self.reading}'; there are "
+            f"{', '.join(case.taken for case in self.cases)}"
+        )
+
+    def evaluate(self, values: Mapping[str, Any]) -> Finding:
+        """Answer the condition of the reading that was taken."""
+        found = self.chosen(values).evaluate(values)
+        return replace(found, rule=found.rule or self.rule or self.reading)
+
+
+def _reading(rule: str, values: Mapping[str, Any]) -> Any:
+    name = values.get(of_reading(rule))
+    if name is None:
+        raise ProtocolError(f"it is not said how the ambiguous rule '{rule}' is read")
+    return name
+
+
+# The first key that a node has tells its kind.
+_NODES = {
+    "all": AllOf, "any": AnyOf, "not": Not, "than": CompareFacts, "outcome": OutcomeIs, "cases": ByReading,
+    "taken": ReadingIs, "operator": Compare, "in": OneOf, "between": Between, "known": Known,
+}  # fmt: skip
 
 
 def _kind(node: Any) -> str | None:
@@ -201,7 +371,11 @@ Condition = Annotated[
     | Annotated[Compare, Tag("#operator")]
     | Annotated[OneOf, Tag("#in")]
     | Annotated[Between, Tag("#between")]
-    | Annotated[Known, Tag("#known")],
+    | Annotated[Known, Tag("#known")]
+    | Annotated[CompareFacts, Tag("#than")]
+    | Annotated[OutcomeIs, Tag("#outcome")]
+    | Annotated[ByReading, Tag("#cases")]
+    | Annotated[ReadingIs, Tag("#taken")],
     Discriminator(
         _kind,
         custom_error_type="condition",
@@ -209,7 +383,7 @@ Condition = Annotated[
     ),
 ]
 
-for _model in (AllOf, AnyOf, Not):
+for _model in (AllOf, AnyOf, Not, ReadingCase, ByReading):
     _model.model_rebuild()
 
 

@@ -11,6 +11,7 @@ from tailort.protocols.checks import judge
 from tailort.protocols.condition import Between, Compare, Condition, Known, OneOf
 from tailort.protocols.recipe import StepEntry
 from tailort.protocols.schema import (
+    CourseEntry,
     DosePerFraction,
     FactEntry,
     LimitEntry,
@@ -23,8 +24,15 @@ Place = tuple[str | int, ...]
 Mistake = tuple[Place, str]
 
 
-def mistakes(file: ProtocolFile) -> Iterator[Mistake]:
+def mistakes(file: ProtocolFile, *, as_written: bool = True) -> Iterator[Mistake]:
     """Find what contradicts itself in a protocol file.
+
+    Parameters
+    ----------
+    file : ProtocolFile
+        What it says.
+    as_written : bool
+        Whether it is as it was read; once decided for a patient it no longer uses all of its rules.
 
     Yields
     ------
@@ -41,24 +49,37 @@ def mistakes(file: ProtocolFile) -> Iterator[Mistake]:
         if when is not None:
             yield from _condition(when, facts, (*place, "when"))
     yield from _steps(file.targets, (), ("targets",))
-    yield from _prescriptions(file, file.prescriptions, ("prescriptions",))
-    yield from _technique(file.technique, file.prescriptions, ("technique",))
-    if file.preferred is not None:
-        yield from _technique(file.preferred.technique, file.prescriptions, ("preferred", "technique"))
+    if file.plans:
+        yield from _plans(file)
+    else:
+        yield from _prescriptions(file, file.prescriptions, ("prescriptions",))
+        yield from _technique(file.technique, file.prescriptions, ("technique",))
+        if file.preferred is not None:
+            yield from _technique(file.preferred.technique, file.prescriptions, ("preferred", "technique"))
+        yield from _limits(file.limits, file.prescriptions, ("limits",))
     yield from _supplements(file)
-    yield from _limits(file.limits, file.prescriptions, ("limits",))
+    courses = [file.prescriptions] if file.prescriptions else [course.prescriptions for _, course in _courses(file)]
     for n, check in enumerate(file.checks):
-        if isinstance(check, DosePerFraction) and check.target not in {p.target for p in file.prescriptions}:
+        if isinstance(check, DosePerFraction) and check.target not in {p.target for own in courses for p in own}:
             yield ("checks", n, "target"), f"'{check.target}' is not prescribed"
-        for result in judge(check, file.prescriptions):
-            if not result.holds:
-                yield ("checks", n), f"the prescriptions break this check: {result.text}"
+        for prescribed in courses:
+            for result in judge(check, prescribed):
+                if not result.holds:
+                    yield ("checks", n), f"the prescriptions break this check: {result.text}"
+    yield from _amendments(file)
+    yield from _sections(file)
+    if as_written:
+        yield from _not_executed(file)
     if file.comparator is not None:
         yield from _comparator(file)
 
 
 def _doubles(file: ProtocolFile) -> Iterator[Mistake]:
-    for section, key in (("sources", "id"), ("rules", "id"), ("facts", "name")):
+    sections = (
+        ("sources", "id"), ("rules", "id"), ("facts", "name"), ("plans", "id"), ("definitions", "id"), ("flags", "id"),
+        ("amendments", "id"), ("modifications", "id"), ("endpoints", "name"),
+    )  # fmt: skip
+    for section, key in sections:
         seen: set[str] = set()
         for n, entry in enumerate(getattr(file, section)):
             name = getattr(entry, key)
@@ -69,9 +90,12 @@ def _doubles(file: ProtocolFile) -> Iterator[Mistake]:
 
 def _dangling_rules(file: ProtocolFile) -> Iterator[Mistake]:
     known = {rule.id for rule in file.rules}
+    for n, entry in enumerate(file.not_executed or ()):
+        if entry.rule not in known:
+            yield ("not_executed", n, "rule"), f"rule '{entry.rule}' is not among the file's rules"
     have = ", ".join(sorted(known)) or "none"
     for place, section in walk(file):
-        if section is file or place[:1] == ("rules",):
+        if section is file or place[:1] in (("rules",), ("not_executed",)):
             continue
         one, several = getattr(section, "rule", ""), getattr(section, "rules", ())
         if one and one not in known:
@@ -193,7 +217,8 @@ def _boost(entry: PrescriptionEntry, entries: Sequence[PrescriptionEntry], place
 
 
 def _supplements(file: ProtocolFile) -> Iterator[Mistake]:
-    prescribed = {entry.target.lower() for entry in file.prescriptions}
+    courses = (file.prescriptions, *(course.prescriptions for _, course in _courses(file)))
+    prescribed = {entry.target.lower() for own in courses for entry in own}
     seen: set[str] = set()
     for n, entry in enumerate(file.supplements):
         if entry.target.lower() in seen:
@@ -236,6 +261,100 @@ def _technique(technique: Technique, prescribed: Sequence[PrescriptionEntry], pl
             (*place, "hand_over"),
             f"fractions can move only between phases with the same targets and doses per fraction; found {told}",
         )
+
+
+def _courses(file: ProtocolFile) -> Iterator[tuple[Place, CourseEntry]]:
+    """Every plan and every option of one, with its place."""
+    for n, plan in enumerate(file.plans):
+        yield ("plans", n), plan
+        for m, option in enumerate(plan.options):
+            yield ("plans", n, "options", m), option
+
+
+def _plans(file: ProtocolFile) -> Iterator[Mistake]:
+    for n, plan in enumerate(file.plans):
+        ids = [option.id for option in plan.options]
+        for m, option in enumerate(plan.options):
+            if ids[m] in ids[:m]:
+                yield ("plans", n, "options", m, "id"), f"'{option.id}' is given twice"
+    for place, course in _courses(file):
+        before = file.targets + (file.plans[int(place[1])].targets if len(place) > 2 else ())
+        yield from _course(file, course, before, place)
+        yield from _technique_of_course(file.technique, course, place, "the file's technique")
+        if file.preferred is not None:
+            yield from _technique_of_course(file.preferred.technique, course, place, "the preferred technique")
+    in_all = set.intersection(*({entry.target for entry in plan.prescriptions} for plan in file.plans))
+    shared = [entry for entry in file.plans[0].prescriptions if entry.target in in_all]
+    yield from _limits(file.limits, shared, ("limits",))
+
+
+def _course(file: ProtocolFile, course: CourseEntry, before: Sequence[StepEntry], place: Place) -> Iterator[Mistake]:
+    yield from _steps(course.targets, before, (*place, "targets"))
+    yield from _prescriptions(file, course.prescriptions, (*place, "prescriptions"))
+    yield from _limits(course.limits, course.prescriptions, (*place, "limits"))
+
+
+def _technique_of_course(technique: Technique, course: CourseEntry, place: Place, whose: str) -> Iterator[Mistake]:
+    for _, fault in _technique(technique, course.prescriptions, place):
+        yield place, f"{whose} does not fit: {fault}"
+
+
+def _amendments(file: ProtocolFile) -> Iterator[Mistake]:
+    for n, entry in enumerate(file.amendments):
+        yield from _course(file, entry, file.targets, ("amendments", n))
+        yield from _technique_of_course(file.technique, entry, ("amendments", n), "the file's technique")
+
+
+def _sections(file: ProtocolFile) -> Iterator[Mistake]:
+    plans = {plan.id: plan for plan in file.plans}
+    for n, entry in enumerate(file.adaptations):
+        if entry.plan is not None and entry.plan not in plans:
+            have = ", ".join(plans) or "none"
+            yield ("adaptations", n, "plan"), f"there is no plan '{entry.plan}'; plans are: {have}"
+            continue
+        if entry.plan is None and plans:
+            yield ("adaptations", n), "say in 'plan' to which of the plans this belongs"
+            continue
+        courses = [plans[entry.plan]] if entry.plan is not None else [file]
+        for prescribed in (course.prescriptions for course in courses):
+            if entry.target not in {own.target for own in prescribed}:
+                yield ("adaptations", n, "target"), f"'{entry.target}' is not prescribed"
+            elif sum(own.dose_gy for own in prescribed if own.target == entry.target) < entry.at_gy:
+                yield ("adaptations", n, "at_gy"), f"'{entry.target}' never gets {entry.at_gy:g} Gy"
+    if file.drugs is None:
+        return
+    ids = [regimen.id for regimen in file.drugs.regimens]
+    own = {regimen.id for regimen in file.drugs.regimens if regimen.drugs or regimen.one_of}
+    for n, regimen in enumerate(file.drugs.regimens):
+        if regimen.id in ids[:n]:
+            yield ("drugs", "regimens", n, "id"), f"'{regimen.id}' is given twice"
+        if regimen.same_as is not None and regimen.same_as not in own:
+            yield (
+                ("drugs", "regimens", n, "same_as"),
+                f"'{regimen.same_as}' is no regimen with drugs; those are: {', '.join(sorted(own)) or 'none'}",
+            )
+
+
+def _not_executed(file: ProtocolFile) -> Iterator[Mistake]:
+    if file.not_executed is None:
+        return
+    used: set[str] = set()
+    for place, section in walk(file):
+        if section is not file and place[:1] not in (("rules",), ("not_executed",)):
+            used |= {getattr(section, "rule", ""), *getattr(section, "rules", ())}
+    seen: set[tuple[str, str]] = set()
+    for n, entry in enumerate(file.not_executed):
+        if (entry.rule, entry.part) in seen:
+            yield ("not_executed", n), f"rule '{entry.rule}' is listed twice"
+        seen.add((entry.rule, entry.part))
+        if not entry.part and entry.rule in used:
+            yield ("not_executed", n), f"rule '{entry.rule}' is used in this file: name the 'part' that is not executed"
+        if entry.part and entry.rule not in used:
+            yield ("not_executed", n, "part"), f"no part of rule '{entry.rule}' is used in this file: leave 'part' out"
+    told = {entry.rule for entry in file.not_executed}
+    for n, rule in enumerate(file.rules):
+        if rule.id not in used | told:
+            yield ("rules", n), f"rule '{rule.id}' is neither used nor listed in 'not_executed'"
 
 
 def _limits(limits: Sequence[LimitEntry], prescribed: Sequence[PrescriptionEntry], place: Place) -> Iterator[Mistake]:

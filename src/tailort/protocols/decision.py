@@ -1,17 +1,20 @@
-"""Does a protocol admit this patient: yes, no or not known yet, with every reason."""
+"""Does a protocol admit this patient, and to what: yes, no or not known yet, with every reason."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from tailort.errors import NotEligibleError, UndecidedError
 from tailort.patient import Fact
-from tailort.protocols.condition import Answer, Finding, in_words
-from tailort.protocols.known import known_facts
+from tailort.protocols.condition import Answer, Condition, Finding, in_words
+from tailort.protocols.consistency import walk
+from tailort.protocols.known import Seen, look, readings_of, readings_taken, require_consistent, seen
+from tailort.protocols.missing import Domain, Fewest
 from tailort.protocols.protocol import Protocol
+from tailort.protocols.tables import TableFinding
 
 
 @dataclass(frozen=True)
@@ -65,14 +68,116 @@ class Reason:
 
 
 @dataclass(frozen=True)
+class OtherReading:
+    """Another reading of an ambiguous rule, and what it changes for this patient; nothing when the tuple is empty."""
+
+    name: str
+    text: str
+    changes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class AppliedDefault:
-    """An ambiguous rule, the reading that was taken, and the other one."""
+    """An ambiguous rule, the reading that was taken, and the other one.
+
+    Parameters
+    ----------
+    rule, text, source : str
+        The rule: id, sentence, document.
+    taken, other : str
+        What the reading that was taken says, and the other ones.
+    name : str
+        Name of the reading that was taken; "default" where the file names none.
+    chosen : bool
+        Whether a person named it.
+    others : tuple of OtherReading or None
+        The patient decided once with each other reading; None where the file tells another one but cannot take it.
+    """
 
     rule: str
     text: str
     taken: str
     other: str
     source: str
+    name: str = "default"
+    chosen: bool = False
+    others: tuple[OtherReading, ...] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the reading ready for JSON; what another one changes is null where it is only told."""
+        others = None
+        if self.others is not None:
+            others = [{"name": one.name, "text": one.text, "changes": list(one.changes)} for one in self.others]
+        return {
+            "rule": self.rule,
+            "text": self.text,
+            "taken": self.taken,
+            "other": self.other,
+            "source": self.source,
+            "reading": self.name,
+            "chosen": self.chosen,
+            "other_readings": others,
+        }
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """What one decision table says of the patient.
+
+    Parameters
+    ----------
+    table, text : str
+        Name of the table and what it decides.
+    outcome : str or None
+        The outcome; None while several are possible, and where no row applies.
+    possible : tuple of str
+        Outcomes that are possible; none where no row applies.
+    note : str
+        What the row that holds says beside its outcome.
+    reasons : tuple of Reason
+        Rows from the top down to the first that holds.
+    missing : tuple of str
+        Facts that are unknown and could still settle it.
+    fewest : tuple of str
+        The fewest of them that could, not looked for where the answer is no; `proved` tells whether it is certain that
+        no fewer would do.
+    """
+
+    table: str
+    text: str
+    outcome: str | None
+    possible: tuple[str, ...]
+    note: str
+    reasons: tuple[Reason, ...]
+    missing: tuple[str, ...]
+    fewest: tuple[str, ...] = ()
+    proved: bool = True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether facts could still settle it."""
+        return bool(self.missing)
+
+    @property
+    def told(self) -> str:
+        """The outcome in words."""
+        if self.is_open:
+            return " or ".join(name or "none" for name in self.possible) or "unknown"
+        return "none: no row applies" if self.outcome is None else self.outcome
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the stratum ready for JSON."""
+        return {
+            "table": self.table,
+            "text": self.text,
+            "outcome": self.outcome,
+            "possible": list(self.possible),
+            "note": self.note,
+            "reasons": [reason.as_dict() for reason in self.reasons],
+            "missing": list(self.missing),
+            "fewest_missing": list(self.fewest),
+            "fewest_is_proved": self.proved,
+        }
 
 
 @dataclass(frozen=True)
@@ -91,6 +196,10 @@ class Decision:
         Facts that are unknown and could still change the answer; empty for yes and no.
     defaults : tuple of AppliedDefault
         Ambiguous rules of the protocol and how they were read.
+    strata : tuple of Stratum
+        What each decision table says.
+    fewest : Fewest or None
+        The fewest facts that could still settle the answer; None when it is settled, or was not asked for.
     """
 
     protocol: str
@@ -100,6 +209,21 @@ class Decision:
     reasons: tuple[Reason, ...]
     missing: tuple[str, ...]
     defaults: tuple[AppliedDefault, ...]
+    strata: tuple[Stratum, ...] = ()
+    fewest: Fewest | None = None
+
+    @property
+    def failed_rules(self) -> tuple[str, ...]:
+        """Rules, or conditions that name none, that do not hold."""
+        return tuple(dict.fromkeys(reason.rule or reason.condition for reason in self.reasons if reason.answer == "no"))
+
+    @property
+    def missing_everywhere(self) -> tuple[str, ...]:
+        """Facts that are unknown and could still settle the answer or, for a yes, a decision table."""
+        names = list(self.missing)
+        if self.answer == "yes":
+            names += [name for stratum in self.strata for name in stratum.missing]
+        return tuple(dict.fromkeys(names))
 
     def require_yes(self) -> None:
         """Stop unless the answer is yes.
@@ -135,21 +259,172 @@ class Decision:
             "answer": self.answer,
             "reasons": [reason.as_dict() for reason in self.reasons],
             "missing": list(self.missing),
-            "ambiguous_defaults": [
-                {
-                    "rule": default.rule,
-                    "text": default.text,
-                    "taken": default.taken,
-                    "other": default.other,
-                    "source": default.source,
-                }
-                for default in self.defaults
-            ],
+            "fewest_missing": None if self.fewest is None else self.fewest.as_dict(),
+            "strata": [stratum.as_dict() for stratum in self.strata],
+            "ambiguous_defaults": [default.as_dict() for default in self.defaults],
         }
 
 
-def decide(protocol: Protocol, facts: Mapping[str, Fact]) -> Decision:
-    """Answer whether a protocol admits a patient.
+Detail = Literal["answers", "missing", "all"]
+
+
+@dataclass(frozen=True)
+class Deciding:
+    """A protocol made ready to decide many patients.
+
+    Parameters
+    ----------
+    protocol : Protocol
+        Whose rules are asked.
+    named : dict of str
+        Readings that a person named, by rule.
+    taken : dict of str
+        Reading of every rule that has several which can be taken.
+    domain : Domain
+        Values that its conditions tell apart.
+    whens : tuple of (str, Condition)
+        What the file makes or does for some patients only.
+    today : date or None
+        What the fact `today` is.
+    """
+
+    protocol: Protocol
+    named: Mapping[str, str]
+    taken: Mapping[str, str]
+    domain: Domain
+    whens: tuple[tuple[str, Condition], ...]
+    today: dt.date | None
+
+    @staticmethod
+    def of(protocol: Protocol, readings: Mapping[str, str] | None = None, today: dt.date | None = None) -> Deciding:
+        """Make a protocol ready; parameters and errors are those of `decide`."""
+        require_consistent(protocol.file, protocol.origin)
+        named = dict(readings or {})
+        taken = readings_taken(protocol.file, named)
+        return Deciding(protocol, named, taken, Domain.of(protocol.file), tuple(_whens(protocol)), today)
+
+    def decide(self, facts: Mapping[str, Fact], detail: Detail = "all") -> Decision:
+        """Decide one patient.
+
+        Parameters
+        ----------
+        facts : dict of Fact
+            The clinical record.
+        detail : {"answers", "missing", "all"}
+            "missing" looks also for the fewest facts that could settle what is open, "all" also for what other
+            readings of ambiguous rules would change.
+
+        Raises
+        ------
+        InputError
+            When facts are of the wrong type, out of range, no choice of the protocol, or contradict each other.
+        """
+        protocol = self.protocol
+        patient = seen(protocol.file, facts, self.taken, self.today)
+        eligibility = protocol.file.eligibility
+        answer: Answer = "yes"
+        reasons: tuple[Reason, ...] = ()
+        missing: tuple[str, ...] = ()
+        if eligibility is not None:
+            found = eligibility.evaluate(patient.values)
+            answer, missing = found.answer, found.open_facts()
+            reasons = tuple(_reason(protocol, one, rule, patient.facts) for one, rule in _criteria(found, ""))
+        fewest = None
+        if answer == "unknown" and eligibility is not None and detail != "answers":
+            fewest = self.domain.fewest(eligibility, patient.values)
+        return Decision(
+            protocol.id,
+            protocol.version,
+            protocol.status,
+            answer,
+            reasons,
+            missing,
+            self._defaults(patient, detail),
+            tuple(self._stratum(one, patient, "answers" if answer == "no" else detail) for one in patient.tables),
+            fewest,
+        )
+
+    def _stratum(self, finding: TableFinding, patient: Seen, detail: Detail) -> Stratum:
+        table = finding.table
+        settled = len(finding.possible) == 1
+        facts: tuple[str, ...] = ()
+        proved = True
+        if not settled and detail != "answers":
+            facts, proved = self.domain.fewest_for_table(finding, patient.values)
+        row = None if finding.taken is None else table.rows[finding.taken]
+        return Stratum(
+            table=table.name,
+            text=table.text,
+            outcome=(finding.possible[0] or None) if settled else None,
+            possible=tuple(name for name in finding.possible if name) if settled else finding.possible,
+            note=row.note if row is not None and settled else "",
+            reasons=tuple(
+                _reason(self.protocol, one, one.rule or next(iter(entry.rules), ""), patient.facts)
+                for one, entry in zip(finding.rows, table.rows, strict=False)
+            ),
+            missing=finding.open_facts,
+            fewest=facts,
+            proved=proved,
+        )
+
+    def _defaults(self, patient: Seen, detail: Detail) -> tuple[AppliedDefault, ...]:
+        choices = readings_of(self.protocol.file)
+        found = []
+        here = None
+        for rule in self.protocol.rules:
+            if rule.reading is None:
+                continue
+            choice = choices.get(rule.id)
+            if choice is None:
+                found.append(
+                    AppliedDefault(
+                        rule.id, rule.text, rule.reading.default, rule.reading.other, rule.source,
+                        chosen=rule.id in self.named,
+                    )
+                )  # fmt: skip
+                continue
+            taken = self.taken[rule.id]
+            others = []
+            for name, text in choice.names.items():
+                if name == taken:
+                    continue
+                changes: tuple[str, ...] = ()
+                if detail == "all":
+                    here = self._outcomes(patient) if here is None else here
+                    there = self._outcomes(look(self.protocol.file, patient.facts, {**self.taken, rule.id: name}))
+                    changes = tuple(
+                        f"{what}: {was} becomes {there[what]}" for what, was in here.items() if there[what] != was
+                    )
+                others.append(OtherReading(name, text, changes))
+            found.append(
+                AppliedDefault(
+                    rule.id, rule.text, choice.names[taken], "; ".join(one.text for one in others), rule.source, taken,
+                    rule.id in self.named, tuple(others) if detail == "all" else None,
+                )
+            )  # fmt: skip
+        return tuple(found)
+
+    def _outcomes(self, patient: Seen) -> dict[str, str]:
+        """Everything that the file decides of a patient, in words."""
+        told: dict[str, str] = {}
+        if self.protocol.file.eligibility is not None:
+            told["answer"] = self.protocol.file.eligibility.evaluate(patient.values).answer
+        for finding in patient.tables:
+            told[finding.table.name] = " or ".join(name or "none" for name in finding.possible)
+        for what, when in self.whens:
+            told[what] = {"yes": "applies", "no": "does not apply", "unknown": "not known"}[
+                when.evaluate(patient.values).answer
+            ]
+        return told
+
+
+def decide(
+    protocol: Protocol,
+    facts: Mapping[str, Fact],
+    readings: Mapping[str, str] | None = None,
+    today: dt.date | None = None,
+) -> Decision:
+    """Answer whether a protocol admits a patient, and to which of its strata.
 
     Parameters
     ----------
@@ -158,29 +433,43 @@ def decide(protocol: Protocol, facts: Mapping[str, Fact]) -> Decision:
     facts : dict of Fact
         The clinical record. Facts that the protocol does not know are passed over; a missing one, and one whose value
         is None, is unknown.
+    readings : dict of str
+        Readings of ambiguous rules to take in place of the file's defaults, by rule.
+    today : date or None
+        The day that conditions see as the fact `today`; None leaves it unknown.
 
     Raises
     ------
     InputError
-        When a fact is of the wrong type, out of range or no choice of the protocol.
+        When a fact is of the wrong type, out of range or no choice of the protocol, facts contradict each other, or a
+        reading is not known.
 
     Notes
     -----
     Strong three-valued logic: more facts never turn a yes into a no or a no into a yes, only an unknown into an answer.
     A protocol that states no eligibility admits everybody.
     """
-    known = known_facts(protocol.file, facts)
-    defaults = tuple(
-        AppliedDefault(rule.id, rule.text, rule.reading.default, rule.reading.other, rule.source)
-        for rule in protocol.rules
-        if rule.reading is not None
-    )
-    eligibility = protocol.file.eligibility
-    if eligibility is None:
-        return Decision(protocol.id, protocol.version, protocol.status, "yes", (), (), defaults)
-    found = eligibility.evaluate({name: fact.value for name, fact in known.items()})
-    reasons = tuple(_reason(protocol, criterion, rule, known) for criterion, rule in _criteria(found, ""))
-    return Decision(protocol.id, protocol.version, protocol.status, found.answer, reasons, found.open_facts(), defaults)
+    return Deciding.of(protocol, readings, today).decide(facts)
+
+
+_TOLD_ELSEWHERE = ("eligibility", "tables", "contradictions")
+
+
+def _whens(protocol: Protocol) -> list[tuple[str, Condition]]:
+    """What the file does for some patients only, by a name that a person finds in it."""
+    found: list[tuple[str, Condition]] = []
+    for place, section in walk(protocol.file):
+        when = getattr(section, "when", None)
+        # Conditions inside of conditions, and those of tables, plans and contradictions, are told as what they decide.
+        if when is None or place[0] in _TOLD_ELSEWHERE or "when" in place or (place[0] == "plans" and len(place) == 2):
+            continue
+        where = ".".join(str(part) for part in place)
+        name = next(
+            (one for key in ("id", "name", "target", "patient") if isinstance(one := getattr(section, key, None), str)),
+            "",
+        )
+        found.append((f"{name} ({where})" if name else where, when))
+    return found
 
 
 def _criteria(finding: Finding, rule: str) -> list[tuple[Finding, str]]:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from tailort.errors import UndecidedError
 from tailort.patient import Fact
 from tailort.protocols.known import known_facts
+from tailort.protocols.plans import choose_plan, with_plan
 from tailort.protocols.protocol import Protocol
 from tailort.protocols.recipe import StepEntry
 from tailort.protocols.schema import PositionEntry, PreferredTechnique, Supplement
@@ -22,7 +23,7 @@ def for_patient(protocol: Protocol, facts: Mapping[str, Fact]) -> Protocol:
     Parameters
     ----------
     protocol : Protocol
-        Whose volumes, supplements, positions or preferred technique may have a `when`.
+        Whose plans, volumes, supplements, positions or preferred technique may have a `when`.
     facts : dict of Fact
         The clinical record, by name.
 
@@ -37,7 +38,11 @@ def for_patient(protocol: Protocol, facts: Mapping[str, Fact]) -> Protocol:
         When a condition cannot be answered, with the facts that are missing for all of them.
     InputError
         When a fact is of the wrong type, out of range or no choice of the protocol.
+    NotEligibleError
+        When none of the protocol's plans is for this patient.
     """
+    if protocol.file.plans:
+        protocol = with_plan(protocol, choose_plan(protocol, facts).require_one())
     file = protocol.file
     values = {name: fact.value for name, fact in known_facts(file, facts).items()}
     missing: dict[str, None] = {}

@@ -89,7 +89,7 @@ class Protocol:
     origin: str = ""
 
     def __post_init__(self) -> None:
-        for place, fault in mistakes(self.file):
+        for place, fault in mistakes(self.file, as_written=False):
             raise ProtocolError(f"{self.origin or self.file.id}, {'.'.join(str(p) for p in place)}: {fault}")
 
     @property
@@ -184,23 +184,23 @@ class Protocol:
 
     def course_gy(self, target: str) -> float:
         """Physical dose that is prescribed to a target in the whole course, Gy, with that of the one it boosts."""
-        return course_gy(self.file.prescriptions, target)
+        return course_gy(self._prescribed(), target)
 
     def prescriptions(self) -> tuple[Prescription, ...]:
         """Doses to targets, phase by phase as the file gives them."""
-        return self._prescriptions(self.file.prescriptions)
+        return self._prescriptions(self._prescribed())
 
     def course(self) -> tuple[Prescription, ...]:
         """What each target gets in all phases, with the dose of the target that it boosts: what a course is judged by.
 
         The number of fractions is that of the target's last phase; the sum has none of its own.
         """
-        return self._course(self.file.prescriptions)
+        return self._course(self._prescribed())
 
     @property
     def phases(self) -> tuple[int, ...]:
         """Numbers of the phases of the course, 1 first."""
-        return tuple(sorted({entry.phase for entry in self.file.prescriptions}))
+        return tuple(sorted({entry.phase for entry in self._prescribed()}))
 
     def prescriptions_of(self, phase: int) -> tuple[Prescription, ...]:
         """Doses to targets in one phase; all of them have the same number of fractions."""
@@ -211,7 +211,7 @@ class Protocol:
 
     def constraints(self) -> tuple[Constraint, ...]:
         """Limits; those in percent of a prescription are turned into Gy per course."""
-        return self._constraints(self.file.limits, self.file.prescriptions)
+        return self._constraints(self.file.limits, self._prescribed())
 
     def report_metrics(self) -> tuple[ReportMetric, ...]:
         """Metrics that are reported without a limit."""
@@ -235,21 +235,22 @@ class Protocol:
 
     def checks(self) -> tuple[CheckResult, ...]:
         """Return the results of the protocol's own checks of its prescriptions; a loaded protocol passes all."""
-        return tuple(result for check in self.file.checks for result in judge(check, self.file.prescriptions))
+        courses = [plan.prescriptions for plan in self.file.plans] or [self.file.prescriptions]
+        return tuple(result for course in courses for check in self.file.checks for result in judge(check, course))
 
     def dose_levels(self) -> tuple[DoseLevel, ...]:
         """BED and EQD2 of each prescription with the tumour's alpha/beta; none when the file gives no alpha/beta."""
         biology = self.file.biology.targets
         if biology is None:
             return ()
-        return tuple(dose_level(entry, biology.alpha_beta_gy) for entry in self.file.prescriptions)
+        return tuple(dose_level(entry, biology.alpha_beta_gy) for entry in self._prescribed())
 
     def structures_needed(self) -> tuple[str, ...]:
         """Structures without which no plan can be made.
 
         Targets, what fields open for or avoid, the file's `organs`, organs with a hard limit.
         """
-        names = [entry.target for entry in self.file.prescriptions]
+        names = [entry.target for entry in self._prescribed()]
         if self.file.comparator is not None:
             names += [entry.target for entry in self.file.comparator.prescriptions]
         names += [entry.target for entry in self.file.supplements if entry.when is None]
@@ -285,6 +286,15 @@ class Protocol:
             for technique, prescribed in courses
             for made in (technique, *(technique.of_phase(n) for n in sorted({entry.phase for entry in prescribed})))
         )
+
+    def _prescribed(self) -> tuple[PrescriptionEntry, ...]:
+        if self.file.plans:
+            told = ", ".join(plan.id for plan in self.file.plans)
+            raise ProtocolError(
+                f"which of the plans of protocol '{self.id}' ({told}) is this patient's is known only with a clinical "
+                "record"
+            )
+        return self.file.prescriptions
 
     def _prescriptions(self, entries: Sequence[PrescriptionEntry]) -> tuple[Prescription, ...]:
         made = []

@@ -19,8 +19,14 @@ from tailort.optimisation.arrangements import arrangements
 from tailort.patient import Metric, Normalisation, Prescription
 from tailort.patient.prescription import Operator, Priority
 from tailort.protocols.condition import Condition
+from tailort.protocols.drugs import DrugsSection
+from tailort.protocols.endpoints import DesignSection, EndpointEntry
+from tailort.protocols.modifications import ModificationEntry
 from tailort.protocols.recipe import StepEntry
+from tailort.protocols.regions import RegionsSection
+from tailort.protocols.schedule import AdaptationEntry, FollowUpSection, SafetySection
 from tailort.protocols.section import Count, Distance, Name, Number, Positive, Section
+from tailort.protocols.tables import Contradiction, DecisionTable, ReadingChoice
 
 Mark = Literal["seed", "lit-verified", "lit-recalled", "ambiguous", "derived", "borrowed", "convention"]
 
@@ -73,6 +79,7 @@ class FactEntry(Section):
     range: tuple[Number, Number] | None = None
     step: Positive | None = None
     choices: tuple[Name, ...] = ()
+    rules: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _fits_its_type(self) -> Self:
@@ -516,7 +523,8 @@ class PositionEntry(Section):
 class LimitEntry(Section):
     """A limit on one metric of one structure, in the metric's unit.
 
-    With `percent_of` (a prescribed target) the limit is in percent of that target's prescribed dose.
+    With `percent_of` (a prescribed target) the limit is in percent of that target's prescribed dose. `on_violation`
+    is what the protocol's text asks for where it is not met.
     """
 
     structure: Name
@@ -528,6 +536,7 @@ class LimitEntry(Section):
     quantity: Literal["physical", "BED", "EQD2"] = "physical"
     alpha_beta_gy: Positive | None = None
     scope: Literal["course", "cumulative"] = "course"
+    on_violation: Literal["reject", "re-plan"] | None = None
     rule: str = ""
     mark: Mark | None = None
 
@@ -632,6 +641,68 @@ class ComparatorEntry(Section):
     rules: tuple[str, ...] = ()
 
 
+class CourseEntry(Section):
+    """A course that is prescribed in some cases: what it adds to the file, and the doses it has instead of others.
+
+    Its `targets` come after those of the file; its `limits` replace those on the same structure and metric.
+    """
+
+    targets: tuple[StepEntry, ...] = ()
+    prescriptions: tuple[PrescriptionEntry, ...] = Field(min_length=1)
+    limits: tuple[LimitEntry, ...] = ()
+    report: tuple[ReportEntry, ...] = ()
+    rules: tuple[str, ...] = ()
+
+
+class OptionEntry(CourseEntry):
+    """Other doses that a plan may have, where a person chooses them."""
+
+    id: Name
+    title: Name
+
+
+class PlanEntry(CourseEntry):
+    """The course for patients of whom `when` holds; of all plans of a file it holds for one at the most."""
+
+    id: Name
+    title: Name
+    when: Condition
+    options: tuple[OptionEntry, ...] = ()
+
+
+class AmendmentEntry(CourseEntry):
+    """Other doses for a patient whose plan turned out so: planned once more, and both plans are kept."""
+
+    id: Name
+    structure: Name
+    metric: str
+    operator: Operator
+    value: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    times: Literal[1]
+
+    @field_validator("metric")
+    @classmethod
+    def _is_metric(cls, text: str) -> str:
+        return _metric(text)
+
+
+class StatementEntry(Section):
+    """Something that is told of patients of whom `when` holds; it decides on nothing."""
+
+    id: Name
+    text: Name
+    when: Condition
+    rules: tuple[str, ...] = ()
+
+
+class NotExecutedEntry(Section):
+    """A rule that this file tells but does not carry out: as a whole, or the named part of it."""
+
+    rule: Name
+    part: str = ""
+    reason: Name
+
+
 class ProtocolFile(Section):
     """A whole protocol file."""
 
@@ -642,10 +713,14 @@ class ProtocolFile(Section):
     sources: tuple[Source, ...] = ()
     rules: tuple[Rule, ...] = ()
     facts: tuple[FactEntry, ...] = ()
+    readings: tuple[ReadingChoice, ...] = ()
+    tables: tuple[DecisionTable, ...] = ()
+    contradictions: tuple[Contradiction, ...] = ()
     eligibility: Condition | None = None
     targets: tuple[StepEntry, ...] = ()
     normalisation: NormalisationEntry | None = None
-    prescriptions: tuple[PrescriptionEntry, ...] = Field(min_length=1)
+    prescriptions: tuple[PrescriptionEntry, ...] = ()
+    plans: tuple[PlanEntry, ...] = ()
     technique: Technique
     preferred: PreferredTechnique | None = None
     supplements: tuple[Supplement, ...] = ()
@@ -656,6 +731,28 @@ class ProtocolFile(Section):
     checks: tuple[Annotated[SameFractions | DosePerFraction, Field(discriminator="check")], ...] = ()
     biology: BiologySection = BiologySection()
     comparator: ComparatorEntry | None = None
+    definitions: tuple[StatementEntry, ...] = ()
+    flags: tuple[StatementEntry, ...] = ()
+    regions: RegionsSection | None = None
+    amendments: tuple[AmendmentEntry, ...] = ()
+    drugs: DrugsSection | None = None
+    modifications: tuple[ModificationEntry, ...] = ()
+    adaptations: tuple[AdaptationEntry, ...] = ()
+    follow_up: FollowUpSection | None = None
+    safety: SafetySection | None = None
+    endpoints: tuple[EndpointEntry, ...] = ()
+    design: DesignSection | None = None
+    not_executed: tuple[NotExecutedEntry, ...] | None = None
+
+    @model_validator(mode="after")
+    def _doses_are_told_once(self) -> Self:
+        if not self.prescriptions and not self.plans:
+            raise ValueError("the key 'prescriptions' is missing, or 'plans' for a protocol of several courses")
+        if self.plans and (self.prescriptions or self.comparator is not None):
+            raise ValueError(
+                "'plans' have prescriptions of their own: 'prescriptions' and 'comparator' go without them"
+            )
+        return self
 
     @field_validator("id")
     @classmethod

@@ -11,8 +11,8 @@ from tailort.phantom import parameters as p
 from tailort.phantom.anatomy.arteries import Arteries
 from tailort.phantom.anatomy.chest_wall import ChestWall
 from tailort.phantom.anatomy.dome import Dome
-from tailort.phantom.anatomy.node import Node
-from tailort.phantom.anatomy.oesophagus import Oesophagus
+from tailort.phantom.anatomy.node import Lump
+from tailort.phantom.anatomy.oesophagus import Gullet
 from tailort.phantom.anatomy.region import Region
 from tailort.phantom.anatomy.spine import Spine
 from tailort.phantom.anatomy.surface import Surface
@@ -29,9 +29,9 @@ class Abdomen(Region):
     chest_wall: ChestWall
     dome: Dome
     arteries: Arteries
-    oesophagus: Oesophagus
+    oesophagus: Gullet
     veins: Veins
-    node: Node
+    node: Lump
 
     @cached_property
     def room(self) -> Shape:
@@ -67,7 +67,9 @@ class Abdomen(Region):
 
     @cached_property
     def stomach(self) -> Shape:
-        """Fundus under the left dome, body and antrum."""
+        """Fundus under the left dome, body and antrum; or the tube that surgery made of it."""
+        if self.oesophagus.conduit is not None:
+            return self.oesophagus.conduit
         fundus = self._ball((62, 8, -146), (37, 40, 34))
         body = self._tube([(60, -8, -160), (58, -28, -185), (46, -48, -208), (22, -58, -222), (-2, -56, -224)], 22.0)
         inlet = self._tube([(27, -10, -142), (46, 0, -148)], 9.0)

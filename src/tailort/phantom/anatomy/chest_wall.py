@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tailort.phantom import parameters as p
 from tailort.phantom.anatomy.region import Point, Region
@@ -120,14 +121,16 @@ class ChestWall(Region):
         return Cut(column, under_notch)
 
     @cached_property
+    def clavicle_lines(self) -> dict[str, NDArray[np.float64]]:
+        """Middle lines (n, 3) of both clavicles from their heads outwards."""
+        line = [(20, -43, 49), (35, -44, 54), (62, -40, 59), (92, -25, 61), (114, -8, 61), (128, 4, 59)]
+        return {name: self._line(mirrored(line, side)) for name, side in (("Clavicle_L", 1), ("Clavicle_R", -1))}
+
+    @cached_property
     def clavicles(self) -> dict[str, Shape]:
         """Both clavicles with their heads at the manubrium."""
         found: dict[str, Shape] = {}
-        for name, side in (("Clavicle_L", 1), ("Clavicle_R", -1)):
-            line = [
-                (20, -43, 49), (35, -44, 54), (62, -40, 59), (92, -25, 61), (114, -8, 61), (128, 4, 59),
-            ]  # fmt: skip
-            points = self._line(mirrored(line, side))
+        for name, points in self.clavicle_lines.items():
             along = np.linspace(0, 1, len(points))
             radii = np.interp(along, [0, 0.1, 0.3, 0.7, 1.0], [8.0, 7.4, 5.6, 5.2, 5.6]) * self.r
             found[name] = Minus(Tube(points, radii), (self.sternum,), 1.0)

@@ -11,7 +11,7 @@ from tailort.phantom import parameters as p
 from tailort.phantom.anatomy.airways import Airways
 from tailort.phantom.anatomy.arteries import Arteries
 from tailort.phantom.anatomy.dome import Dome
-from tailort.phantom.anatomy.oesophagus import Oesophagus
+from tailort.phantom.anatomy.oesophagus import Gullet
 from tailort.phantom.anatomy.region import Region
 from tailort.phantom.anatomy.surface import Surface
 from tailort.phantom.anatomy.veins import Veins
@@ -26,7 +26,7 @@ class Heart(Region):
     dome: Dome
     airways: Airways
     arteries: Arteries
-    oesophagus: Oesophagus
+    oesophagus: Gullet
     veins: Veins
 
     @cached_property

@@ -13,8 +13,8 @@ from tailort.phantom.anatomy.arteries import Arteries
 from tailort.phantom.anatomy.chest_wall import ChestWall
 from tailort.phantom.anatomy.dome import Dome
 from tailort.phantom.anatomy.heart import Heart
-from tailort.phantom.anatomy.node import Node
-from tailort.phantom.anatomy.oesophagus import Oesophagus
+from tailort.phantom.anatomy.node import Lump
+from tailort.phantom.anatomy.oesophagus import Gullet
 from tailort.phantom.anatomy.region import Region
 from tailort.phantom.anatomy.spine import Spine
 from tailort.phantom.anatomy.surface import Surface
@@ -48,10 +48,10 @@ class Lungs(Region):
     dome: Dome
     airways: Airways
     arteries: Arteries
-    oesophagus: Oesophagus
+    oesophagus: Gullet
     veins: Veins
     heart: Heart
-    node: Node
+    node: Lump
 
     @cached_property
     def mediastinum(self) -> Shape:

@@ -10,7 +10,7 @@ import numpy as np
 from tailort.phantom import parameters as p
 from tailort.phantom.anatomy.airways import Airways
 from tailort.phantom.anatomy.chest_wall import ChestWall
-from tailort.phantom.anatomy.oesophagus import Oesophagus
+from tailort.phantom.anatomy.oesophagus import Gullet
 from tailort.phantom.anatomy.region import Region
 from tailort.phantom.anatomy.spine import Spine
 from tailort.phantom.anatomy.surface import Surface
@@ -37,7 +37,7 @@ class Neck(Region):
     spine: Spine
     chest_wall: ChestWall
     airways: Airways
-    oesophagus: Oesophagus
+    oesophagus: Gullet
 
     @cached_property
     def pharynx(self) -> Column:

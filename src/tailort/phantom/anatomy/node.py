@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
@@ -12,11 +13,26 @@ from tailort.phantom.anatomy.airways import Airways
 from tailort.phantom.anatomy.arteries import Arteries
 from tailort.phantom.anatomy.course import Course
 from tailort.phantom.anatomy.heart import Heart
-from tailort.phantom.anatomy.oesophagus import Oesophagus
+from tailort.phantom.anatomy.oesophagus import Gullet
 from tailort.phantom.anatomy.region import Region
 from tailort.phantom.anatomy.spine import Spine
 from tailort.phantom.anatomy.veins import Veins
-from tailort.phantom.shapes import Ellipsoid, Shape, field_at
+from tailort.phantom.shapes import Ellipsoid, Nothing, Shape, field_at
+
+
+class Lump(Protocol):
+    """A growth in the fat, for which lungs and abdomen make room."""
+
+    @property
+    def solid(self) -> Shape:
+        """The growth."""
+
+
+@dataclass(frozen=True, eq=False)
+class Growth:
+    """A growth of known shape, or none."""
+
+    solid: Shape = field(default_factory=Nothing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +43,7 @@ class Node(Region):
     course: Course
     airways: Airways
     arteries: Arteries
-    oesophagus: Oesophagus
+    oesophagus: Gullet
     veins: Veins
     heart: Heart
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,27 @@ from tailort.phantom.anatomy.arteries import Arteries
 from tailort.phantom.anatomy.course import Course
 from tailort.phantom.anatomy.region import Region
 from tailort.phantom.anatomy.spine import Spine
-from tailort.phantom.shapes import Cut, Grown, Minus, Shape, Tube, Union, inside
+from tailort.phantom.shapes import Cut, Grown, Minus, Nothing, Shape, Tube, Union, inside
+
+
+class Gullet(Protocol):
+    """The way of food through the chest, whatever surgery has left or made of it."""
+
+    @property
+    def organ(self) -> Shape:
+        """Everything of it that other organs make room for."""
+
+    @property
+    def tumour(self) -> Shape:
+        """Tumour in its wall."""
+
+    @property
+    def lumen(self) -> Shape:
+        """Inside of the oesophagus."""
+
+    @property
+    def conduit(self) -> Shape | None:
+        """The stomach as a tube in the oesophagus' place; None where the stomach lies in the abdomen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +46,8 @@ class Oesophagus(Region):
     course: Course
     airways: Airways
     arteries: Arteries
+
+    conduit: ClassVar[Shape | None] = None
 
     @cached_property
     def _tumour_line(self) -> NDArray[np.float64]:
@@ -69,3 +92,31 @@ class Oesophagus(Region):
         inner = self.course.radii(line) - p.OESOPHAGEAL_WALL_MM
         radii = inner + (p.TUMOUR_LUMEN_MM - inner) * (1 - np.abs(share) ** 3)
         return Cut(Tube(line, radii, (1.0, 1.35, 1.0)), inside(Grown(self.organ, -1.2)))
+
+
+@dataclass(frozen=True, eq=False)
+class Spared(Region):
+    """The oesophagus without a tumour."""
+
+    spine: Spine
+    course: Course
+    airways: Airways
+    arteries: Arteries
+
+    tumour: ClassVar[Shape] = Nothing()
+    conduit: ClassVar[Shape | None] = None
+
+    @cached_property
+    def organ(self) -> Shape:
+        """The whole organ with wall and lumen."""
+        line = self.course.line
+        pipe = Tube(line, self.course.radii(line), (1.0, p.OESOPHAGUS_FLATNESS, 1.0))
+        fitted = Minus(pipe, (self.airways.wall, self.arteries.aorta, self.spine.column), 0.8)
+        return Cut(fitted, limits=(float(line[-1, 2]), float(line[0, 2])))
+
+    @cached_property
+    def lumen(self) -> Shape:
+        """Inside of the oesophagus."""
+        line = self.course.line[1:-1]
+        pipe = Tube(line, self.course.radii(line) - p.OESOPHAGEAL_WALL_MM, (1.0, 1.35, 1.0))
+        return Cut(pipe, inside(Grown(self.organ, -1.2)))

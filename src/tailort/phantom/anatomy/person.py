@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,8 +15,8 @@ from tailort.phantom.anatomy.dome import Dome
 from tailort.phantom.anatomy.heart import Heart
 from tailort.phantom.anatomy.lungs import Lungs
 from tailort.phantom.anatomy.neck import Neck
-from tailort.phantom.anatomy.node import Node
-from tailort.phantom.anatomy.oesophagus import Oesophagus
+from tailort.phantom.anatomy.node import Lump, Node
+from tailort.phantom.anatomy.oesophagus import Gullet, Oesophagus
 from tailort.phantom.anatomy.region import Region
 from tailort.phantom.anatomy.spine import Spine
 from tailort.phantom.anatomy.stations import Stations
@@ -23,10 +24,33 @@ from tailort.phantom.anatomy.surface import Surface
 from tailort.phantom.anatomy.veins import Veins
 from tailort.phantom.shapes import Shape
 
+Organs = dict[str, tuple[str, tuple[Shape, ...]]]
+"""TG-263 name -> (role, solids that do not touch each other)."""
+
 
 @dataclass(frozen=True, eq=False)
-class Anatomy(Region):
-    """One person's body, each region fitted to those before it; `organs` names what is drawn as structures."""
+class Body(Region, ABC):
+    """One person's body, each region fitted to those before it, around the oesophagus and the growth of a patient."""
+
+    @property
+    @abstractmethod
+    def oesophagus(self) -> Gullet:
+        """The oesophagus, or what surgery has left of it."""
+
+    @property
+    @abstractmethod
+    def node(self) -> Lump:
+        """The growth outside of the oesophagus."""
+
+    @property
+    @abstractmethod
+    def organs(self) -> Organs:
+        """Name, role and solids of every structure that is drawn."""
+
+    @property
+    def additions(self) -> tuple[tuple[Shape, str], ...]:
+        """Solids that the CT shows over all others, each with the name of its tissue."""
+        return ()
 
     @cached_property
     def surface(self) -> Surface:
@@ -64,11 +88,6 @@ class Anatomy(Region):
         return Arteries(self.build, self.spine)
 
     @cached_property
-    def oesophagus(self) -> Oesophagus:
-        """The oesophagus with its wall and lumen, and the tumour in it."""
-        return Oesophagus(self.build, self.spine, self.course, self.airways, self.arteries)
-
-    @cached_property
     def veins(self) -> Veins:
         """Caval, brachiocephalic, jugular and azygos veins."""
         return Veins(self.build, self.spine, self.airways, self.oesophagus)
@@ -77,13 +96,6 @@ class Anatomy(Region):
     def heart(self) -> Heart:
         """The heart, its sac and the pulmonary veins."""
         return Heart(self.build, self.surface, self.dome, self.airways, self.arteries, self.oesophagus, self.veins)
-
-    @cached_property
-    def node(self) -> Node:
-        """One enlarged lymph node near the tumour."""
-        return Node(
-            self.build, self.spine, self.course, self.airways, self.arteries, self.oesophagus, self.veins, self.heart
-        )
 
     @cached_property
     def lungs(self) -> Lungs:
@@ -145,8 +157,8 @@ class Anatomy(Region):
         return self.spine.vertebrae[-1].bottom - 4.0, self.spine.vertebrae[0].top + 2.0
 
     @cached_property
-    def organs(self) -> dict[str, tuple[str, tuple[Shape, ...]]]:
-        """TG-263 name -> (role, solids that do not touch each other) of every structure that is drawn."""
+    def shared_organs(self) -> Organs:
+        """Organs that every patient has."""
         single: dict[str, Shape] = {
             "External": self.surface.external,
             "Skin": self.surface.skin,
@@ -181,12 +193,41 @@ class Anatomy(Region):
         }
         roles = {"External": "EXTERNAL"}
         found = {name: (roles.get(name, "ORGAN"), (shape,)) for name, shape in single.items()}
-        several: dict[str, tuple[str, tuple[Shape, ...]]] = {
+        several: Organs = {
             "Lungs": ("ORGAN", self.lungs.sides),
             "Ribs": ("ORGAN", self.chest_wall.ribs),
+        }
+        return {**found, **several}
+
+    @cached_property
+    def node_regions(self) -> Organs:
+        """Regions of nodes; neither organs to spare nor targets until a protocol says so."""
+        regions = {**self.stations.supraclavicular, "LN_Celiac": self.stations.celiac}
+        return {name: ("OTHER", (shape,)) for name, shape in regions.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Anatomy(Body):
+    """The body of a patient with an untreated tumour of the oesophagus and one enlarged node near it."""
+
+    @cached_property
+    def oesophagus(self) -> Oesophagus:
+        """The oesophagus with its wall and lumen, and the tumour in it."""
+        return Oesophagus(self.build, self.spine, self.course, self.airways, self.arteries)
+
+    @cached_property
+    def node(self) -> Node:
+        """One enlarged lymph node near the tumour."""
+        return Node(
+            self.build, self.spine, self.course, self.airways, self.arteries, self.oesophagus, self.veins, self.heart
+        )
+
+    @cached_property
+    def organs(self) -> Organs:
+        """Name, role and solids of every structure that is drawn."""
+        return {
+            **self.shared_organs,
             "GTVp": ("GTV", (self.oesophagus.tumour,)),
             "GTVn": ("GTV", (self.node.solid,)),
+            **self.node_regions,
         }
-        # Neither organs to spare nor targets until a protocol says so.
-        regions = {**self.stations.supraclavicular, "LN_Celiac": self.stations.celiac}
-        return {**found, **several, **{name: ("OTHER", (shape,)) for name, shape in regions.items()}}

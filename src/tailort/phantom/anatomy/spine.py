@@ -103,7 +103,8 @@ class Spine(Region):
 
         return Column((low, 1e3), self.x, self.canal_y, lambda z: width(z) * taper(z), half_depth, half_depth)
 
-    def _body(self, top: float, bottom: float, shrink: float = 0.0) -> Column:
+    def body(self, top: float, bottom: float, shrink: float = 0.0) -> Column:
+        """A vertebral body between two planes, with its waist."""
         half = 0.5 * (top - bottom)
         middle = 0.5 * (top + bottom)
 
@@ -121,9 +122,13 @@ class Spine(Region):
     @cached_property
     def column(self) -> Column:
         """The bodies and discs as one, which soft organs keep away from."""
-        return self._body(1e3, -1e3)
+        return self.body(1e3, -1e3)
 
-    def _posterior_arch(self, vertebra: Vertebra) -> tuple[Shape, ...]:
+    def arch(self, vertebra: Vertebra) -> tuple[Shape, ...]:
+        """What lies behind the body, overlapping and not yet without the canal.
+
+        For the right side, then the left: pedicle, lamina, transverse process; last the spinous process.
+        """
         z = vertebra.middle + 0.15 * (vertebra.top - vertebra.bottom)
         x0, y0 = self.x(z), self.y(z)
         a, b, h = self.half_width(z), self.half_depth(z), vertebra.top - vertebra.bottom
@@ -158,15 +163,15 @@ class Spine(Region):
         """Every vertebra: body, pedicles, laminae, transverse and spinous processes, without the canal."""
         solids: dict[str, Shape] = {}
         for vertebra in self.vertebrae:
-            body = self._body(vertebra.top, vertebra.bottom)
-            solids[vertebra.name] = Minus(Union((body, *self._posterior_arch(vertebra))), (self.canal,))
+            body = self.body(vertebra.top, vertebra.bottom)
+            solids[vertebra.name] = Minus(Union((body, *self.arch(vertebra))), (self.canal,))
         return solids
 
     @cached_property
     def discs(self) -> tuple[Shape, ...]:
         """The discs between the bodies, C2 downwards."""
         pairs = zip(self.vertebrae[1:], self.vertebrae[2:], strict=False)
-        return tuple(Minus(self._body(upper.bottom, lower.top, 0.3), (self.canal,)) for upper, lower in pairs)
+        return tuple(Minus(self.body(upper.bottom, lower.top, 0.3), (self.canal,)) for upper, lower in pairs)
 
     @cached_property
     def paraspinal(self) -> Shape:

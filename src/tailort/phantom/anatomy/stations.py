@@ -28,7 +28,7 @@ from tailort.phantom.anatomy.arteries import Arteries
 from tailort.phantom.anatomy.chest_wall import ChestWall
 from tailort.phantom.anatomy.lungs import Lungs
 from tailort.phantom.anatomy.neck import Neck
-from tailort.phantom.anatomy.oesophagus import Oesophagus
+from tailort.phantom.anatomy.oesophagus import Gullet
 from tailort.phantom.anatomy.region import Region
 from tailort.phantom.anatomy.spine import Spine
 from tailort.phantom.anatomy.surface import Surface
@@ -45,7 +45,7 @@ class Stations(Region):
     chest_wall: ChestWall
     airways: Airways
     arteries: Arteries
-    oesophagus: Oesophagus
+    oesophagus: Gullet
     veins: Veins
     lungs: Lungs
     abdomen: Abdomen

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from tailort.phantom import parameters as p
 from tailort.phantom.anatomy.airways import Airways
-from tailort.phantom.anatomy.oesophagus import Oesophagus
+from tailort.phantom.anatomy.oesophagus import Gullet
 from tailort.phantom.anatomy.region import Region
 from tailort.phantom.anatomy.spine import Spine
 from tailort.phantom.shapes import Minus, Shape, Tube, smooth_line
@@ -19,7 +19,7 @@ class Veins(Region):
 
     spine: Spine
     airways: Airways
-    oesophagus: Oesophagus
+    oesophagus: Gullet
 
     @cached_property
     def great_veins(self) -> tuple[Shape, ...]:
@@ -43,6 +43,11 @@ class Veins(Region):
     @cached_property
     def azygos(self) -> Shape:
         """Azygos vein: up the right front of the spine, then forward over the right bronchus into the caval vein."""
+        return Minus(self.azygos_course, (self.oesophagus.organ, self.airways.wall), 0.5)
+
+    @cached_property
+    def azygos_course(self) -> Tube:
+        """The azygos vein before it is fitted to its neighbours."""
         course = ((-195, -7), (-150, -9), (-100, -10), (-50, -10.5), (-15, -11))
         line = [self.spine.before(x, -2.6, z * self.sz) for z, x in course]
         x, y, _ = self.airways.carina
@@ -51,4 +56,4 @@ class Veins(Region):
             (edge + 4, y + 26 * self.sy, 0.0), (edge - 1.5, y + 16 * self.sy, 8 * self.sz), (edge - 2, y, 11 * self.sz),
             (-25 * self.sx, -16 * self.sy, 10 * self.sz),
         ]  # fmt: skip
-        return Minus(Tube(smooth_line(line), p.AZYGOS_RADIUS * self.r), (self.oesophagus.organ, self.airways.wall), 0.5)
+        return Tube(smooth_line(line), p.AZYGOS_RADIUS * self.r)
