@@ -78,6 +78,15 @@ def test_bad_input_is_one_sentence_and_exit_status_2(
     assert told.err.count("\n") == 1
 
 
+def test_a_fact_that_is_written_nearly_as_one_that_is_asked_for_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert decide(ELIGIBLE.replace("surgery", "surgry"), tmp_path) == 4
+    assert "no fact 'surgry'; is it 'surgery'" in capsys.readouterr().err
+    assert decide(ELIGIBLE + "favourite_colour: blue\n", tmp_path) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_a_reading_that_is_taken_anyway_may_be_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert decide(ELIGIBLE, tmp_path, "--reading", "SM-12=default") == 0
     assert "SM-12 (default, chosen)" in capsys.readouterr().out

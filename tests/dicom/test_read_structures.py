@@ -73,6 +73,24 @@ def test_empty_structures_and_points_are_left_out_with_a_note(tmp_path):
     assert any("'Wire': 1 OPEN_PLANAR" in note for note in case.notes)
 
 
+def test_a_landmark_that_is_one_point_is_kept_as_a_point(tmp_path):
+    case = case_with(
+        tmp_path, ("Carina", "MARKER", [("POINT", [1.5, -2.0, 0.75])]), ("Notch", "ORGAN", [("POINT", [0, 0, 1])]),
+        ("Liver", "ORGAN", d.closed(0.0)),
+    )  # fmt: skip
+    assert {point.name: point.position_mm for point in case.structures.points} == {
+        "Carina": (1.5, -2.0, 0.75), "Notch": (0.0, 0.0, 1.0),
+    }  # fmt: skip
+    assert case.structures.names == ("Liver",)
+
+
+def test_points_of_one_name_are_not_chosen_between(tmp_path):
+    two = [("Carina", "MARKER", [("POINT", [0, 0, z])]) for z in (0.0, 1.0)]
+    case = case_with(tmp_path, *two, ("Liver", "ORGAN", d.closed(0.0)))
+    assert case.structures.points == ()
+    assert any("several points are named 'Carina'" in note for note in case.notes)
+
+
 def test_a_repeated_last_point_is_dropped(tmp_path):
     points = d.square(0.0)
     case = case_with(tmp_path, ("Liver", "ORGAN", [("CLOSED_PLANAR", points + points[:3])]))

@@ -26,6 +26,7 @@ from tailort.patient import (
     Normalisation,
     Person,
     Plan,
+    Point,
     Prescription,
     Scan,
     Structure,
@@ -325,6 +326,16 @@ def test_a_contour_of_many_points_is_written_whole(tmp_path):
     write_structures(StructureSet((many,), FRAME), scan, PERSON, tmp_path / "rs.dcm")
     (read,) = read_case(tmp_path).structures
     assert len(read.contours[0]) == 20000
+
+
+def test_a_landmark_that_is_a_point_comes_back_from_the_file(tmp_path):
+    scan, point = make_scan(), Point("Carina", (17.25, 3.5, -96.2), FRAME)
+    write_ct(scan, PERSON, tmp_path)
+    with_point = replace(make_structures(), points=(point,))
+    write_structures(with_point, scan, PERSON, tmp_path / "rs.dcm")
+    read = read_case(tmp_path).structures
+    assert read.points == (point,)
+    assert read.names == with_point.names
 
 
 def test_a_plan_needs_a_written_structure_set(tmp_path):

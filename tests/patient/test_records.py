@@ -20,6 +20,7 @@ from tailort.patient import (
     Metric,
     Normalisation,
     Plan,
+    Point,
     Prescription,
     Structure,
     StructureSet,
@@ -211,3 +212,19 @@ def test_records_cannot_be_written_to() -> None:
         image.values[0, 0, 0] = 1.0
     with pytest.raises(ValueError, match="read-only"):
         GRID.affine[0, 0] = 2.0
+
+
+def test_a_point_needs_a_name_and_three_finite_coordinates() -> None:
+    for name, at in (("", (0.0, 0.0, 0.0)), ("Carina", (0.0, 0.0)), ("Carina", (0.0, 0.0, float("nan")))):
+        with pytest.raises(GeometryError, match="needs"):
+            Point(name, at, "1.2.3")  # type: ignore[arg-type]
+
+
+def test_points_of_a_structure_set_have_names_of_their_own_and_share_its_frame() -> None:
+    carina = Point("Carina", (0.0, 0.0, 5.0), "1.2.3")
+    kept = StructureSet((), "1.2.3", points=(carina,)).with_structures(Structure("Heart", "ORGAN", (SQUARE,), "1.2.3"))
+    assert kept.points == (carina,)
+    with pytest.raises(GeometryError, match="two points are named 'CARINA'"):
+        StructureSet((), "1.2.3", points=(carina, Point("CARINA", (0.0, 0.0, 1.0), "1.2.3")))
+    with pytest.raises(GeometryError, match=r"point 'Carina' is in frame of reference 1\.2\.3"):
+        StructureSet((), "9.9", points=(carina,))

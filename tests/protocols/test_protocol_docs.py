@@ -16,7 +16,9 @@ from tailort.protocols import (
     drugs,
     endpoints,
     for_patient,
+    individualising,
     modifications,
+    overlay_file,
     parse,
     read_record,
     recipe,
@@ -25,6 +27,7 @@ from tailort.protocols import (
     schema,
     section,
 )
+from tailort.targets import LANDMARKS, STATIONS, TakeStations
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocols.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
@@ -60,6 +63,32 @@ def test_the_example_of_several_plans_is_a_protocol() -> None:
     assert [(p.target, p.dose_gy) for p in close.prescriptions()] == [("PTV_5040", 50.4)]
 
 
+def test_the_example_of_borders_and_stations_is_a_protocol() -> None:
+    (text,) = (example for example in EXAMPLES if "borders:" in example)
+    step = parse(text, "example.yaml").target_steps()[0]
+    assert step.stations == TakeStations(("4", "7", "8M"), 8.0)
+    assert [border.above_mm for border in step.then[0].inferior] == [-20.0, -15.0]
+
+
+def test_every_landmark_with_its_point_and_every_constructed_station_is_on_the_page() -> None:
+    for name, rule in LANDMARKS.items():
+        assert f"`{name}`" in PAGE, name
+        assert f"`{rule.point}`" in PAGE, rule.point
+    assert not [name for name, rule in STATIONS.items() if rule.constructed and name not in PAGE]
+
+
+def test_the_example_of_modifiers_and_triggers_is_a_protocol_that_only_proposes() -> None:
+    (text,) = (example for example in EXAMPLES if "\nmodifiers:" in example)
+    assert parse(text, "example.yaml").file.only_proposes
+
+
+def test_the_example_of_an_overlay_is_one_and_tells_the_hard_limit_that_it_loosens() -> None:
+    (text,) = (example for example in EXAMPLES if "\nextends:" in example)
+    (overlay,) = parse(text, "example.yaml").overlays
+    assert [change.loosens for change in overlay.changes] == ["goal", "", "hard limit", "", "", ""]
+    assert len(overlay.warnings) == 1
+
+
 def test_every_arrangement_is_on_the_page() -> None:
     assert not [name for name in arrangements() if f"`{name}`" not in PAGE]
 
@@ -72,13 +101,24 @@ def test_the_record_of_the_page_is_a_record() -> None:
 
 def test_editors_can_be_given_a_json_schema() -> None:
     told = schema.ProtocolFile.model_json_schema()
-    assert set(told["required"]) == {"id", "version", "title", "technique"}
+    assert set(told["required"]) == {"id", "version", "title"}
 
 
 def _sections() -> list[type[BaseModel]]:
     return [
         model
-        for module in (schema, recipe, condition, drugs, endpoints, modifications, regions, schedule)
+        for module in (
+            schema,
+            recipe,
+            condition,
+            drugs,
+            endpoints,
+            modifications,
+            regions,
+            schedule,
+            individualising,
+            overlay_file,
+        )
         for model in vars(module).values()
         if isinstance(model, type) and issubclass(model, section.Section) and model.__module__ == module.__name__
     ]

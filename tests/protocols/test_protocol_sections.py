@@ -167,6 +167,16 @@ def test_two_plans_that_both_hold_are_a_fault_of_the_file() -> None:
         choose_plan(protocol, read_record("far: yes"))
 
 
+def test_plans_that_are_read_in_order_give_the_first_that_holds() -> None:
+    both = FILE.replace('"==", value: false', '"!=", value: false')
+    text = both.replace("plans:\n", "plans_read: in-order\nplans:\n")
+    protocol = parse(text, "own.yaml")
+    assert choose_plan(protocol, read_record("far: yes")).plan == "A"
+    assert choose_plan(protocol, read_record("far: no")).possible == ()
+    unknown = choose_plan(protocol, {})
+    assert (unknown.plan, unknown.possible, unknown.missing) == (None, ("A", "B"), ("far",))
+
+
 def test_a_plan_or_amendment_that_is_not_there_lists_the_known_ones() -> None:
     protocol = parse(FILE, "own.yaml")
     with pytest.raises(ProtocolError, match="no plan 'C'; known are: A, B"):

@@ -45,7 +45,7 @@ columns:
   age: {fact: age_years, type: integer, unit: years, range: [0, 120]}
   hb: {fact: haemoglobin_g_per_l, type: number, unit: g/dL, to: g/L, range: [30, 250], date_column: lab_date}
   crea: {fact: creatinine_umol_per_l, type: number, unit: mg/dL, to: umol/L, factor: 88.42}
-  plt: {fact: platelets_e9_per_l, type: number, unit_column: plt_unit, to: 10^9/L}
+  plt: {fact: platelets_10e9_per_l, type: number, unit_column: plt_unit, to: 10^9/L}
   sex: {fact: sex, type: choice, codes: {1: M, 2: F}}
   fistula: {fact: fistula, type: boolean, codes: {1: yes, 0: no}}
   surgery_date: {fact: surgery_date, type: date, format: "%d/%m/%Y"}
@@ -83,7 +83,7 @@ def test_a_redcap_export_becomes_facts_with_their_units_dates_and_source() -> No
         "age_years": 61,
         "haemoglobin_g_per_l": 135.0,
         "creatinine_umol_per_l": 88.42,
-        "platelets_e9_per_l": 245.0,
+        "platelets_10e9_per_l": 245.0,
         "sex": "M",
         "fistula": False,
         "surgery_date": dt.date(2024, 3, 15),
@@ -107,7 +107,7 @@ def test_unknown_not_done_and_not_applicable_are_three_things_and_none_is_a_valu
         "planned_start": "unknown",
     }
     assert all(facts[name].value is None for name in absent)
-    assert facts["platelets_e9_per_l"].value == 180.0
+    assert facts["platelets_10e9_per_l"].value == 180.0
 
 
 def test_rows_of_other_events_are_passed_over() -> None:
@@ -444,7 +444,9 @@ def test_a_course_that_cannot_be_exported_is_refused() -> None:
 
 def test_the_example_of_the_documents_is_read() -> None:
     page = (Path(__file__).parents[2] / "docs" / "records.md").read_text(encoding="utf-8")
-    (columns,), (table,) = (re.findall(rf"```{kind}\n(.*?)```", page, flags=re.DOTALL) for kind in ("yaml", "csv"))
+    # Tables of lesions and of vertebrae stand on the page too.
+    (columns,) = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    (table,) = re.findall(r"```csv\n(record_id,.*?)```", page, flags=re.DOTALL)
     records = parse_table(table, parse_mapping(columns), today=TODAY)
     assert [(record.patient_id, record.facts["sex"].value) for record in records] == [("S-01", "M"), ("S-02", "F")]
     assert records[0].facts["haemoglobin_g_per_l"].value == 135.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -11,11 +12,13 @@ from hypothesis import strategies as st
 from tailort.errors import InputError, NotEligibleError, ProtocolError, UndecidedError
 from tailort.protocols import Protocol, decide, for_patient, load, read_record
 from tailort.protocols.drugs import DrugEntry
-from tailort.protocols.known import require_consistent
+from tailort.protocols.known import require_consistent, seen
 from tailort.protocols.modifications import modification
 from tailort.protocols.plans import PlanChoice, amended, amendments_due, choose_plan, statements, with_plan
 from tailort.protocols.regions import pairing, regions_of
-from tailort.protocols.schedule import fraction_reaching, visit_months
+from tailort.protocols.schedule import fraction_reaching, report_by, visit_months
+from tailort.targets import CutAt
+from tailort.targets.borders import counting
 
 SALVAGE = load("salvage-crt")
 
@@ -37,7 +40,7 @@ MARKS = {
     100: SEED, 101: SEED, 102: SEED, 103: SEED, 104: SEED, 105: SEED, 106: AMBIGUOUS, 107: VERIFIED, 108: SEED,
     109: DERIVED, 110: VERIFIED, 111: DERIVED,
 }  # fmt: skip
-NOT_EXECUTED_AT_ALL = {"MS-23", "MS-47", "MS-107", "MS-110", "MS-111", "G-07"}
+NOT_EXECUTED_AT_ALL = {"MS-23", "MS-107", "MS-110", "MS-111"}
 
 ELIGIBLE = {
     "tumour_site": "thoracic oesophagus", "histology": "squamous cell carcinoma", "salvage_surgery_possible": False,
@@ -95,12 +98,9 @@ def test_what_is_not_executed_at_all_is_listed_with_its_reason() -> None:
     assert all(entry.reason.endswith(".") for entry in listed)
 
 
-def test_borders_are_told_to_be_missing() -> None:
-    parts = {entry.rule: entry.part for entry in SALVAGE.file.not_executed or ()}
-    assert {rule: parts[rule] for rule in ("MS-44", "MS-45", "MS-46", "MS-48")} == {
-        "MS-44": "upper and lower border", "MS-45": "upper and lower border", "MS-46": "upper and lower border",
-        "MS-48": "outermost borders",
-    }  # fmt: skip
+def test_volumes_are_executed_whole() -> None:
+    listed = {entry.rule for entry in SALVAGE.file.not_executed or ()}
+    assert not listed & {f"MS-{number}" for number in range(41, 53)}
 
 
 def test_every_rule_names_a_source() -> None:
@@ -159,7 +159,7 @@ def test_each_criterion_has_its_printed_operator(facts: dict[str, object], rule:
     [
         ({"surgery": "R1", "locoregional_recurrence": False, "therapy_after_recurrence": None}, "yes"),
         ({"surgery": "R2", "locoregional_recurrence": True, "therapy_after_recurrence": None}, "unknown"),
-        ({"surgery": "R0", "locoregional_recurrence": False}, "no"),
+        ({"surgery": "R0", "locoregional_recurrence": False, "largest_lesion_cm": None}, "no"),
         ({"surgery": "none", "locoregional_recurrence": True}, "no"),
         ({"adjuvant_therapy": "chemotherapy"}, "yes"),
         ({"adjuvant_therapy": "radiotherapy"}, "unknown"),
@@ -196,6 +196,22 @@ def test_a_missing_white_cell_count_is_the_only_thing_asked_for() -> None:
         ({"recurrence_in_earlier_field": True}, "was not given"),
         ({"station_9_involved": True}, "region III"),
         ({"region_ii_involved": False}, "no region"),
+        ({"locoregional_recurrence": False}, "left after an R0 resection"),
+        ({"largest_lesion_cm": 0.0}, "no size"),
+        (
+            {"locoregional_recurrence": False, "largest_lesion_cm": None, "therapy_after_recurrence": True},
+            "was treated",
+        ),
+        ({"surgery": "none", "adjuvant_therapy": "chemotherapy"}, "not done"),
+        ({"adjuvant_therapy_end": dt.date(2025, 4, 1)}, "was not given"),
+        ({"adjuvant_therapy": "chemotherapy", "adjuvant_therapy_end": dt.date(2025, 1, 1)}, "ended before surgery"),
+        ({"adjuvant_therapy": "chemotherapy", "adjuvant_therapy_end": dt.date(2025, 12, 1)}, "ended after the rec"),
+        ({"recurrence_proof_date": dt.date(2025, 1, 1)}, "proved before surgery"),
+        (
+            {"earlier_taxane": False, "earlier_platinum": False, "last_chemotherapy_date": dt.date(2025, 4, 1)},
+            "neither taxane nor platinum",
+        ),
+        ({"stomach_v50gy_percent": 41.0, "stomach_v40gy_percent": 40.0}, "50 Gy than 40 Gy"),
     ],
 )
 def test_what_cannot_be_true_is_bad_input(facts: dict[str, object], says: str) -> None:
@@ -231,22 +247,22 @@ FAR, CLOSE = {"gtv_to_stomach_cm": 1.1}, {"gtv_to_stomach_cm": 1.0}
 @pytest.mark.parametrize(
     ("facts", "plan", "because"),
     [
-        ({}, "A", {"MS-31", "MS-33", "MS-35", "MS-36"}),
-        (CLOSE, "B", {"MS-31", "MS-33", "MS-35"}),
-        ({"intolerant_of_simultaneous_boost": True}, "B", {"MS-36"}),
-        ({"largest_lesion_cm": 5.0}, "A", {"MS-31"}),
-        ({"largest_lesion_cm": 5.1}, "C", {"MS-31", "MS-35"}),
+        ({}, "A", {"MS-33", "MS-34"}),
+        (CLOSE, "B", {"MS-33", "MS-34", "MS-35"}),
+        ({"intolerant_of_simultaneous_boost": True}, "B", {"MS-34", "MS-36"}),
+        ({"largest_lesion_cm": 5.0}, "A", {"MS-34"}),
+        ({"largest_lesion_cm": 5.1}, "C", {"MS-31", "MS-37"}),
         ({"largest_lesion_cm": 5.1} | CLOSE, "D", {"MS-31", "MS-35"}),
-        (_in("i", "iv"), "C", {"MS-26", "MS-35"}),
+        (_in("i", "iv"), "C", {"MS-26", "MS-32"}),
         (_in("ii", "iv") | CLOSE, "D", {"MS-26", "MS-35"}),
-        (_in("iii", "iv"), "A", {"MS-31"}),
-        (_in("i", "ii", "iii"), "A", {"MS-31"}),
+        (_in("iii", "iv"), "A", {"MS-34"}),
+        (_in("i", "ii", "iii"), "A", {"MS-34"}),
         (_in("i", "iii", "iv"), "C", {"MS-26"}),
-        (_in("iv"), "A", {"MS-31"}),
-        ({"recurrence_date": dt.date(2026, 5, 15)}, "A", {"MS-33"}),  # 16 calendar months to the day
-        ({"recurrence_date": dt.date(2026, 5, 16)}, "C", {"MS-33"}),
-        ({"surgery": "R1", "largest_lesion_cm": 8.0} | _in("i", "iv"), "A", {"MS-30", "MS-35"}),
-        ({"surgery": "R1", "recurrence_date": None}, "A", {"MS-30", "MS-35"}),
+        (_in("iv"), "A", {"MS-34"}),
+        ({"recurrence_date": dt.date(2026, 5, 15)}, "A", {"MS-34"}),  # 16 calendar months to the day
+        ({"recurrence_date": dt.date(2026, 5, 16)}, "C", {"MS-33", "G-06"}),
+        ({"surgery": "R1", "largest_lesion_cm": 8.0} | _in("i", "iv"), "A", {"MS-30"}),
+        ({"surgery": "R1", "recurrence_date": None}, "A", {"MS-30"}),
         ({"surgery": "R2", "largest_lesion_cm": 8.0} | CLOSE, "B", {"MS-30", "MS-35"}),
     ],
 )  # fmt: skip
@@ -254,14 +270,64 @@ def test_each_branch_of_the_tree_leads_to_its_plan(facts: dict[str, object], pla
     choice = _choice(**facts)
     assert choice.plan == plan
     assert choice.missing == ()
-    seen = {finding.id: finding.finding for finding in choice.findings}
-    held: set[str] = set()
-    parts = [seen[plan]]
-    while parts:
-        part = parts.pop()
-        held |= {part.rule} if part.answer == "yes" else set()
-        parts += part.parts
+    tables = seen(SALVAGE.file, read_record(PATIENT | facts)).tables
+    assert [found.table.name for found in tables] == ["regional", "irradiation", "distance", "plan"]
+    held = {rule for found in tables if found.taken is not None for rule in found.table.rows[found.taken].rules}
     assert because <= held
+
+
+# What each reading changes: (readings, facts, plan or answer by the default, by the reading).
+@pytest.mark.parametrize(
+    ("reading", "facts", "was", "becomes"),
+    [
+        ({"MS-07": "registry"}, {"kps": 70}, "yes", "no"),
+        ({"MS-07": "registry"}, {"kps": 80}, "yes", "yes"),
+        ({"MS-08": "white-cells"}, {"platelets_10e9_per_l": 60}, "no", "yes"),
+        ({"MS-08": "white-cells"}, {"white_cells_10e9_per_l": 4.0}, "no", "no"),
+        ({"MS-12": "any-drug"}, {"drug_allergy": "another drug"}, "unknown", "no"),
+    ],
+)
+def test_readings_of_who_is_admitted(reading: dict[str, str], facts: dict[str, object], was: str, becomes: str) -> None:
+    record = read_record(PATIENT | facts)
+    assert [decide(SALVAGE, record, taken).answer for taken in (None, reading)] == [was, becomes]
+
+
+@pytest.mark.parametrize(
+    ("reading", "facts", "was", "becomes"),
+    [
+        ({"MS-30": "as-r0"}, {"surgery": "R1", "largest_lesion_cm": 8.0}, "A", "C"),
+        ({"MS-30": "as-r0"}, {"surgery": "R2"} | _in("i", "iv"), "A", "C"),
+        ({"MS-30": "as-r0"}, {"surgery": "R1", "recurrence_date": dt.date(2027, 1, 1)}, "A", "A"),
+        ({"MS-31": "from-5-cm"}, {"largest_lesion_cm": 5.0}, "A", "C"),
+        ({"MS-31": "from-5-cm"}, {"largest_lesion_cm": 4.9}, "A", "A"),
+        ({"MS-28": "widespread"}, _in("i", "ii", "iii"), "A", "C"),
+        ({"MS-32": "skip"}, {"primary_level": "upper"} | _in("iv"), "A", "C"),
+        ({"MS-32": "skip"}, {"primary_level": "middle"} | _in("iv"), "A", "A"),
+        ({"MS-34": "proof"}, {"recurrence_proof_date": dt.date(2026, 5, 16)}, "A", "C"),
+        (
+            {"MS-34": "adjuvant"},
+            {
+                "adjuvant_therapy": "chemotherapy", "adjuvant_therapy_end": dt.date(2025, 5, 1),
+                "recurrence_date": dt.date(2026, 8, 1),
+            },
+            "C", "A",
+        ),
+        ({"MS-34": "adjuvant"}, {"recurrence_date": dt.date(2026, 8, 1)}, "C", "C"),
+        ({"MS-35": "overlap"}, {"gtv_to_stomach_cm": 0.6}, "B", "A"),
+        ({"MS-35": "overlap"}, {"gtv_to_stomach_cm": 0.5}, "B", "B"),
+    ],
+)  # fmt: skip
+def test_readings_of_the_tree(reading: dict[str, str], facts: dict[str, object], was: str, becomes: str) -> None:
+    record = read_record(PATIENT | facts)
+    assert [choose_plan(SALVAGE, record, taken).plan for taken in (None, reading)] == [was, becomes]
+
+
+def test_every_reading_of_a_rule_is_told_in_its_words() -> None:
+    for choice in SALVAGE.file.readings:
+        assert SALVAGE.rule(choice.rule).mark == "ambiguous"
+    told = {default.rule: default for default in decide(SALVAGE, read_record(PATIENT | {"kps": 70})).defaults}
+    (other,) = told["MS-07"].others or ()
+    assert other.changes == ("answer: yes becomes no",)
 
 
 @pytest.mark.parametrize(
@@ -320,13 +386,15 @@ def _flags(**facts: object) -> set[str]:
         ({"surgery": "R1", "largest_lesion_cm": 5.1}, {"residual-bulk"}),
         ({"surgery": "R1"} | _in("ii", "iv"), {"residual-bulk"}),
         ({"primary_level": "upper"} | _in("iv"), {"skip-metastasis"}),
+        ({"stomach_v50gy_percent": 50.0}, set()),
+        ({"stomach_v50gy_percent": 50.1, "stomach_v40gy_percent": 60.0}, {"reduced-dose"}),
     ],
 )
 def test_what_a_clinician_must_know_is_told(facts: dict[str, object], flags: set[str]) -> None:
     assert _flags(**facts) == flags
 
 
-# Worked example WE-94, and more than two regions.
+# The pairs of the worked example, one region alone, and more than two.
 @pytest.mark.parametrize(
     ("stations", "regions", "pair"),
     [
@@ -337,7 +405,7 @@ def test_what_a_clinician_must_know_is_told(facts: dict[str, object], flags: set
         (["VI", "2L", "9R"], ("I", "II", "III"), "close"),
     ],
 )  # fmt: skip
-def test_regions_follow_from_stations(stations: list[str], regions: tuple[str, ...], pair: str) -> None:
+def test_we_94_regions_follow_from_stations(stations: list[str], regions: tuple[str, ...], pair: str) -> None:
     section = SALVAGE.file.regions
     assert section is not None
     assert regions_of(section, stations).regions == regions
@@ -374,12 +442,50 @@ def test_elective_stations_follow_the_regions(regions: tuple[str, ...], stations
 
 def test_the_stations_are_those_printed() -> None:
     plan = SALVAGE.file.plans[0]
-    assert {step.name: step.of for step in plan.targets if step.name.startswith("CTVn_")} == {
-        "CTVn_I-II": ("LN_Sclav_L", "LN_Sclav_R", "LN_1", "LN_2", "LN_4", "LN_7", "LN_8U"),
-        "CTVn_III": ("LN_2", "LN_4", "LN_7", "LN_8U", "LN_8M"),
-        "CTVn_8Lo": ("LN_8Lo",), "CTVn_9": ("LN_9",),
-        "CTVn_IV": ("LN_15", "LN_16", "LN_17", "LN_18", "LN_19", "LN_Celiac"),
+    assert {step.name: step.stations.of for step in plan.targets if step.stations is not None} == {
+        "CTVn_I-II": ("supraclavicular", "1", "2", "4", "7", "8U"),
+        "CTVn_III": ("2", "4", "7", "8U", "8M"),
+        "CTVn_8M": ("8M",), "CTVn_8Lo": ("8Lo",), "CTVn_9": ("9",),
+        "CTVn_IV": ("15", "16", "17", "18", "19", "20"),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("taken", "made"), [("text", False), ("figures", True)])
+def test_8m_in_regions_i_and_ii_is_the_other_reading(taken: str, made: bool) -> None:
+    protocol = for_patient(SALVAGE, read_record(PATIENT), {"MS-49": taken})
+    assert ("CTVn_8M" in {step.name for step in protocol.target_steps()}) is made
+
+
+def _borders(*regions: str) -> tuple[set[tuple[str, float]], set[tuple[str, float]]]:
+    """Upper and lower borders that count in these regions, with their offset towards the head, mm."""
+    steps = {step.name: step for step in _of(**_in(*regions)).target_steps()}
+    cut = steps["CTVn"].then[0]
+    assert isinstance(cut, CutAt)
+    told = (
+        {(b.landmark or b.structure, b.above_mm) for b in counting(side, steps)}
+        for side in (cut.superior, cut.inferior)
+    )
+    upper, lower = told
+    return upper, lower
+
+
+@pytest.mark.parametrize(
+    ("regions", "upper", "lower"),
+    [
+        (("i",), {("t1-upper-margin", 0.0), ("GTV", 15.0)}, {("carina", -30.0)}),
+        (("ii",), {("t1-upper-margin", 0.0), ("GTV", 15.0)}, {("carina", -30.0)}),
+        (("iii",), {("clavicular-head", 0.0)}, {("carina", -20.0), ("GTV", -15.0)}),
+        (("iv",), {("GTV", 15.0)}, {("coeliac-axis", 0.0), ("GTV", -15.0)}),
+        (
+            ("i", "iii"), {("t1-upper-margin", 0.0), ("GTV", 15.0), ("clavicular-head", 0.0)},
+            {("carina", -30.0), ("carina", -20.0), ("GTV", -15.0)},
+        ),
+    ],
+)  # fmt: skip
+def test_the_borders_are_those_printed_for_the_regions(
+    regions: tuple[str, ...], upper: set[tuple[str, float]], lower: set[tuple[str, float]]
+) -> None:
+    assert _borders(*regions) == (upper, lower)
 
 
 def test_an_involved_station_below_those_listed_is_added() -> None:
@@ -553,7 +659,7 @@ def test_both_readings_of_the_platinum_doses_are_there_and_nothing_is_ordered() 
 
 def _regimen(**facts: object) -> dict[str, str]:
     assert SALVAGE.file.drugs is not None
-    values = {name: fact.value for name, fact in read_record(PATIENT | facts).items()}
+    values = seen(SALVAGE.file, read_record(PATIENT | facts)).values
     return {r.id: r.when.evaluate(values).answer for r in SALVAGE.file.drugs.regimens if r.when is not None}
 
 
@@ -581,15 +687,28 @@ def test_an_early_recurrence_after_taxane_and_platinum_leaves_the_drugs_to_a_cli
 @pytest.mark.parametrize(
     ("facts", "answer"),
     [
-        ({"weight_loss_after_radiotherapy_percent": 5.0}, "yes"),  # WE-53: 60.0 to 57.0 kg
-        ({"weight_loss_after_radiotherapy_percent": 5.17}, "no"),  # WE-53: 60.0 to 56.9 kg
+        ({"weight_loss_after_radiotherapy_percent": 5.0}, "yes"),
+        ({"weight_at_end_of_radiotherapy_kg": 60.0, "weight_after_radiotherapy_kg": 57.0}, "yes"),
+        ({"weight_at_end_of_radiotherapy_kg": 60.0, "weight_after_radiotherapy_kg": 56.9}, "no"),
+        ({"weight_at_end_of_radiotherapy_kg": 60.0}, "unknown"),
         ({"weight_loss_after_radiotherapy_percent": 2.0, "nasal_feeding": False}, "no"),
         ({"weight_loss_after_radiotherapy_percent": 2.0, "kps_after_radiotherapy": 60}, "no"),
         ({}, "unknown"),
     ],
 )
-def test_consolidation_asks_for_condition_food_and_weight(facts: dict[str, object], answer: str) -> None:
+def test_we_53_and_ms_85_consolidation_asks_for_condition_food_and_weight(
+    facts: dict[str, object], answer: str
+) -> None:
     assert _regimen(**(AFTER | facts))["consolidation"] == answer
+
+
+def test_we_53_a_loss_is_that_of_two_weights_and_one_that_differs_from_it_is_refused() -> None:
+    weights = {"weight_at_end_of_radiotherapy_kg": 60.0, "weight_after_radiotherapy_kg": 56.9}
+    values = seen(SALVAGE.file, read_record(weights)).values
+    assert values["weight_loss_after_radiotherapy_percent"] == pytest.approx(5.17, abs=5e-3)
+    seen(SALVAGE.file, read_record(weights | {"weight_loss_after_radiotherapy_percent": 5.2}))
+    with pytest.raises(InputError, match="facts contradict each other"):
+        seen(SALVAGE.file, read_record(weights | {"weight_loss_after_radiotherapy_percent": 5.0}))
 
 
 WELL = {
@@ -636,7 +755,7 @@ def test_an_unknown_grade_that_could_be_worse_is_asked() -> None:
     ("plan", "fraction", "strength"),
     [("A", 24, "offered"), ("B", 28, "offered"), ("C", 25, "required"), ("D", 28, "required")],
 )
-def test_the_new_ct_is_due_at_the_fraction_that_reaches_50_gy(plan: str, fraction: int, strength: str) -> None:
+def test_we_46_the_new_ct_is_due_at_the_fraction_that_reaches_50_gy(plan: str, fraction: int, strength: str) -> None:
     made = with_plan(SALVAGE, plan)
     (entry,) = made.file.adaptations
     (own,) = [p for p in made.prescriptions() if p.target == entry.target]
@@ -657,6 +776,12 @@ def test_a_serious_event_is_reported_within_a_day() -> None:
     safety = SALVAGE.file.safety
     assert safety is not None
     assert (safety.report_to, safety.within_hours) == ("ethics committee", 24.0)
+    assert report_by(safety, dt.datetime(2026, 1, 1, 8, tzinfo=dt.UTC)) == dt.datetime(2026, 1, 2, 8, tzinfo=dt.UTC)
+    # A night in which the clock is changed has 23 hours.
+    noticed = dt.datetime(2026, 3, 28, 12, tzinfo=ZoneInfo("Europe/Berlin"))
+    assert report_by(safety, noticed).hour == 13
+    with pytest.raises(InputError, match="time zone"):
+        report_by(safety, dt.datetime(2026, 1, 1, 8))
 
 
 def test_the_design_has_the_printed_numbers() -> None:

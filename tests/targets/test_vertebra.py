@@ -16,18 +16,9 @@ from tailort.geometry import Margin, check_contours, intersect, volume_cm3
 from tailort.geometry.contours import by_plane, oriented
 from tailort.patient import Structure, StructureSet
 from tailort.targets import Expand, Step, Subtract, derive
-from tailort.targets.vertebra import (
-    RING,
-    Sector,
-    VertebraSectors,
-    ctv_step,
-    isrc_2012,
-    ring_neighbourhood,
-    shared_cm3,
-    spread,
-    touched_sectors,
-    vertebra_sectors,
-)
+from tailort.targets.sectors import SpreadToSectors
+from tailort.targets.spreading import RING, Sector, isrc_2012, ring_neighbourhood, spread
+from tailort.targets.vertebra import VertebraSectors, shared_cm3, vertebra_sectors
 
 Float = NDArray[np.float64]
 Contours = tuple[Float, ...]
@@ -93,7 +84,7 @@ def boxes(
     return structure("VB_T05", ORGAN, tuple(bone)), structure("SpinalCanal", ORGAN, tuple(canal))
 
 
-def cut(pair: tuple[Structure, Structure], level: str = "T05") -> VertebraSectors:
+def cut(pair: tuple[Structure, Structure], level: str = "VB_T05") -> VertebraSectors:
     return vertebra_sectors(level, *pair, PLANES)
 
 
@@ -177,7 +168,7 @@ def test_left_is_the_side_of_positive_x(made: VertebraSectors) -> None:
 
 def test_sectors_are_named_after_the_level_and_say_that_they_are_constructed(made: VertebraSectors) -> None:
     assert {s.name for s in made.sectors.values()} == {
-        "T05_Body", "T05_Pedicle_L", "T05_Lamina_L", "T05_Spinous", "T05_Lamina_R", "T05_Pedicle_R"
+        "VB_T05^Body", "VB_T05^PedL", "VB_T05^LamL", "VB_T05^SP", "VB_T05^LamR", "VB_T05^PedR"
     }  # fmt: skip
     for sector in made.sectors.values():
         assert any("constructed, to be reviewed" in line for line in sector.made_by)
@@ -283,10 +274,6 @@ def test_without_laminae_and_spinous_process_these_sectors_have_no_bone() -> Non
     made = vertebra_sectors("T05", structure("VB_T05", ORGAN, body), canal, PLANES)
     assert made.without_bone == ("lamina_left", "spinous", "lamina_right")
     assert areas(made, 4.0)["pedicle_left"] == pytest.approx(80, abs=1e-3)
-    step = ctv_step([made], [spread("T05", ["spinous", "body"], after_surgery=True)])
-    assert step.of == ("T05_Body", "T05_Pedicle_L", "T05_Pedicle_R", "GTV")
-    with pytest.raises(InputError, match="has bone"):
-        ctv_step([made], [spread("T05", ["spinous"], after_surgery=True)])
 
 
 @settings(max_examples=15, deadline=None)
@@ -380,7 +367,7 @@ def test_the_table_asks_where_in_the_body_and_for_what_it_does_not_list() -> Non
         isrc_2012(["body"])
     with pytest.raises(UndecidedError, match="no row") as found:
         isrc_2012(["body", "spinous"])
-    assert found.value.missing == ("ctv_sectors",)
+    assert "KO-68=ring" in str(found.value)
 
 
 def test_a_ring_that_closes_without_tumour_everywhere_is_to_be_reviewed() -> None:
@@ -422,68 +409,169 @@ def gtv_in(v: float, u: float, z: float, radius: float = 5.0) -> Structure:
     return structure("GTV", "GTV", contours)
 
 
-def test_a_tumour_touches_the_sectors_that_it_shares_bone_with(made: VertebraSectors) -> None:
-    assert touched_sectors([made], gtv_in(0, 20, 4), PLANES) == {"T05": ("body",)}
-    assert touched_sectors([made], gtv_in(0, -25, 4), PLANES) == {"T05": ("spinous",)}
-    assert touched_sectors([made], gtv_in(13, 8, 6, 4.0), PLANES) == {"T05": ("body", "pedicle_left")}
+def spread_by(operation: SpreadToSectors, *structures: Structure, planes: Float = PLANES) -> StructureSet:
+    steps = (Step("CTV_2400", "CTV", of=("GTV",), then=(operation,), rules=("KO-52",)),)
+    return derive(steps, StructureSet(structures, FRAME), planes)
+
+
+def sectors_in(got: StructureSet, planes: Float = PLANES) -> set[str]:
+    """Sectors that lie whole in the CTV."""
+    made = [s for s in got if "^" in s.name]
+    return {s.name for s in made if left_over_cm3(s, got["CTV_2400"], planes) < 0.02}
+
+
+@pytest.mark.parametrize(
+    ("tumour", "touched", "treated"),
+    [
+        (gtv_in(0, 20, 4), "Body", {"Body", "PedL", "PedR"}),
+        (gtv_in(0, -25, 4), "SP", {"SP", "LamL", "LamR"}),
+        (gtv_in(13, 8, 6, 4.0), "Body", {"Body", "PedL", "PedR", "LamL"}),
+    ],
+)
+def test_a_tumour_is_spread_to_the_sectors_that_it_shares_bone_with_and_their_neighbours(
+    tumour: Structure, touched: str, treated: set[str]
+) -> None:
+    bone, canal = boxes()
+    got = spread_by(SpreadToSectors(), tumour, bone, canal)
+    assert sectors_in(got) == {f"VB_T05^{name}" for name in treated}
+    assert left_over_cm3(tumour, got["CTV_2400"], PLANES) < 0.01
+    told = got["CTV_2400"].made_by
+    assert any(line.startswith(f"VB_T05: tumour in {touched}") and "KO-52" in line for line in told)
+
+
+def test_bone_that_a_tumour_shares_with_a_sector_is_measured(made: VertebraSectors) -> None:
     tumour = gtv_in(0, 20, 4)
     shared = shared_cm3(made, tumour, PLANES)
     assert shared["body"] == pytest.approx(volume_cm3(tumour.contours, "half_slice", 2.0), rel=0.01)
     assert sum(shared.values()) == shared["body"]
 
 
-def test_a_tumour_in_the_canal_alone_leaves_the_sectors_to_a_person(made: VertebraSectors) -> None:
+def test_a_tumour_in_the_canal_alone_leaves_the_sectors_to_a_person() -> None:
+    bone, canal = boxes()
+    tumour = gtv_in(0, 0, 4, 4.0)
     with pytest.raises(UndecidedError, match="name the sectors") as found:
-        touched_sectors([made], gtv_in(0, 0, 4, 4.0), PLANES)
-    assert found.value.missing == ("touched_sectors",)
+        spread_by(SpreadToSectors(), tumour, bone, canal)
+    assert found.value.missing == ("involved_sectors",)
+    got = spread_by(SpreadToSectors(involved=("VB_T05^LamL",)), tumour, bone, canal)
+    assert sectors_in(got) == {"VB_T05^PedL", "VB_T05^LamL", "VB_T05^SP"}
+    assert "LamL (named)" in " ".join(got["CTV_2400"].made_by)
 
 
-def test_margins_prv_and_ptv_eval_compose_as_steps(made: VertebraSectors) -> None:
-    gtv = gtv_in(0, 8, 4)
-    touched = touched_sectors([made], gtv, PLANES)
+def test_epidural_tumour_all_round_the_cord_takes_every_sector() -> None:
+    bone, canal = boxes()
+    got = spread_by(SpreadToSectors("all"), gtv_in(0, 20, 4), bone, canal)
+    assert len(sectors_in(got)) == 6
+    assert "KO-69" in " ".join(got["CTV_2400"].made_by)
+
+
+def test_the_table_treats_less_than_the_ring_and_asks_for_the_extent_in_the_body() -> None:
+    bone, canal = boxes()
+    tumour = gtv_in(0, 20, 4)
+    with pytest.raises(UndecidedError) as found:
+        spread_by(SpreadToSectors("isrc_2012"), tumour, bone, canal)
+    assert found.value.missing == ("body_extent",)
+    got = spread_by(SpreadToSectors("isrc_2012", body_extent="lateral_left"), tumour, bone, canal)
+    assert sectors_in(got) == {"VB_T05^Body", "VB_T05^PedL"}
+
+
+def test_a_sector_that_a_person_drew_is_taken_as_drawn() -> None:
+    bone, canal = boxes()
+    drawn = structure("VB_T05^PedL", "OTHER", tuple(moved(box(8, 40, -8, 8), z) for z in UPPER))
+    got = spread_by(SpreadToSectors(), gtv_in(0, 20, 4), bone, canal, drawn)
+    assert got["VB_T05^PedL"].contours == drawn.contours
+    assert got["CTV_2400"].bounds_mm()[1][0] == pytest.approx(40, abs=0.01)
+    assert "sectors drawn: PedL" in " ".join(got["CTV_2400"].made_by)
+
+
+def test_margins_prv_and_ptv_eval_compose_as_steps() -> None:
+    bone, canal = boxes()
     cord = structure("SpinalCord", ORGAN, cylinder(5, -20, 20, planes=PLANES))
     steps = (
-        ctv_step([made], [spread(level, which) for level, which in touched.items()]),
-        Step("PTV_2400x2", "PTV", of=("CTV_2400",), then=(Expand(Margin.uniform(2)),), rules=("KO-54",)),
+        Step("CTV_2400", "CTV", of=("GTV",), then=(SpreadToSectors(),), rules=("KO-52",)),
+        Step("PTV_2400", "PTV", of=("CTV_2400",), then=(Expand(Margin.uniform(2)),), rules=("KO-54",)),
         Step("SpinalCord_PRV", "AVOIDANCE", of=("SpinalCord",), then=(Expand(Margin.uniform(1.5)),), rules=("KO-54",)),
-        Step("PTV_Eval", "PTV", of=("PTV_2400x2",), then=(Subtract(("SpinalCord_PRV",)),), rules=("KO-54", "KO-55")),
+        Step("PTV_Eval", "PTV", of=("PTV_2400",), then=(Subtract(("SpinalCord_PRV",)),), rules=("KO-54", "KO-55")),
     )
-    drawn = StructureSet((gtv, cord, *made.sectors.values()), FRAME)
-    got = derive(steps, drawn, PLANES)
+    got = derive(steps, StructureSet((gtv_in(0, 8, 4), cord, bone, canal), FRAME), PLANES)
     volume = {s.name: volume_cm3(s.contours, "half_slice", 2.0) for s in got}
-    for name in ("T05_Body", "T05_Pedicle_L", "T05_Pedicle_R", "GTV"):
+    for name in ("VB_T05^Body", "VB_T05^PedL", "VB_T05^PedR", "GTV"):
         assert left_over_cm3(got[name], got["CTV_2400"], PLANES) < 0.02
-    assert left_over_cm3(got["CTV_2400"], got["PTV_2400x2"], PLANES) < 0.01
+    assert left_over_cm3(got["CTV_2400"], got["PTV_2400"], PLANES) < 0.01
     prv = got["SpinalCord_PRV"]
     assert prv.bounds_mm()[1][0] == pytest.approx(6.5, abs=0.05)
     both = intersect(prv.contours, got["PTV_Eval"].contours, PLANES, "half_slice", 2.0)
     assert not both or volume_cm3(both, "half_slice", 2.0) < 0.005
-    assert volume["PTV_Eval"] < volume["PTV_2400x2"]
-    assert got["PTV_2400x2"].bounds_mm()[1][0] == pytest.approx(20, abs=0.1)
-    assert "KO-52" in got["CTV_2400"].made_by[0]
+    assert volume["PTV_Eval"] < volume["PTV_2400"]
+    assert got["PTV_2400"].bounds_mm()[1][0] == pytest.approx(20, abs=0.1)
+
+
+TWO_PLANES = np.arange(-44.0, 20.1, 2.0)
+
+
+def two_vertebrae() -> tuple[Structure, Structure, Structure]:
+    upper, canal = boxes()
+    low = tuple(c - np.array([0.0, 0.0, 24.0]) for c in upper.contours)
+    long = tuple(np.column_stack([canal.contours[0][:, :2], np.full(4, z)]) for z in TWO_PLANES)
+    return upper, structure("VB_T06", ORGAN, low), structure("SpinalCanal", ORGAN, long)
 
 
 def test_several_vertebrae_each_have_their_ring() -> None:
-    upper, canal = boxes()
-    low = tuple(c - np.array([0.0, 0.0, 24.0]) for c in upper.contours)
-    planes = np.arange(-44.0, 20.1, 2.0)
-    long = tuple(np.column_stack([canal.contours[0][:, :2], np.full(4, z)]) for z in planes)
-    cord_canal = structure("SpinalCanal", ORGAN, long)
-    vertebrae = [
-        vertebra_sectors("T05", upper, cord_canal, planes),
-        vertebra_sectors("T06", structure("VB_T06", ORGAN, low), cord_canal, planes),
-    ]
-    tumour = structure("GTV", "GTV", tuple(circle(0, -20, z, 4) for z in planes if -14 <= z <= -6))
-    touched = touched_sectors(vertebrae, tumour, planes)
-    assert touched == {"T05": ("body",), "T06": ("body",)}
-    step = ctv_step(vertebrae, [spread("T05", touched["T05"]), spread("T06", ["spinous"])], before_surgery="GTV_Preop")
-    assert step.of == (
-        "T05_Body", "T05_Pedicle_L", "T05_Pedicle_R", "T06_Lamina_L", "T06_Spinous", "T06_Lamina_R", "GTV", "GTV_Preop",
-    )  # fmt: skip
-    with pytest.raises(InputError, match="no sectors are given for T07"):
-        ctv_step(vertebrae, [spread("T07", ["body"])])
-    with pytest.raises(InputError, match="one spreading a level"):
-        ctv_step(vertebrae, [spread("T05", ["body"]), spread("T05", ["spinous"])])
+    tumour = structure("GTV", "GTV", tuple(circle(0, -20, z, 4) for z in TWO_PLANES if -18 <= z <= -6))
+    operation = SpreadToSectors(levels=("VB_T05", "VB_T06"), involved=("VB_T06^SP",))
+    got = spread_by(operation, tumour, *two_vertebrae(), planes=TWO_PLANES)
+    assert sectors_in(got, TWO_PLANES) == {
+        "VB_T05^Body", "VB_T05^PedL", "VB_T05^PedR", *(f"VB_T06^{name}" for name in
+        ("Body", "PedL", "PedR", "LamL", "SP", "LamR")),
+    }  # fmt: skip
+    assert "to be reviewed [KO-69]" in " ".join(got["CTV_2400"].made_by)
+
+
+def test_a_tumour_at_another_level_than_the_record_says_is_refused() -> None:
+    tumour = structure("GTV", "GTV", tuple(circle(0, -20, z, 4) for z in TWO_PLANES if -18 <= z <= -14))
+    vertebrae = two_vertebrae()
+    with pytest.raises(InputError, match="involves VB_T06, and the vertebrae that are to be treated are VB_T05"):
+        spread_by(SpreadToSectors(levels=("VB_T05",)), tumour, *vertebrae, planes=TWO_PLANES)
+    with pytest.raises(UndecidedError, match="touches no bone of VB_T05"):
+        spread_by(SpreadToSectors(levels=("VB_T05", "VB_T06")), tumour, *vertebrae, planes=TWO_PLANES)
+
+
+def without_arch() -> tuple[Structure, Structure]:
+    _, canal = boxes()
+    outline = ring((-18, 0), (-8, 0), (-8, 8), (8, 8), (8, 0), (18, 0), (18, 34), (-18, 34))
+    return structure("VB_T05", ORGAN, tuple(moved(outline, z) for z in UPPER)), canal
+
+
+def test_after_surgery_removed_bone_must_be_named_and_is_told() -> None:
+    bone, canal = without_arch()
+    tumour = gtv_in(0, 20, 4)
+    with pytest.raises(UndecidedError, match="was removed") as found:
+        spread_by(SpreadToSectors(after_surgery=True), tumour, bone, canal)
+    assert found.value.missing == ("involved_sectors",)
+    operation = SpreadToSectors(after_surgery=True, involved=("VB_T05^LamL",))
+    got = spread_by(operation, tumour, bone, canal)
+    assert sectors_in(got) == {"VB_T05^Body", "VB_T05^PedL", "VB_T05^PedR"}
+    assert "no bone left in LamL, SP" in " ".join(got["CTV_2400"].made_by)
+
+
+def test_a_vertebra_that_is_drawn_without_its_arch_is_refused_before_surgery() -> None:
+    bone, canal = without_arch()
+    with pytest.raises(GeometryError, match=r"VB_T05\^SP would be treated.*draw the whole vertebra"):
+        spread_by(SpreadToSectors(involved=("VB_T05^LamL",)), gtv_in(0, 20, 4), bone, canal)
+
+
+@pytest.mark.parametrize(
+    ("operation", "left_out", "says"),
+    [
+        (SpreadToSectors(), "VB_T05", "no vertebra is drawn"),
+        (SpreadToSectors(), "SpinalCanal", "neither is drawn"),
+        (SpreadToSectors(involved=("T05^PedL",)), "", "'T05\\^PedL' is no sector"),
+        (SpreadToSectors(involved=("VB_T05^Facet",)), "", "no sector"),
+    ],
+)
+def test_sectors_say_what_they_lack(operation: SpreadToSectors, left_out: str, says: str) -> None:
+    drawn = [s for s in (gtv_in(0, 20, 4), *boxes()) if s.name != left_out]
+    with pytest.raises(InputError, match=says):
+        spread_by(operation, *drawn)
 
 
 # Bad input

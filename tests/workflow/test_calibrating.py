@@ -26,7 +26,7 @@ from tailort.optimisation.objectives import (
     SquaredUnderdose,
 )
 from tailort.patient import Dose, Normalisation, Prescription, Structure, StructureSet
-from tailort.workflow.calibrating import SPARE, calibrated, disagreement, tightened
+from tailort.workflow.calibrating import SPARE, beyond_gy, calibrated, disagreement, tightened
 
 FRAME = "1.2.3"
 SLOPE, MIDDLE_GY = 0.5, 40.0
@@ -182,3 +182,22 @@ def test_two_doses_disagree_by_the_metric_that_differs_most() -> None:
     # 1 Gy of a target of 40 Gy is more than 1 Gy of one of 50 Gy.
     both = even + 1.0
     assert disagreement(asked, sets, even, both) == pytest.approx(1.0 / 40.0)
+
+
+def beyond(objective: Any, low_mm: float, high_mm: float) -> float:
+    bench, voxels = seen_by(low_mm, high_mm)
+    limit = Limit("Box", objective, 0.0, Physical(), "limit")
+    problem = Problem(Nothing(len(voxels.rows)), FRACTIONS, {"Box": voxels}, (), ())
+    (gy,) = beyond_gy(bench, problem, [limit], tilted())
+    return gy
+
+
+def test_a_limit_that_the_voxels_hold_and_the_histogram_breaks_is_beyond_by_what_the_histogram_says() -> None:
+    # The voxels end at 49 Gy, the box at 50.5 Gy.
+    assert beyond(SquaredOverdose(50.0), -18.0, 18.0) == pytest.approx(0.5, abs=0.1)
+    assert beyond(SquaredMeanOverdose(39.0), -18.0, 18.0) == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_limit_that_holds_is_not_beyond() -> None:
+    assert beyond(SquaredOverdose(52.0), -18.0, 18.0) == pytest.approx(-1.5, abs=0.1)
+    assert beyond(SquaredOverdose(100.0), -18.0, 18.0) < -40.0

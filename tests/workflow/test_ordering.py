@@ -238,3 +238,33 @@ def test_ceilings_are_limits_that_more_dose_breaks() -> None:
         assert isinstance(limit, Limit)
         dose, volume = np.linspace(0.0, 90.0, 10), np.full(10, 0.1)
         assert (limit.objective.excess_gy(dose + 1.0, volume) > limit.objective.excess_gy(dose, volume)).all()
+
+
+def test_goals_that_the_fluence_meets_are_to_be_kept_and_those_it_misses_are_not(
+    core_first: tuple[Served, Asked],
+) -> None:
+    all_met, _ = served(COVERED, replace(CORE, limit=30.0))
+    assert [(one.structure, one.label) for one in all_met.kept] == [("Core", "Mean[Gy] <= 30")]
+    # The mean of the body cannot be had beside that of the core.
+    assert [one.structure for one in core_first[0].kept] == ["Core"]
+
+
+def test_a_lost_goal_of_an_order_is_a_limit_farther_inside(core_first: tuple[Served, Asked]) -> None:
+    found, _ = core_first
+    (goal,) = found.kept
+    aim = ordering.asked_inside(found.problem, found, [(goal, 0.75)])
+    assert aim.wishes == found.problem.wishes
+    gaps = {(a.structure, a.label): a.gap_gy - b.gap_gy for a, b in zip(aim.limits, found.problem.limits, strict=True)}
+    assert gaps.pop(("Core", goal.label)) == pytest.approx(0.75)
+    assert set(gaps.values()) == {0.0}
+
+
+def test_a_lost_goal_of_those_that_can_all_be_had_is_a_wish_inside_it_and_no_limit() -> None:
+    found, _ = served(COVERED, replace(CORE, limit=30.0))
+    aim = ordering.asked_inside(found.problem, found, [(found.kept[0], 0.5)])
+    assert aim.limits == found.problem.limits
+    (more,) = aim.wishes[len(found.problem.wishes) :]
+    # A plan that has just lost the goal is pulled, one that is farther inside than asked is not.
+    core = SETS["Core"]
+    assert more.objective.value(np.full(len(core.rows), 29.8), core.volume) > 0
+    assert more.objective.value(np.full(len(core.rows), 29.4), core.volume) == 0

@@ -140,6 +140,26 @@ def test_fractions_are_handed_over_until_the_cord_is_below_its_dose(conformal: t
     assert any("fractions moved from phase 1 to phase 2" in note for note in main.notes)
 
 
+@pytest.mark.slow
+def test_a_cone_down_gets_its_dose_where_fractions_can_make_room_for_it(patient: Path, tmp_path: Path) -> None:
+    off_the_cord = "arrangement: opposed-obliques, avoid: SpinalCord, avoid_margin_mm: 5, block_avoided: true}"
+    text = (
+        ISODOSE[: ISODOSE.index("supplements:")]
+        .replace("limit: 45", "limit: 35")
+        .replace(
+            "phase: 2}\n", "phase: 2}\n  - {target: PTV_B, dose_gy: 14.4, fractions: 8, phase: 3, boosts: PTV_A}\n"
+        )
+        .replace(off_the_cord, f"{off_the_cord}\n    - {{phase: 3, {off_the_cord}")
+    )
+    main = planned(patient, tmp_path, text).main
+    points = [row for row in main.scorecard.rows if row.metric == "Isodose[Gy]"]
+    assert [row.verdict for row in points] == ["pass"] * 3
+    cord = next(row for row in main.scorecard.rows if row.structure == "SpinalCord")
+    assert cord.value is not None
+    assert cord.value < 35.0
+    assert sum(phase.plan.fractions for phase in main.phases) == 36
+
+
 def test_a_region_is_brought_up_to_its_dose_below_the_skin(conformal: tuple[PlanningRun, Path]) -> None:
     run = conformal[0]
     extra = run.main.phases[-1]

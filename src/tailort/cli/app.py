@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from tailort.cli import decide_commands, machine_commands
+from tailort.cli import decide_commands, machine_commands, protocol_commands, score_commands
 from tailort.errors import OutputError, TailortError, UndecidedError
 
 INTERRUPTED = 130
@@ -32,6 +32,8 @@ app = typer.Typer(
 )
 app.add_typer(machine_commands.app, name="machine")
 app.command()(decide_commands.decide)
+app.command()(score_commands.score)
+app.command()(protocol_commands.protocols)
 
 
 class Size(StrEnum):
@@ -75,6 +77,13 @@ DensityTable = Annotated[
 Densities = Annotated[
     list[str] | None,
     typer.Option("--density", help="Density of a structure, g/cm3: 'CouchInterior=0.08'; several times."),
+]
+Readings = Annotated[
+    list[str] | None,
+    typer.Option("--reading", metavar="RULE=NAME", help="Reading of an ambiguous rule of the protocol; several times."),
+]
+PlanOption = Annotated[
+    str | None, typer.Option("--option", help="Other doses that the protocol offers for the patient's plan.")
 ]
 DicomDir = Annotated[Path, typer.Argument(help="Folder with the case as DICOM, in any order and nesting.")]
 Engine = Annotated[
@@ -175,6 +184,8 @@ def plan(
         Path | None,
         typer.Option("--resume", metavar="DIR", help="Go on from the folder that an interrupted run left."),
     ] = None,
+    reading: Readings = None,
+    option: PlanOption = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -187,7 +198,7 @@ def plan(
             dicom_dir, protocol, record=record, names=names, technique=technique.value if technique else None, out=out,
             series=series, dose_grid_mm=dose_grid, density_table=density_table, densities=tuple(density or ()),
             machine=machine, engine=engine, setup_errors=setup_errors, robust=robust, resume=resume,
-            overwrite=overwrite, progress=progress, interrupt=interrupt,
+            readings=tuple(reading or ()), option=option, overwrite=overwrite, progress=progress, interrupt=interrupt,
         )  # fmt: skip
     _tell_plan(run, out, as_json)
 
@@ -204,6 +215,9 @@ def evaluate(
     fractions: Annotated[
         int | None, typer.Option("--fractions", min=1, help="Of the dose, where no RTPLAN tells.")
     ] = None,
+    record: Record = None,
+    reading: Readings = None,
+    option: PlanOption = None,
     out: Out = OUT,
     series: Series = None,
     overwrite: Overwrite = False,
@@ -215,8 +229,9 @@ def evaluate(
 
     with interruptible(), Progress() as progress:
         result = commands.evaluate(
-            dicom_dir, protocol=protocol, metrics=tuple(metric or ()), names=names, fractions=fractions, out=out,
-            series=series, overwrite=overwrite, progress=progress,
+            dicom_dir, protocol=protocol, metrics=tuple(metric or ()), names=names, fractions=fractions, record=record,
+            readings=tuple(reading or ()), option=option, out=out, series=series, overwrite=overwrite,
+            progress=progress,
         )  # fmt: skip
     with _on_stdout():
         if as_json:
@@ -311,22 +326,6 @@ def tradeoffs(
 
 
 @app.command()
-def protocols(
-    protocol: Annotated[str | None, typer.Argument(help="Protocol id or file.")] = None,
-    as_json: Json = False,
-) -> None:
-    """List the protocols; with an ID, every rule with its source and mark."""
-    from tailort.cli import commands
-
-    told = commands.protocols(protocol)
-    with _on_stdout():
-        if as_json:
-            _print_json(told)
-        else:
-            _show_protocols(told)
-
-
-@app.command()
 def validate(
     quick: Annotated[bool, typer.Option("--quick", help="Only the quick rows.")] = False,
     as_json: Json = False,
@@ -402,11 +401,15 @@ def _tell_plan(result: Any, out: Path, as_json: bool) -> None:
 
     card = result.main.scorecard
     interrupted = was_interrupted(result)
-    status = INTERRUPTED if interrupted else _judgement(card)
+    unknown = any(found.due == "unknown" for found in result.amendments)
+    status = INTERRUPTED if interrupted else _judgement(card) or (UNDECIDED if unknown else 0)
     told = {
         "out": str(out),
         "exit_status": status,
         "decision": result.decision.as_dict(),
+        "plan": result.plan or None,
+        "imaging": [row.as_dict() for row in result.imaging],
+        "amendments": [found.as_dict() for found in result.amendments],
         "converged": result.main.converged,
         "notes": list(result.case.notes),
         **card.as_dict(),
@@ -417,12 +420,24 @@ def _tell_plan(result: Any, out: Path, as_json: bool) -> None:
         if as_json:
             _print_json(told)
         else:
+            for overlay in result.decision.overlays:
+                for text in overlay.warnings:
+                    print(f"! {text}")
+            if result.plan:
+                print(f"plan {result.plan}")
+            for found in result.amendments:
+                print(f"amendment {found.id}: {found.text}")
             _show_scorecard(told["metrics"])
             if result.comparison is not None:
                 worse = ", ".join(result.comparison.worse_by_organ) or "no organ"
                 print(f"worse than with '{result.comparator.title}': {worse} (see comparison.json)")
             _show_hard_limits(card)
             _show_robustness(result.robustness)
+            for row in result.imaging:
+                if row.verdict in ("fail", "unknown"):
+                    print(f"imaging {row.verdict}: {row.requirement} ({', '.join(row.rules)}): {row.found}")
+            for flag in result.flags:
+                print(f"flag {flag.id} ({', '.join(flag.rules)}): {flag.text}")
             _show_notes(result.case.notes)
             for text in result.unfinished:
                 print(f"interrupted: {text}")
@@ -501,20 +516,6 @@ def _show_table(table: Any) -> None:
     from rich.console import Console
 
     Console(markup=False, emoji=False).print(table)
-
-
-def _show_protocols(told: dict[str, Any]) -> None:
-    from rich.table import Table
-
-    if "rules" in told:
-        table = Table("rule", "text", "source", "mark", title=f"{told['id']} {told['version']}")
-        for rule in told["rules"]:
-            table.add_row(rule["id"], rule["text"], rule["source"], rule["mark"])
-    else:
-        table = Table("id", "version", "title", "status", box=None)
-        for entry in told["protocols"]:
-            table.add_row(entry["id"], entry["version"], entry["title"], entry["status"])
-    _show_table(table)
 
 
 def _show_trading(told: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tailort import dicom, workflow
+from tailort.cli.decide_commands import readings_of_text
 from tailort.cli.machine_commands import load_machine
 from tailort.cli.progress import Interrupt
 from tailort.cli.run_folder import whole_folder
@@ -139,6 +141,9 @@ def plan(
     setup_errors: str | None = None,
     robust: bool = False,
     resume: Path | None = None,
+    readings: tuple[str, ...] = (),
+    option: str | None = None,
+    today: dt.date | None = None,
     overwrite: bool = False,
     progress: Tell = _silent,
     interrupt: Interrupt | None = None,
@@ -178,6 +183,12 @@ def plan(
         Make the plan for these set-up errors too, in place of the targets' margins.
     resume : Path or None
         Run folder that an interrupted run of the same case, protocol and technique left: the search goes on from it.
+    readings : tuple of str
+        "MS-07=registry" each: readings of ambiguous rules to take in place of the protocol's defaults.
+    option : str or None
+        Other doses that the protocol offers for the patient's plan, by the id of the option.
+    today : date or None
+        The day that the protocol sees; None is the computer's.
     overwrite : bool
         Whether an earlier result may be replaced.
     progress, interrupt : callable, Interrupt
@@ -195,6 +206,9 @@ def plan(
         chosen.options(),
         setup_errors_mm=None if setup_errors is None else setup_errors_of_text(setup_errors),
         robust=robust,
+        readings=readings_of_text(readings),
+        option=option,
+        today=today or dt.date.today(),
         starts={} if resume is None else read_fluences(resume),
     )
     described = {
@@ -203,10 +217,17 @@ def plan(
         "setup_errors_mm": None if options.setup_errors_mm is None else list(options.setup_errors_mm),
         "robust": robust,
         "resumed": resume is not None,
+        **_asked_of_protocol(options.readings, option, options.today),
     }
     with whole_folder(out, overwrite=overwrite, inputs=(dicom_dir,)) as staging:
         case = _patient(dicom_dir, clock, series, names, record)
         return _plan_into(staging, dicom_dir, case, loaded, options, described, clock, interrupt)
+
+
+def _asked_of_protocol(readings: Mapping[str, str], option: str | None, today: dt.date | None) -> dict[str, Any]:
+    """What a person chose where the protocol leaves a choice, and the day, as plain values for run.json."""
+    told = [f"{rule}={name}" for rule, name in readings.items()]
+    return {"readings": told, "option": option, "today": today.isoformat() if today else None}
 
 
 @dataclass(frozen=True)
@@ -273,6 +294,10 @@ def evaluate(
     metrics: tuple[str, ...] = (),
     names: Path | None = None,
     fractions: int | None = None,
+    record: Path | None = None,
+    readings: tuple[str, ...] = (),
+    option: str | None = None,
+    today: dt.date | None = None,
     out: Path = Path("tailort-out"),
     series: str | None = None,
     overwrite: bool = False,
@@ -285,25 +310,33 @@ def evaluate(
     dicom_dir : Path
         Folder with CT, RTSTRUCT and RTDOSE; RTPLAN when there is one.
     protocol : str or None
-        Id or file: judge by its limits.
+        Id or file: judge by its limits; those of the patient's own plan, where there is a clinical record.
     metrics : tuple of str
         "Heart: V40Gy[%]", optionally with "EQD2(a/b=3)" and a limit "< 30".
-    names, series, out, overwrite, progress
+    names, record, readings, option, today, series, out, overwrite, progress
         As in `plan`.
     fractions : int or None
         Of the dose, where no plan tells.
     """
     asked = tuple(constraint_of_text(text) for text in metrics)
     loaded = load(protocol) if protocol else None
+    if loaded is None and (readings or option or record):
+        raise InputError("--record, --reading and --option tell what a protocol does not say: give --protocol too")
+    named, today = readings_of_text(readings), today or dt.date.today()
     clock = StageClock(progress)
     described = {
         "protocol": protocol, "metrics": list(metrics), "fractions": fractions, "series": series,
-        "names": names.name if names else None,
+        "names": names.name if names else None, "record": record.name if record else None,
+        **_asked_of_protocol(named, option, today),
     }  # fmt: skip
     with whole_folder(out, overwrite=overwrite, inputs=(dicom_dir,)) as staging:
         case = _read(dicom_dir, clock, series, names)
+        if loaded is not None:
+            case = case.with_facts(_facts(dicom_dir, record))
         with clock.stage("evaluate"):
-            result = workflow.evaluate(case, loaded, asked, fractions)
+            result = workflow.evaluate(
+                case, loaded, asked, fractions, PlanningOptions(readings=named, option=option, today=today)
+            )
         with clock.stage("write and report"):
             write_evaluation(result, staging, described, hash_inputs(dicom_dir), clock)
     return result

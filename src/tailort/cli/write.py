@@ -5,11 +5,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import platform
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
-from tailort import __version__, dicom, web
+from tailort import dicom, web
+from tailort.cli.versions import run_versions
 from tailort.errors import InputError
 from tailort.evaluation import DVH, Robustness
 from tailort.patient import StructureSet
 from tailort.phantom import SolidPhantom, VirtualPatient
+from tailort.protocols import Protocol
 from tailort.workflow import Evaluation, PhasePlan, PlanningRun, PlanResult, Recalculation, Stage, StageClock, Trading
+from tailort.workflow.tracing import targets_and_rules
 
 DVH_STEP_GY = 0.05
 FLUENCES = "fluences.npz"
-LIBRARIES = ("numpy", "scipy", "numba", "pydicom", "pydantic", "matplotlib", "contourpy")
-RESEARCH = "For research only. Not a medical device."
 
 
 def write_patient(patient: VirtualPatient | SolidPhantom, folder: Path, progress: Callable[[str, float], None]) -> None:
@@ -53,6 +52,10 @@ def write_run(
     if run.comparator is not None:
         (folder / "comparator").mkdir()
         _write_plan(run, run.comparator, folder / "comparator")
+    for n, plan in enumerate(run.superseded, 1):
+        folder_of_it = folder / ("superseded" if n == 1 else f"superseded-{n}")
+        folder_of_it.mkdir()
+        _write_plan(run, plan, folder_of_it)
     if was_interrupted(run):
         write_fluences(run, folder / FLUENCES)
     if run.comparison is not None:
@@ -61,18 +64,32 @@ def write_run(
         _write_json(folder / "robustness.json", run.robustness.as_dict())
         _write_bands(folder / "dvh_bands.csv", run.robustness)
     described = {
-        "protocol": {"id": run.protocol.id, "version": run.protocol.version, "status": run.protocol.status},
+        "protocol": _protocol(run.protocol),
+        "plan": run.plan or None,
         "options": dict(options),
         "density_table": run.density_table,
         "engine": run.main.dose.engine,
         "engine_note": run.engine_note,
         "inputs_sha256": dict(inputs),
         "notes": list(run.case.notes),
+        "imaging": [row.as_dict() for row in run.imaging],
+        "amendments": [found.as_dict() for found in run.amendments],
+        "flags": [{"id": flag.id, "text": flag.text, "rules": list(flag.rules)} for flag in run.flags],
+        "targets": targets_and_rules(run),
         "plans": {plan.title: _describe_plan(plan) for plan in _plans(run)},
         "converged": all(plan.converged for plan in _plans(run)),
         "interrupted": was_interrupted(run),
     }
     _write_report(partial(web.planning_report, run), described, folder, clock)
+
+
+def _protocol(protocol: Protocol) -> dict[str, Any]:
+    return {
+        "id": protocol.id,
+        "version": protocol.version,
+        "status": protocol.status,
+        "overlays": [overlay.as_dict() for overlay in protocol.overlays],
+    }
 
 
 def write_fluences(run: PlanningRun, path: Path) -> None:
@@ -103,11 +120,13 @@ def read_fluences(folder: Path) -> dict[str, NDArray[np.float64]]:
 def write_evaluation(
     result: Evaluation, folder: Path, options: Mapping[str, Any], inputs: Mapping[str, str], clock: StageClock
 ) -> None:
-    """Write scorecard, DVH and report of an existing dose."""
+    """Write scorecard, DVH and report of an existing dose, and decision.json where a protocol was asked."""
+    if result.decision is not None:
+        _write_json(folder / "decision.json", result.decision.as_dict())
     _write_json(folder / "scorecard.json", result.scorecard.as_dict())
     _write_dvh(folder / "dvh.csv", result.dvhs)
     described = {
-        "protocol": None if result.protocol is None else {"id": result.protocol.id, "version": result.protocol.version},
+        "protocol": None if result.protocol is None else _protocol(result.protocol),
         "options": dict(options),
         "engine": result.dose.engine,
         "inputs_sha256": dict(inputs),
@@ -149,7 +168,7 @@ def write_trading(
     _write_json(folder / "decision.json", result.decision.as_dict())
     _write_json(folder / "tradeoffs.json", result.as_dict())
     described = {
-        "protocol": {"id": result.protocol.id, "version": result.protocol.version, "status": result.protocol.status},
+        "protocol": _protocol(result.protocol),
         "machine": result.machine.id,
         "options": dict(options),
         "engine": options["engine"],
@@ -169,7 +188,8 @@ def was_interrupted(run: PlanningRun) -> bool:
 
 
 def _plans(run: PlanningRun) -> tuple[PlanResult, ...]:
-    return (run.main,) if run.comparator is None else (run.main, run.comparator)
+    others = () if run.comparator is None else (run.comparator,)
+    return (run.main, *others, *run.superseded)
 
 
 def hash_inputs(folder: Path) -> dict[str, str]:
@@ -196,6 +216,7 @@ def _write_plan(run: PlanningRun, result: PlanResult, folder: Path) -> None:
         run.structures.frame_of_reference,
         label=result.label,
         series_uid=scan.series_uid,
+        points=run.structures.points,
     )
     written = dicom.write_structures(structures, scan, case.person, folder / "rtstruct.dcm")
     uids = []
@@ -240,7 +261,7 @@ def _write_report(
     clock: StageClock,
 ) -> None:  # fmt: skip
     """Write report.html, and run.json: what was made, of what, by which versions and in what time."""
-    whole = {**_versions(), **described}
+    whole = {**run_versions(), **described}
     (folder / "report.html").write_text(page(whole, clock.stages), encoding="utf-8")
     stages = [{"name": s.name, "wall_s": round(s.wall_s, 3), "cpu_s": round(s.cpu_s, 3)} for s in clock.stages]
     _write_json(folder / "run.json", {**whole, "stages": stages})
@@ -276,15 +297,6 @@ def _describe_phase(phase: PhasePlan) -> dict[str, Any]:
         "reason": end.reason,
         "iterations": end.iterations,
         "optimality": end.optimality,
-    }
-
-
-def _versions() -> dict[str, Any]:
-    return {
-        "tailort": __version__,
-        "notice": RESEARCH,
-        "python": platform.python_version(),
-        "libraries": {name: metadata.version(name) for name in LIBRARIES},
     }
 
 

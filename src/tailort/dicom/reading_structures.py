@@ -16,13 +16,14 @@ from tailort.dicom.files import DAMAGED, DicomFile
 from tailort.dicom.names import map_names
 from tailort.errors import DicomError, GeometryError
 from tailort.geometry.contours import check_contours
-from tailort.patient import ROLES, Scan, Structure, StructureSet
+from tailort.patient import ROLES, Point, Scan, Structure, StructureSet
 
 # What is not anatomy may reach beyond the CT, may be a wire or a point, and is then left as it is.
 FREE_ROLES = frozenset(
     {"SUPPORT", "FIXATION", "MARKER", "REGISTRATION", "ISOCENTER", "CONTRAST_AGENT", "BRACHY_CHANNEL",
      "BRACHY_ACCESSORY", "BRACHY_SRC_APP", "BRACHY_CHNL_SHLD"}
 )  # fmt: skip
+_NO_LANDMARKS = FREE_ROLES - {"MARKER"}
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR")
 _CONTOUR_DATA = Tag("ContourData")
 _SIDES = (("right", "left"), ("front", "back"), ("feet", "head"))
@@ -112,6 +113,7 @@ def _read(file: DicomFile, ct: Scan, names: Mapping[str, str] | None) -> ReadStr
         for item in header.get("RTROIObservationsSequence") or []
     }
     kept: list[tuple[int, str, str, tuple[NDArray[np.float64], ...], tuple[int, int, int] | None]] = []
+    marked: list[tuple[str, tuple[float, float, float]]] = []
     for roi in header.StructureSetROISequence:
         number = int(roi.ROINumber)
         name = str(roi.get("ROIName", "") or "").strip() or f"ROI {number}"
@@ -120,8 +122,9 @@ def _read(file: DicomFile, ct: Scan, names: Mapping[str, str] | None) -> ReadStr
             notes.append(f"structure '{name}' has the unknown type '{role}', read as OTHER")
             role = "OTHER"
         item = contour_items.get(number)
-        contours = _contours(item, name, role, notes) if item is not None else ()
-        if not contours:
+        point = _point(item) if role not in _NO_LANDMARKS else None
+        contours = _contours(item, name, role, notes) if item is not None and point is None else ()
+        if not contours and point is None:
             notes.append(f"structure '{name}' has no contours and was left out")
             continue
         frame = str(roi.get("ReferencedFrameOfReferenceUID", "") or "")
@@ -131,10 +134,15 @@ def _read(file: DicomFile, ct: Scan, names: Mapping[str, str] | None) -> ReadStr
                 f"structure '{name}' ('{file.path.name}') is in frame of reference {frame}, the CT in {expected}: give "
                 "the structure set that was drawn on this CT"
             )
+        if point is not None:
+            marked.append((name, point))
+            continue
         _require_sound(contours, name, role, ct, notes)
         kept.append((number, name, role, contours, _colour(item)))
 
-    mapped, name_notes = map_names([name for _, name, *_ in kept], names)
+    chosen_names, name_notes = map_names([name for _, name, *_ in kept] + [name for name, _ in marked], names)
+    mapped = chosen_names[: len(kept)]
+    marked = [(chosen, at) for chosen, (_, at) in zip(chosen_names[len(kept) :], marked, strict=True)]
     structures = tuple(
         Structure(
             name=chosen,
@@ -154,10 +162,31 @@ def _read(file: DicomFile, ct: Scan, names: Mapping[str, str] | None) -> ReadStr
             label=str(header.get("StructureSetLabel", "") or ""),
             sop_instance_uid=file.sop_instance_uid,
             series_uid=series[0] if series else "",
+            points=_points(marked, ct.image.grid.frame_of_reference, notes),
         ),
         {number: chosen for chosen, (number, *_) in zip(mapped, kept, strict=True)},
         (*notes, *name_notes),
     )
+
+
+def _point(item: Dataset | None) -> tuple[float, float, float] | None:
+    """Position of a ROI that is one point and nothing else, LPS mm."""
+    sequence = list(item.get("ContourSequence") or []) if item is not None else []
+    if len(sequence) != 1 or str(sequence[0].get("ContourGeometricType", "") or "") != "POINT":
+        return None
+    data = _numbers(sequence[0], _CONTOUR_DATA)
+    if len(data) != 3 or not np.isfinite(data).all():
+        return None
+    x, y, z = data.tolist()
+    return x, y, z
+
+
+def _points(marked: list[tuple[str, tuple[float, float, float]]], frame: str, notes: list[str]) -> tuple[Point, ...]:
+    """Points, those of one name told apart from the others by being left out."""
+    names = [name.lower() for name, _ in marked]
+    for name in dict.fromkeys(name for name, _ in marked if names.count(name.lower()) > 1):
+        notes.append(f"several points are named '{name}', so none of them is used: give each a name of its own")
+    return tuple(Point(name, at, frame) for name, at in marked if names.count(name.lower()) == 1)
 
 
 def _contours(item: Dataset, name: str, role: str, notes: list[str]) -> tuple[NDArray[np.float64], ...]:

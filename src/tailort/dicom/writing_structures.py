@@ -72,9 +72,9 @@ def write_structures(
     """
     grid = scan.image.grid
     grid.require_same_frame(structures.frame_of_reference, "the structure set to write")
-    for structure in structures:
-        if len(structure.name) > 64:
-            raise GeometryError(f"structure '{structure.name}' has a name of more than 64 characters")
+    for named in (*structures, *structures.points):
+        if len(named.name) > 64:
+            raise GeometryError(f"structure '{named.name}' has a name of more than 64 characters")
     when = when or dt.datetime.now()
     label = clipped(label or structures.label or "TailoRT", 16)
     uid = new_uid(seed, "RTSTRUCT", scan.study_uid, label)
@@ -133,6 +133,24 @@ def write_structures(
         observed.ReferencedROINumber = number
         observed.ROIObservationLabel = clipped(structure.name, 16)
         observed.RTROIInterpretedType = "" if structure.role == "OTHER" else structure.role
+        observed.ROIInterpreter = ""
+        ds.RTROIObservationsSequence.append(observed)
+    for number, point in enumerate(structures.points, len(structures) + 1):
+        roi, drawn, observed = Dataset(), Dataset(), Dataset()
+        roi.ROINumber = drawn.ReferencedROINumber = number
+        roi.ReferencedFrameOfReferenceUID = structures.frame_of_reference
+        roi.ROIName = point.name
+        roi.ROIGenerationAlgorithm = ""
+        ds.StructureSetROISequence.append(roi)
+        item = Dataset()
+        item.ContourGeometricType = "POINT"
+        item.NumberOfContourPoints = 1
+        item[_CONTOUR_DATA] = _contour_data(np.array(point.position_mm))
+        drawn.ContourSequence = [item]
+        ds.ROIContourSequence.append(drawn)
+        observed.ObservationNumber = observed.ReferencedROINumber = number
+        observed.ROIObservationLabel = clipped(point.name, 16)
+        observed.RTROIInterpretedType = "MARKER"
         observed.ROIInterpreter = ""
         ds.RTROIObservationsSequence.append(observed)
     ds.ApprovalStatus = "UNAPPROVED"

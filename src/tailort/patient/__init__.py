@@ -6,7 +6,7 @@ from tailort.patient.influence import Beamlets, Influence
 from tailort.patient.metric import Metric
 from tailort.patient.plan import Beam, BeamSetup, ControlPoint, Plan
 from tailort.patient.prescription import Constraint, Normalisation, Prescription
-from tailort.patient.structure import ROLES, Structure, StructureSet
+from tailort.patient.structure import ROLES, Point, Structure, StructureSet
 
 __all__ = [
     "ROLES",
@@ -25,6 +25,7 @@ __all__ = [
     "Normalisation",
     "Person",
     "Plan",
+    "Point",
     "Prescription",
     "Scan",
     "Structure",

@@ -95,6 +95,31 @@ class Structure:
         return replace(self, name=name, role=role or self.role)
 
 
+@dataclass(frozen=True)
+class Point:
+    """A point that was drawn, such as an anatomical landmark.
+
+    Parameters
+    ----------
+    name : str
+        As in the file, or its TG-263 name.
+    position_mm : (3,) float
+        LPS mm.
+    frame_of_reference : str
+        DICOM Frame of Reference UID.
+    """
+
+    name: str
+    position_mm: tuple[float, float, float]
+    frame_of_reference: str
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise GeometryError("a point needs a name")
+        if len(self.position_mm) != 3 or not np.isfinite(self.position_mm).all():
+            raise GeometryError(f"point '{self.name}' needs three finite coordinates; found {self.position_mm}")
+
+
 @dataclass(frozen=True, eq=False)
 class StructureSet:
     """Structures in one frame of reference, each under its own name (case does not count).
@@ -109,6 +134,8 @@ class StructureSet:
         Structure set label.
     sop_instance_uid, series_uid : str
         UID of the RTSTRUCT it came from and of the image series it was drawn on; empty when made here.
+    points : tuple of Point
+        Points that were drawn, each under its own name.
     """
 
     structures: tuple[Structure, ...]
@@ -116,9 +143,11 @@ class StructureSet:
     label: str = ""
     sop_instance_uid: str = ""
     series_uid: str = ""
+    points: tuple[Point, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "structures", tuple(self.structures))
+        object.__setattr__(self, "points", tuple(self.points))
         seen: set[str] = set()
         for structure in self.structures:
             if structure.frame_of_reference != self.frame_of_reference:
@@ -129,6 +158,16 @@ class StructureSet:
             if structure.name.lower() in seen:
                 raise GeometryError(f"two structures are named '{structure.name}': rename one of them")
             seen.add(structure.name.lower())
+        marked: set[str] = set()
+        for point in self.points:
+            if point.frame_of_reference != self.frame_of_reference:
+                raise GeometryError(
+                    f"point '{point.name}' is in frame of reference {point.frame_of_reference}, its structure set in "
+                    f"{self.frame_of_reference}: give a transform between them or the matching file"
+                )
+            if point.name.lower() in marked:
+                raise GeometryError(f"two points are named '{point.name}': rename one of them")
+            marked.add(point.name.lower())
 
     def __iter__(self) -> Iterator[Structure]:
         return iter(self.structures)

@@ -51,14 +51,27 @@ def write(build: Build, tumour_centre_cm: float, tumour_to_junction_cm: float, s
         "surgery": ("none", "tumour board", clinic),
         "concurrent_chemotherapy": (True, "tumour board", clinic),
         "prior_radiotherapy": (False, "hospital record", clinic),
-        "white_cells_e9_per_l": (round(white, 1), "blood count", bloods),
-        "neutrophils_e9_per_l": (round(white * float(rng.uniform(0.52, 0.68)), 1), "blood count", bloods),
-        "platelets_e9_per_l": (int(np.clip(rng.normal(245, 45), 150, 380)), "blood count", bloods),
+        "white_cells_10e9_per_l": (round(white, 1), "blood count", bloods),
+        "neutrophils_10e9_per_l": (round(white * float(rng.uniform(0.52, 0.68)), 1), "blood count", bloods),
+        "platelets_10e9_per_l": (int(np.clip(rng.normal(245, 45), 150, 380)), "blood count", bloods),
         "haemoglobin_g_per_l": (int(np.clip(rng.normal(138 if male else 126, 9), 112, 165)), "blood count", bloods),
-        "creatinine_clearance_ml_min": (round(creatinine_clearance), "laboratory", bloods),
+        "creatinine_clearance_ml_per_min": (round(creatinine_clearance), "laboratory", bloods),
         "alt_u_per_l": (int(rng.integers(12, 38)), "laboratory", bloods),
         "bilirubin_umol_per_l": (int(rng.integers(5, 17)), "laboratory", bloods),
         "fev1_percent": (int(np.clip(rng.normal(88, 10), 66, 115)), "spirometry", clinic),
+        # Later draws stand below the earlier ones, so that a seed stays the person it was.
+        "tumour_length_eus_cm": (
+            round(length_cm * float(rng.uniform(0.9, 1.0)), 1),
+            "endoscopic ultrasound",
+            endoscopy,
+        ),
+        "bronchoscopy": (True, "bronchoscopy", imaging),
+        "chemotherapy_arm": (f"arm {int(rng.integers(1, 3))}", "randomisation", clinic),
+        "cetuximab": (bool(rng.integers(0, 2)), "randomisation", clinic),
+        "individual_immobilisation": (True, "order of the planning CT", clinic),
+        "flat_table": (True, "order of the planning CT", clinic),
+        "barium_at_planning_ct": (True, "order of the planning CT", clinic),
+        "contrast_chest_ct": (True, "CT", imaging),
     }
     return {
         name: {"value": value, "source": source, "date": date.isoformat()}

@@ -25,7 +25,7 @@ from tailort.phantom.anatomy.reconstruction import Reconstruction
 from tailort.phantom.anatomy.recurrence import Kind, Recurrence, place
 from tailort.phantom.parameters import Anastomosis, Build
 from tailort.phantom.scans import uid
-from tailort.phantom.shapes import Shape
+from tailort.phantom.shapes import Minus, Shape
 from tailort.phantom.virtual_patient import Size, VirtualPatient, assemble, person_of, require_known, whole_grid
 
 SITES = {"node": "lymph node", "bed": "tumour bed"}
@@ -94,7 +94,7 @@ class OperatedBody(Body):
     @cached_property
     def organs(self) -> Organs:
         """Name, role and solids of every structure that is drawn."""
-        way = self.oesophagus
+        way, carotids = self.oesophagus, tuple(self.arteries.carotids.values())
         growth = {} if not isinstance(self.growth, Recurrence) else {
             "GTVn" if self.growth.kind == "node" else "GTVp": ("GTV", (self.growth.solid,))
         }  # fmt: skip
@@ -102,6 +102,7 @@ class OperatedBody(Body):
             **self.shared_organs,
             "Esophagus": ("ORGAN", (way.remnant,)),
             "Stomach": ("ORGAN", (way.conduit,)),
+            "Glnd_Thyroid": ("ORGAN", tuple(Minus(lobe, carotids, 0.3) for lobe in self.neck.thyroid)),
             **growth,
             **self.node_regions,
         }
@@ -241,14 +242,12 @@ def write_record(body: OperatedBody, growth: Recurrence, wanted: Salvage, date: 
     build = body.build
     rng = np.random.default_rng([build.seed, 39916801])
     base = record.write(build, 0.0, 0.0, date)
-    kept = {
-        "age_years": "age_years", "sex": "sex", "kps": "kps", "weight_kg": "weight_kg", "height_cm": "height_cm",
-        "dysphagia_grade": "dysphagia_grade", "histology": "histology", "fev1_percent": "fev1_percent",
-        "white_cells_e9_per_l": "white_cells_10e9_per_l", "neutrophils_e9_per_l": "neutrophils_10e9_per_l",
-        "platelets_e9_per_l": "platelets_10e9_per_l", "haemoglobin_g_per_l": "haemoglobin_g_per_l",
-        "creatinine_clearance_ml_min": "creatinine_clearance_ml_per_min",
-    }  # fmt: skip
-    bloods = dt.date.fromisoformat(base["white_cells_e9_per_l"]["date"])
+    kept = (
+        "age_years", "sex", "kps", "weight_kg", "height_cm", "dysphagia_grade", "histology", "fev1_percent",
+        "white_cells_10e9_per_l", "neutrophils_10e9_per_l", "platelets_10e9_per_l", "haemoglobin_g_per_l",
+        "creatinine_clearance_ml_per_min",
+    )  # fmt: skip
+    bloods = dt.date.fromisoformat(base["white_cells_10e9_per_l"]["date"])
     imaging, clinic = date - dt.timedelta(days=14), date - dt.timedelta(days=7)
     months = round(float(rng.uniform(4.0, 28.0)), 1)
     found = date - dt.timedelta(days=int(rng.integers(20, 36)))
@@ -292,7 +291,7 @@ def write_record(body: OperatedBody, growth: Recurrence, wanted: Salvage, date: 
         **dict.fromkeys(("non_regional_nodes", "distant_metastasis"), (False, "PET-CT", found)),
         **dict.fromkeys(ABSENT, (False, "hospital record", clinic)),
     }
-    return {new: base[old] for old, new in kept.items()} | {
+    return {name: base[name] for name in kept} | {
         name: {"value": value, "source": source, "date": day.isoformat()}
         for name, (value, source, day) in facts.items()
     }

@@ -34,6 +34,10 @@ SINS_POINTS: dict[str, dict[str, int]] = {
     "sins_collapse": {"above-half": 3, "half": 3, "below-half": 2, "none-body-above-half": 1, "none": 0},
     "sins_posterolateral": {"bilateral": 3, "unilateral": 1, "none": 0},
 }
+# From this score on the spine is stabilised (rule KO-15).
+SINS_CUT = 9
+# Share of the body's width from which a tumour is called diffuse; a convention of this patient.
+DIFFUSE_ABOVE = 0.85
 _LESION_HU = {"lytic": "tumour", "mixed": "mixed metastasis", "blastic": "blastic metastasis"}
 
 
@@ -180,14 +184,21 @@ def share_of_body(body: MetastaticBody) -> float:
     return truth.volume_cm3(alone.in_bone, low, high) / truth.volume_cm3(whole, low, high)
 
 
+def _body_extent(spread: Spread) -> str:
+    """Where in the vertebral body the tumour lies, in the words of the table of rules KO-60 to KO-62."""
+    if spread.share_of_width > DIFFUSE_ABOVE:
+        return "diffuse"
+    return "lateral_left" if spread.side > 0 else "lateral_right"
+
+
 def write_record(body: MetastaticBody, date: dt.date) -> record.Record:
     """Clinical record: the metastasis with its scores, and the radiotherapy that was given there before."""
     build, spread = body.build, body.spread
     rng = np.random.default_rng([build.seed, 27644437])
     base = record.write(build, 0.0, 0.0, date)
     kept = (
-        "age_years", "sex", "weight_kg", "height_cm", "histology", "white_cells_e9_per_l", "neutrophils_e9_per_l",
-        "platelets_e9_per_l", "haemoglobin_g_per_l", "creatinine_clearance_ml_min",
+        "age_years", "sex", "weight_kg", "height_cm", "histology", "white_cells_10e9_per_l", "neutrophils_10e9_per_l",
+        "platelets_10e9_per_l", "haemoglobin_g_per_l", "creatinine_clearance_ml_per_min",
     )  # fmt: skip
     imaging, clinic = date - dt.timedelta(days=4), date - dt.timedelta(days=6)
     found = date - dt.timedelta(days=int(rng.integers(7, 20)))
@@ -205,28 +216,51 @@ def write_record(body: MetastaticBody, date: dt.date) -> record.Record:
     }
     score = sum(SINS_POINTS[name][answer] for name, answer in sins.items())
     frankel = "D" if spread.bilsky in ("2", "3") and rng.random() < 0.6 else "E"
+    # Who could be operated on first would not lie on the planning CT yet.
+    surgery_called_for = spread.bilsky in ("1c", "2", "3") or score >= SINS_CUT
+    surgery_possible = bool(rng.random() < 0.7) and not surgery_called_for
+    expected_months = int(rng.integers(3, 19))
+    cord_share = float(rng.uniform(0.85, 1.02))
+    cord_dose = dose * cord_share
+    first_day = date + dt.timedelta(days=7 + (7 - (date + dt.timedelta(days=7)).weekday()) % 7)
     facts: dict[str, tuple[Any, str, dt.date]] = {
         "ecog": (ecog, "consultation", clinic),
         "kps": ({0: 90, 1: 80, 2: 60}[ecog], "consultation", clinic),
         "mescc": (spread.bilsky != "0", "MRI", found),
         "mescc_date": (found, "MRI", found),
         "target_vertebrae": ([spread.vertebra], "MRI", imaging),
+        "target_region": ("cervical" if spread.vertebra.startswith("VB_C") else "thoracic", "MRI", imaging),
         "bilsky_grade": (spread.bilsky, "MRI", imaging),
+        "circumferential_epidural": (spread.bilsky == "3", "MRI", imaging),
+        "body_extent": (_body_extent(spread), "MRI", imaging),
         **{name: (answer, "CT", imaging) for name, answer in sins.items()},
         "sins_score": (score, "spine board", imaging),
         "frankel_grade": (frankel, "consultation", clinic),
-        "surgery_possible": (bool(rng.random() < 0.7), "spine board", clinic),
+        "surgery_possible": (surgery_possible, "spine board", clinic),
+        "surgery_done": ("none", "hospital record", clinic),
         "multidisciplinary_decision": (True, "spine board", clinic),
-        "expected_survival_months": (int(rng.integers(3, 19)), "tumour board", clinic),
+        "expected_survival_months": (expected_months, "tumour board", clinic),
         "prior_radiotherapy": (True, "radiotherapy record", last),
+        "prior_radiotherapy_at_target": (True, "radiotherapy record", last),
+        "prior_radiotherapy_courses": (1, "radiotherapy record", last),
         "prior_radiotherapy_technique": ("conventional external beam", "radiotherapy record", last),
         "prior_radiotherapy_dose_gy": (dose, "radiotherapy record", last),
         "prior_radiotherapy_fractions": (fractions, "radiotherapy record", last),
         "prior_radiotherapy_last_date": (last, "radiotherapy record", last),
+        "prior_cord_bed_gy": (round(cord_dose * (1 + cord_dose / fractions / 2), 1), "reconstructed plan", clinic),
         "prior_sbrt_at_target": (False, "radiotherapy record", last),
         "prior_surgery_at_target": (False, "hospital record", clinic),
         "metal_at_target": (False, "CT", imaging),
         "treatment_intent": ("palliative", "tumour board", clinic),
+        "radiotherapy_start_date": (first_day, "radiotherapy schedule", date),
+        "immobilisation": (
+            "thermoplastic mask" if spread.vertebra.startswith("VB_C") else "vacuum bag",
+            "planning CT",
+            date,
+        ),
+        "mr_t1_t2_gadolinium": (True, "MRI", imaging),
+        "mr_in_treatment_position": (True, "MRI", imaging),
+        "cord_contoured_on": ("T2 MR", "contouring", date),
     }
     return {name: base[name] for name in kept} | {
         name: {"value": value, "source": source, "date": day.isoformat()}

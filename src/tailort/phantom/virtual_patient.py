@@ -39,6 +39,7 @@ _COLOURS: dict[str, tuple[int, int, int]] = {
     "SpinalCord": (250, 230, 60), "SpinalCanal": (200, 190, 90), "Sternum": (225, 215, 190), "Ribs": (215, 205, 180),
     "Diaphragm": (190, 110, 110), "Stomach": (160, 205, 110), "Bowel": (180, 150, 90), "Liver": (165, 95, 60),
     "Spleen": (150, 70, 120), "Kidney_L": (200, 120, 90), "Kidney_R": (200, 120, 90), "GTVp": (255, 0, 0),
+    "Glnd_Thyroid": (180, 90, 140),
     "GTVn": (255, 0, 160), "LN_Sclav_L": (255, 150, 60), "LN_Sclav_R": (255, 150, 60), "LN_Celiac": (255, 150, 60),
     "GTV": (255, 0, 0), "ThecalSac": (150, 220, 150),
 }  # fmt: skip

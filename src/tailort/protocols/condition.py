@@ -15,8 +15,8 @@ import calendar
 import datetime as dt
 import operator as op
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal, Self
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -51,8 +51,7 @@ def not_of(answer: Answer) -> Answer:
     return opposite[answer]
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One node of a condition and what came of it.
 
     Parameters
@@ -130,7 +129,9 @@ class _Group(_Node):
     def _join(self, word: Literal["and", "or"], parts: tuple[Condition, ...], values: Mapping[str, Any]) -> Finding:
         found = tuple(part.evaluate(values) for part in parts)
         text = f" {word} ".join(f"({f.text})" if f.parts else f.text for f in found)
-        facts = {name: value for f in found for name, value in f.facts.items()}
+        facts: dict[str, object] = {}
+        for f in found:
+            facts.update(f.facts)
         answer = (all_of if word == "and" else any_of)(f.answer for f in found)
         return Finding(text, self.rule, answer, facts, found, word)
 
@@ -339,7 +340,7 @@ class ByReading(_Node):
     def evaluate(self, values: Mapping[str, Any]) -> Finding:
         """Answer the condition of the reading that was taken."""
         found = self.chosen(values).evaluate(values)
-        return replace(found, rule=found.rule or self.rule or self.reading)
+        return found._replace(rule=found.rule or self.rule or self.reading)
 
 
 def _reading(rule: str, values: Mapping[str, Any]) -> Any:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from pydantic import BaseModel
 
 from tailort.errors import InputError
 from tailort.protocols.checks import judge
 from tailort.protocols.condition import Between, Compare, Condition, Known, OneOf
-from tailort.protocols.recipe import StepEntry
+from tailort.protocols.recipe import LengthenEntry, StepEntry
 from tailort.protocols.schema import (
     CourseEntry,
     DosePerFraction,
@@ -19,6 +21,7 @@ from tailort.protocols.schema import (
     ProtocolFile,
     Technique,
 )
+from tailort.protocols.sectors import SectorsEntry
 
 Place = tuple[str | int, ...]
 Mistake = tuple[Place, str]
@@ -42,12 +45,17 @@ def mistakes(file: ProtocolFile, *, as_written: bool = True) -> Iterator[Mistake
     yield from _doubles(file)
     yield from _dangling_rules(file)
     facts = {fact.name: fact for fact in file.facts}
+    yield from _lengths(file, facts)
+    yield from _computed(file)
+    yield from _table_limits(file)
     if file.eligibility is not None:
         yield from _condition(file.eligibility, facts, ("eligibility",))
     for place, section in walk(file):
-        when = getattr(section, "when", None)
-        if when is not None:
-            yield from _condition(when, facts, (*place, "when"))
+        for key in ("when", "holds"):
+            condition: Any = getattr(section, key, None)
+            # Comparisons have a method of that name.
+            if condition is not None and not callable(condition):
+                yield from _condition(condition, facts, (*place, key))
     yield from _steps(file.targets, (), ("targets",))
     if file.plans:
         yield from _plans(file)
@@ -72,6 +80,47 @@ def mistakes(file: ProtocolFile, *, as_written: bool = True) -> Iterator[Mistake
         yield from _not_executed(file)
     if file.comparator is not None:
         yield from _comparator(file)
+
+
+def _lengths(file: ProtocolFile, facts: dict[str, FactEntry]) -> Iterator[Mistake]:
+    for place, section in walk(file):
+        for name in section.to_largest_of if isinstance(section, LengthenEntry) else ():
+            if name not in facts or facts[name].type != "number" or facts[name].unit != "cm":
+                yield (*place, "to_largest_of"), f"'{name}' is no number in cm among the file's facts"
+
+
+def _computed(file: ProtocolFile) -> Iterator[Mistake]:
+    kinds = {fact.name: fact.type for fact in file.facts}
+    choices = {fact.name: fact.choices for fact in file.facts}
+    for n, fact in enumerate(file.facts):
+        for fault in fact.computed.mistakes(fact.name, kinds, choices) if fact.computed is not None else ():
+            yield ("facts", n, "computed"), fault
+        pair = (fact.computed.pair if fact.computed is not None else None) or ()
+        if len({fact.unit, *(other.unit for other in file.facts if other.name in pair)}) > 1:
+            yield ("facts", n, "computed"), f"'{fact.name}' and the facts that it is computed from have different units"
+
+
+def _table_limits(file: ProtocolFile) -> Iterator[Mistake]:
+    tables = {table.name: table for table in file.tables}
+    numbers = {fact.name for fact in file.facts if fact.type in ("number", "integer")}
+    for place, section in walk(file):
+        for name in section.asks if isinstance(section, SectorsEntry) else ():
+            if name not in {fact.name for fact in file.facts}:
+                yield place, f"fact '{name}' is not among the file's facts"
+    for n, limit in enumerate(file.table_limits):
+        for name in limit.with_earlier.earlier if limit.with_earlier is not None else ():
+            if name not in numbers:
+                yield ("table_limits", n, "with_earlier"), f"'{name}' is no number among the file's facts"
+        if limit.table not in tables:
+            have = ", ".join(tables) or "none"
+            yield ("table_limits", n, "table"), f"there is no decision table '{limit.table}', there are: {have}"
+            continue
+        for outcome in tables[limit.table].outcomes:
+            if not re.fullmatch(r"\d+(\.\d+)?", outcome):
+                yield (
+                    ("table_limits", n, "table"),
+                    f"'{outcome}', which the table '{limit.table}' can give, is no number for {limit.metric}",
+                )
 
 
 def _doubles(file: ProtocolFile) -> Iterator[Mistake]:
@@ -231,7 +280,9 @@ def _supplements(file: ProtocolFile) -> Iterator[Mistake]:
         seen.add(entry.target.lower())
 
 
-def _technique(technique: Technique, prescribed: Sequence[PrescriptionEntry], place: Place) -> Iterator[Mistake]:
+def _technique(technique: Technique | None, prescribed: Sequence[PrescriptionEntry], place: Place) -> Iterator[Mistake]:
+    if technique is None:
+        return
     phases = sorted({entry.phase for entry in prescribed})
     have = f"the prescriptions have phase {' and '.join(str(phase) for phase in phases)}"
     for n, own in enumerate(technique.phases):
@@ -294,7 +345,9 @@ def _course(file: ProtocolFile, course: CourseEntry, before: Sequence[StepEntry]
     yield from _limits(course.limits, course.prescriptions, (*place, "limits"))
 
 
-def _technique_of_course(technique: Technique, course: CourseEntry, place: Place, whose: str) -> Iterator[Mistake]:
+def _technique_of_course(
+    technique: Technique | None, course: CourseEntry, place: Place, whose: str
+) -> Iterator[Mistake]:
     for _, fault in _technique(technique, course.prescriptions, place):
         yield place, f"{whose} does not fit: {fault}"
 
@@ -333,6 +386,11 @@ def _sections(file: ProtocolFile) -> Iterator[Mistake]:
                 ("drugs", "regimens", n, "same_as"),
                 f"'{regimen.same_as}' is no regimen with drugs; those are: {', '.join(sorted(own)) or 'none'}",
             )
+        if regimen.after is not None and regimen.after.regimen not in set(ids) - {regimen.id}:
+            yield ("drugs", "regimens", n, "after"), f"'{regimen.after.regimen}' is no other regimen of the file"
+    for n, window in enumerate(file.drugs.windows):
+        if window.regimen not in own:
+            yield ("drugs", "windows", n, "regimen"), f"'{window.regimen}' is no regimen with drugs"
 
 
 def _not_executed(file: ProtocolFile) -> Iterator[Mistake]:
@@ -353,7 +411,7 @@ def _not_executed(file: ProtocolFile) -> Iterator[Mistake]:
             yield ("not_executed", n, "part"), f"no part of rule '{entry.rule}' is used in this file: leave 'part' out"
     told = {entry.rule for entry in file.not_executed}
     for n, rule in enumerate(file.rules):
-        if rule.id not in used | told:
+        if rule.id not in used | told and rule.mark != "site":
             yield ("rules", n), f"rule '{rule.id}' is neither used nor listed in 'not_executed'"
 
 
@@ -368,7 +426,7 @@ def _limits(limits: Sequence[LimitEntry], prescribed: Sequence[PrescriptionEntry
             )
         same = (
             limit.structure.lower(), limit.metric, limit.operator, limit.priority, limit.quantity, limit.alpha_beta_gy,
-            limit.scope,
+            limit.scope, limit.when,
         )  # fmt: skip
         if same in seen:
             yield (*place, n), f"{limit.structure} {limit.metric} {limit.operator} ({limit.priority}) is limited twice"

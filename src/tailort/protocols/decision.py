@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tailort.errors import NotEligibleError, UndecidedError
@@ -13,7 +13,9 @@ from tailort.protocols.condition import Answer, Condition, Finding, in_words
 from tailort.protocols.consistency import walk
 from tailort.protocols.known import Seen, look, readings_of, readings_taken, require_consistent, seen
 from tailort.protocols.missing import Domain, Fewest
+from tailort.protocols.overlay_records import Overlay
 from tailort.protocols.protocol import Protocol
+from tailort.protocols.schema import LimitEntry
 from tailort.protocols.tables import TableFinding
 
 
@@ -50,7 +52,7 @@ class Reason:
         seen = ", ".join(
             f"{name} {'not known' if fact is None else in_words(fact.value)}" for name, fact in self.facts.items()
         )
-        return f"{self.condition}: {self.answer} ({seen})"
+        return f"{self.condition}: {self.answer}{f' ({seen})' if seen else ''}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the reason ready for JSON; an unknown fact is null."""
@@ -200,6 +202,8 @@ class Decision:
         What each decision table says.
     fewest : Fewest or None
         The fewest facts that could still settle the answer; None when it is settled, or was not asked for.
+    overlays : tuple of Overlay
+        What sites changed in the protocol.
     """
 
     protocol: str
@@ -211,6 +215,7 @@ class Decision:
     defaults: tuple[AppliedDefault, ...]
     strata: tuple[Stratum, ...] = ()
     fewest: Fewest | None = None
+    overlays: tuple[Overlay, ...] = ()
 
     @property
     def failed_rules(self) -> tuple[str, ...]:
@@ -237,8 +242,8 @@ class Decision:
         """
         if self.answer == "unknown":
             raise UndecidedError(
-                f"protocol '{self.protocol}' cannot decide without: {', '.join(self.missing)}; add them to "
-                "the clinical record",
+                f"protocol '{self.protocol}' cannot decide without: {self._told_to_yes()}; add them to the clinical "
+                "record",
                 self.missing,
             )
         if self.answer == "no":
@@ -249,6 +254,39 @@ class Decision:
                 if reason.answer == "no"
             )
             raise NotEligibleError(f"protocol '{self.protocol}' does not admit this patient: it asks for {failed}")
+
+    def require_outcome(self, table: str) -> str:
+        """Return what a decision table says of the patient.
+
+        Raises
+        ------
+        UndecidedError
+            While several outcomes are possible, with the fewest facts that could settle it.
+        NotEligibleError
+            When no row of the table applies.
+        """
+        stratum = next(one for one in self.strata if one.table == table)
+        if stratum.is_open:
+            possible = " and ".join(name for name in stratum.possible if name)
+            which = "tell whether this patient has" if len([n for n in stratum.possible if n]) < 2 else "choose between"
+            raise UndecidedError(
+                f"protocol '{self.protocol}' cannot {which} {table} {possible} without: "
+                f"{_fewest_told(stratum.fewest, stratum.missing)}; add them to the clinical record",
+                stratum.missing,
+            )
+        if stratum.outcome is None:
+            found = [f"{one.table} is {one.told}" for one in self.strata if one.table != table]
+            because = f" ({', '.join(found)})" if found else ""
+            raise NotEligibleError(
+                f"protocol '{self.protocol}' has no {table} for this patient: no row applies{because}"
+            )
+        return stratum.outcome
+
+    def _told_to_yes(self) -> str:
+        """The fewest facts that could make it a yes; all that are missing where that was not asked."""
+        if self.fewest is None or self.fewest.to_yes is None:
+            return ", ".join(self.missing)
+        return _fewest_told(self.fewest.to_yes, self.missing)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the decision ready for JSON."""
@@ -262,6 +300,7 @@ class Decision:
             "fewest_missing": None if self.fewest is None else self.fewest.as_dict(),
             "strata": [stratum.as_dict() for stratum in self.strata],
             "ambiguous_defaults": [default.as_dict() for default in self.defaults],
+            "overlays": [overlay.as_dict() for overlay in self.overlays],
         }
 
 
@@ -286,6 +325,8 @@ class Deciding:
         What the file makes or does for some patients only.
     today : date or None
         What the fact `today` is.
+    told : list
+        Ambiguous rules as they are read, once they were asked for without what other readings change.
     """
 
     protocol: Protocol
@@ -294,6 +335,7 @@ class Deciding:
     domain: Domain
     whens: tuple[tuple[str, Condition], ...]
     today: dt.date | None
+    told: list[tuple[AppliedDefault, ...]] = field(default_factory=list)
 
     @staticmethod
     def of(protocol: Protocol, readings: Mapping[str, str] | None = None, today: dt.date | None = None) -> Deciding:
@@ -311,8 +353,9 @@ class Deciding:
         facts : dict of Fact
             The clinical record.
         detail : {"answers", "missing", "all"}
-            "missing" looks also for the fewest facts that could settle what is open, "all" also for what other
-            readings of ambiguous rules would change.
+            "missing" looks also for the fewest facts that could settle what is open, of a table only where the answer
+            is yes; "all" looks for those of every table unless the answer is no, for what other readings of ambiguous
+            rules would change, and tells the reasons of tables and the parts of each reason, which else are left out.
 
         Raises
         ------
@@ -328,7 +371,8 @@ class Deciding:
         if eligibility is not None:
             found = eligibility.evaluate(patient.values)
             answer, missing = found.answer, found.open_facts()
-            reasons = tuple(_reason(protocol, one, rule, patient.facts) for one, rule in _criteria(found, ""))
+            deep = detail == "all"
+            reasons = tuple(_reason(protocol, one, rule, patient.facts, deep) for one, rule in _criteria(found, ""))
         fewest = None
         if answer == "unknown" and eligibility is not None and detail != "answers":
             fewest = self.domain.fewest(eligibility, patient.values)
@@ -340,16 +384,17 @@ class Deciding:
             reasons,
             missing,
             self._defaults(patient, detail),
-            tuple(self._stratum(one, patient, "answers" if answer == "no" else detail) for one in patient.tables),
+            tuple(self._stratum(one, patient, detail, answer) for one in patient.tables),
             fewest,
+            protocol.overlays,
         )
 
-    def _stratum(self, finding: TableFinding, patient: Seen, detail: Detail) -> Stratum:
+    def _stratum(self, finding: TableFinding, patient: Seen, detail: Detail, answer: Answer) -> Stratum:
         table = finding.table
         settled = len(finding.possible) == 1
         facts: tuple[str, ...] = ()
         proved = True
-        if not settled and detail != "answers":
+        if not settled and detail in {"yes": ("missing", "all"), "unknown": ("all",), "no": ()}[answer]:
             facts, proved = self.domain.fewest_for_table(finding, patient.values)
         row = None if finding.taken is None else table.rows[finding.taken]
         return Stratum(
@@ -361,13 +406,17 @@ class Deciding:
             reasons=tuple(
                 _reason(self.protocol, one, one.rule or next(iter(entry.rules), ""), patient.facts)
                 for one, entry in zip(finding.rows, table.rows, strict=False)
-            ),
+            )
+            if detail == "all"
+            else (),
             missing=finding.open_facts,
             fewest=facts,
             proved=proved,
         )
 
     def _defaults(self, patient: Seen, detail: Detail) -> tuple[AppliedDefault, ...]:
+        if detail != "all" and self.told:
+            return self.told[0]
         choices = readings_of(self.protocol.file)
         found = []
         here = None
@@ -402,6 +451,8 @@ class Deciding:
                     rule.id in self.named, tuple(others) if detail == "all" else None,
                 )
             )  # fmt: skip
+        if detail != "all":
+            self.told.append(tuple(found))
         return tuple(found)
 
     def _outcomes(self, patient: Seen) -> dict[str, str]:
@@ -452,6 +503,13 @@ def decide(
     return Deciding.of(protocol, readings, today).decide(facts)
 
 
+def _fewest_told(fewest: tuple[str, ...], missing: tuple[str, ...]) -> str:
+    """The fewest facts, and how many more are open."""
+    if not fewest or len(fewest) >= len(missing):
+        return ", ".join(missing)
+    return f"{', '.join(fewest)} (the fewest that could settle it; {len(missing)} facts are open)"
+
+
 _TOLD_ELSEWHERE = ("eligibility", "tables", "contradictions")
 
 
@@ -468,6 +526,8 @@ def _whens(protocol: Protocol) -> list[tuple[str, Condition]]:
             (one for key in ("id", "name", "target", "patient") if isinstance(one := getattr(section, key, None), str)),
             "",
         )
+        if isinstance(section, LimitEntry):
+            name = f"{section.structure} {section.metric} {section.operator} {section.limit:g}, {section.priority}"
         found.append((f"{name} ({where})" if name else where, when))
     return found
 
@@ -480,7 +540,7 @@ def _criteria(finding: Finding, rule: str) -> list[tuple[Finding, str]]:
     return [criterion for part in finding.parts for criterion in _criteria(part, rule)]
 
 
-def _reason(protocol: Protocol, finding: Finding, rule_id: str, facts: Mapping[str, Fact]) -> Reason:
+def _reason(protocol: Protocol, finding: Finding, rule_id: str, facts: Mapping[str, Fact], deep: bool = True) -> Reason:
     rule = protocol.rule(rule_id) if rule_id else None
     return Reason(
         rule=rule.id if rule else "",
@@ -490,7 +550,7 @@ def _reason(protocol: Protocol, finding: Finding, rule_id: str, facts: Mapping[s
         condition=finding.text,
         answer=finding.answer,
         facts={name: facts.get(name) for name in finding.facts},
-        parts=tuple(_reason(protocol, part, part.rule or rule_id, facts) for part in finding.parts),
+        parts=tuple(_reason(protocol, part, part.rule or rule_id, facts) for part in finding.parts) if deep else (),
     )
 
 

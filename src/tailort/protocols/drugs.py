@@ -36,11 +36,13 @@ class DoseReading(Section):
 class DrugEntry(Section):
     """One drug: the days of a cycle on which it is given, and the readings of its dose.
 
-    `default` is the reading that is calculated; null shows all of them and takes none.
+    `default` is the reading that is calculated; null shows all of them and takes none. `infusion_hours` is how long
+    one infusion runs, over days in a row.
     """
 
     name: Name
     days: tuple[Count, ...] = Field(min_length=1)
+    infusion_hours: Positive | None = None
     doses: tuple[DoseReading, ...] = Field(min_length=1)
     default: Name | None
     order: Literal["never", "after-confirmation"]
@@ -55,14 +57,24 @@ class DrugEntry(Section):
             raise ValueError(f"'{self.default}' is no reading of the dose of {self.name}; given are: {', '.join(ids)}")
         if list(self.days) != sorted(set(self.days)):
             raise ValueError(f"the days of {self.name} must ascend, none twice")
+        if self.infusion_hours is not None and self.infusion_hours > 24 * len(self.days):
+            raise ValueError(f"{self.infusion_hours:g} hours of {self.name} do not fit into {len(self.days)} days")
         return self
+
+
+class AfterEntry(Section):
+    """A regimen that begins on a day of the last cycle of another one, day 1 being the first of that cycle."""
+
+    regimen: Name
+    day: Count
 
 
 class RegimenEntry(Section):
     """Drugs given together, for patients of whom `when` holds.
 
     All of `drugs` and one of `one_of`; or the drugs of another regimen (`same_as`); or none, where the text names none
-    and the choice is `left_to` somebody. `cycles` are the numbers of cycles that are allowed.
+    and the choice is `left_to` somebody. `cycles` are the numbers of cycles that are allowed. `after` tells when it
+    begins, and radiotherapy with it where the setting is concurrent.
     """
 
     id: Name
@@ -71,6 +83,7 @@ class RegimenEntry(Section):
     cycles: tuple[Count, ...] = ()
     cycle_days: Count | None = None
     within_months: Positive | None = None
+    after: AfterEntry | None = None
     drugs: tuple[DrugEntry, ...] = ()
     one_of: tuple[DrugEntry, ...] = ()
     same_as: Name | None = None
@@ -93,6 +106,13 @@ class RegimenEntry(Section):
         return self
 
 
+class BodySurfaceEntry(Section):
+    """By which formula the body surface area is calculated that doses per m2 are multiplied with."""
+
+    formula: Literal["mosteller", "dubois"]
+    rules: tuple[str, ...] = ()
+
+
 class SupportEntry(Section):
     """A supporting drug, so many hours after chemotherapy."""
 
@@ -102,8 +122,27 @@ class SupportEntry(Section):
     rules: tuple[str, ...] = ()
 
 
-class DrugsSection(Section):
-    """Everything that a protocol says of drugs."""
+class WindowEntry(Section):
+    """A supporting drug from one day to another, both included, counted from the first day of a regimen."""
 
+    name: Name
+    regimen: Name
+    days: tuple[tuple[Count, Count], ...] = Field(min_length=1)
+    strength: Literal["recommended", "required"]
+    rules: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _days_follow_each_other(self) -> Self:
+        every = [day for window in self.days for day in window]
+        if every != sorted(every):
+            raise ValueError(f"the days of {self.name} must ascend, each window from its first to its last day")
+        return self
+
+
+class DrugsSection(Section):
+    """Everything that a protocol says of drugs; without `body_surface` no dose is calculated."""
+
+    body_surface: BodySurfaceEntry | None = None
     regimens: tuple[RegimenEntry, ...] = Field(min_length=1)
     support: tuple[SupportEntry, ...] = ()
+    windows: tuple[WindowEntry, ...] = ()

@@ -32,10 +32,31 @@ def known_facts(file: ProtocolFile, facts: Mapping[str, Fact]) -> dict[str, Fact
         if fact is None or fact.value is None:
             continue
         try:
-            known[entry.name] = replace(fact, value=entry.read(fact.value))
+            value = entry.read(fact.value)
+            known[entry.name] = fact if value is fact.value else replace(fact, value=value)
         except InputError as error:
             raise InputError(f"protocol '{file.id}': {error}; correct the clinical record") from error
-    return known
+    return known | _computed(file, known)
+
+
+def _computed(file: ProtocolFile, known: Mapping[str, Fact]) -> dict[str, Fact]:
+    """Facts that follow from others by arithmetic; one that the record tells as well must agree."""
+    made: dict[str, Fact] = {}
+    values = {name: fact.value for name, fact in known.items()}
+    for entry in file.facts:
+        value = None if entry.computed is None else entry.computed.value(values)
+        if entry.computed is None or value is None:
+            continue
+        of = ", ".join(entry.computed.of)
+        try:
+            told = known.get(entry.name)
+            if told is not None and isinstance(told.value, int | float):
+                entry.computed.require_agreement(entry.name, told.value, value)
+            else:
+                made[entry.name] = Fact(entry.name, entry.read(value), f"computed from {of}")
+        except InputError as error:
+            raise InputError(f"protocol '{file.id}': from {of}: {error}") from error
+    return made
 
 
 def tables_of(file: ProtocolFile) -> tuple[DecisionTable, ...]:
@@ -48,7 +69,8 @@ def tables_of(file: ProtocolFile) -> tuple[DecisionTable, ...]:
         for plan in file.plans
     )
     text = "Which of the protocol's plans is this patient's"
-    plans = DecisionTable.model_construct(name=PLAN, text=text, rows=rows, otherwise=None, exclusive=True, rules=())
+    alone = file.plans_read == "exclusive"
+    plans = DecisionTable.model_construct(name=PLAN, text=text, rows=rows, otherwise=None, exclusive=alone, rules=())
     return (*tables, plans)
 
 

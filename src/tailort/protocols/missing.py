@@ -13,11 +13,11 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import reduce
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 from tailort.errors import InputError
 from tailort.protocols.condition import (
@@ -34,20 +34,36 @@ from tailort.protocols.condition import (
     OneOf,
     OutcomeIs,
     ReadingIs,
+    of_reading,
 )
 from tailort.protocols.consistency import walk
-from tailort.protocols.known import contradictions_of, tables_of
+from tailort.protocols.known import TODAY, contradictions_of, tables_of
 from tailort.protocols.schema import FactEntry, ProtocolFile
 from tailort.protocols.tables import DecisionTable, TableFinding
+from tailort.protocols.ways import (
+    FALSE,
+    TRUE,
+    Formula,
+    Way,
+    apart,
+    both,
+    by_number,
+    conjunction,
+    covers,
+    disjunction,
+    facts_of,
+)
 
 # Combinations that are kept where parts of a condition share facts; beyond it the result is not proved smallest.
 MOST_WAYS = 512
 # Values of a fact that is compared with others, likewise.
 MOST_VALUES = 40
+# Results that are kept for records that know the same.
+MOST_KEPT = 200_000
 
-# A way: by fact (its number in the file) the values that will do, one bit each.
-Way = dict[int, int]
 Leaf = Compare | OneOf | Between | Known
+# What asks for facts: a condition, several that are looked at together, or a table.
+Asking = Condition | tuple[Condition, ...] | DecisionTable
 
 
 @dataclass(frozen=True)
@@ -83,20 +99,6 @@ class Fewest:
 
 
 @dataclass(frozen=True)
-class _Formula:
-    """Ways joined by and/or, without negation; `facts` has one bit for each fact in it."""
-
-    kind: Literal["ways", "and", "or"]
-    ways: tuple[Way, ...] = ()
-    parts: tuple[_Formula, ...] = ()
-    facts: int = 0
-
-
-_TRUE = _Formula("ways", ({},))
-_FALSE = _Formula("ways", ())
-
-
-@dataclass(frozen=True)
 class Domain:
     """Values that tell apart all that a protocol's conditions can tell apart.
 
@@ -108,15 +110,21 @@ class Domain:
         By fact, some permitted value from each stretch between the values that the file names.
     links : tuple of CompareFacts
         Comparisons of two facts.
-    masks : dict
-        By leaf, which of the values it holds for; filled as leaves are met.
+    tables : dict of DecisionTable
+        Decision tables of the file, by name.
+    number : dict of int
+        Place of each fact in the file, by name.
+    kept : Kept
+        What was found before: records that know the same share it.
     """
 
     file: ProtocolFile
     entries: tuple[FactEntry, ...]
     values: tuple[tuple[Any, ...], ...]
     links: tuple[CompareFacts, ...]
-    masks: dict[int, int]
+    tables: Mapping[str, DecisionTable]
+    number: Mapping[str, int]
+    kept: Kept
 
     @staticmethod
     def of(file: ProtocolFile) -> Domain:
@@ -133,7 +141,9 @@ class Domain:
             elif isinstance(node, CompareFacts):
                 links.append(node)
         values = tuple(_representatives(entry, named[entry.name]) for entry in file.facts)
-        return Domain(file, file.facts, values, tuple(links), {})
+        number = {entry.name: n for n, entry in enumerate(file.facts)}
+        tables = {table.name: table for table in tables_of(file)}
+        return Domain(file, file.facts, values, tuple(links), tables, number, Kept())
 
     def fewest(self, condition: Condition, values: Mapping[str, Any]) -> Fewest:
         """Return the fewest facts that could settle a condition which known values leave open.
@@ -146,16 +156,104 @@ class Domain:
             Known values, outcomes and readings, as conditions are evaluated on.
         """
         search = _Search(self, values)
-        yes = search.smallest(search.formula(condition, True))
-        no = search.smallest(search.formula(condition, False))
-        return Fewest(yes, no, search.proved)
+        yes, no = search.fewest(condition, True), search.fewest(condition, False)
+        return Fewest(self.names(yes.facts), self.names(no.facts), yes.proved and no.proved)
 
     def fewest_for_table(self, finding: TableFinding, values: Mapping[str, Any]) -> tuple[tuple[str, ...], bool]:
         """Return the fewest facts that could settle a table on one outcome, and whether that is proved."""
         search = _Search(self, values)
-        sets = [search.smallest(search.outcome(finding.table, {name})) for name in finding.possible]
-        known = [names for names in sets if names is not None]
-        return (min(known, key=len) if known else ()), search.proved
+        found = [search.fewest_for_outcome(finding.table.name, name) for name in finding.possible]
+        best = _best(found)
+        return self.names(best.facts) or (), best.proved
+
+    def names(self, facts: int | None) -> tuple[str, ...] | None:
+        """Names of a set of facts, in the file's order."""
+        if facts is None:
+            return None
+        return tuple(entry.name for n, entry in enumerate(self.entries) if facts >> n & 1)
+
+    def asked(self, node: Asking) -> frozenset[str]:
+        """Facts that conditions or a table look at, through the tables that they look at too."""
+        found = self.kept.asked.get(id(node))
+        if found is None:
+            found = self.kept.asked[id(node)] = frozenset(self._asked(node))
+        return found
+
+    def _asked(self, node: Asking) -> Iterable[str]:
+        if isinstance(node, tuple):
+            whens: Sequence[Condition] = node
+        else:
+            whens = [row.when for row in node.rows] if isinstance(node, DecisionTable) else [node]
+        for when in whens:
+            for _, part in walk(when):
+                if isinstance(part, Leaf):
+                    yield part.fact
+                elif isinstance(part, CompareFacts):
+                    yield from (name for name in (part.fact, part.than) if name in self.number)
+                elif isinstance(part, OutcomeIs):
+                    yield from self.asked(self.tables[part.outcome])
+
+    def neighbours(self, node: Asking) -> tuple[str, ...]:
+        """Facts whose values say what a search finds for a condition: those it asks, and what bears on them."""
+        found = self.kept.neighbours.get(id(node))
+        if found is None:
+            names = set(self.asked(node))
+            linked = [{link.fact, link.than} for link in self.links]
+            if any(pair & names for pair in linked):
+                names.update(name for pair in linked for name in pair)
+            for one in contradictions_of(self.file):
+                asked = self.asked(one.when)
+                if asked & names:
+                    names |= asked
+            found = self.kept.neighbours[id(node)] = tuple(sorted(names))
+        return found
+
+    def groups(self, node: AllOf | AnyOf) -> tuple[tuple[Condition, ...], ...]:
+        """Parts of a condition, those together that share a fact."""
+        found = self.kept.groups.get(id(node))
+        if found is None:
+            parts = node.all if isinstance(node, AllOf) else node.any
+            groups: list[tuple[set[str], list[Condition]]] = []
+            for part in parts:
+                names, together = set(self.asked(part)), [part]
+                rest = []
+                for group in groups:
+                    if group[0] & names:
+                        names |= group[0]
+                        together = group[1] + together
+                    else:
+                        rest.append(group)
+                groups = [*rest, (names, together)]
+            found = self.kept.groups[id(node)] = tuple(tuple(group) for _, group in groups)
+        return found
+
+
+@dataclass(frozen=True)
+class Found:
+    """Fewest facts as one bit each, None where no permitted values would do, and whether that is certain."""
+
+    facts: int | None
+    proved: bool
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What searches of one protocol have found so far, by what they depend on; nodes of the file by their `id`."""
+
+    masks: dict[int, int] = field(default_factory=dict)
+    asked: dict[int, frozenset[str]] = field(default_factory=dict)
+    neighbours: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    groups: dict[int, tuple[tuple[Condition, ...], ...]] = field(default_factory=dict)
+    values: dict[tuple[Any, ...], tuple[tuple[tuple[Any, ...], ...], frozenset[int], frozenset[int]]] = field(
+        default_factory=dict
+    )
+    found: dict[tuple[Any, ...], Found] = field(default_factory=dict)
+
+
+def _best(found: Sequence[Found]) -> Found:
+    """The smallest of several sets that would all do."""
+    facts = min((one.facts for one in found if one.facts is not None), key=by_number, default=None)
+    return Found(facts, all(one.proved for one in found))
 
 
 def _representatives(entry: FactEntry, named: Iterable[Any]) -> tuple[Any, ...]:
@@ -164,6 +262,8 @@ def _representatives(entry: FactEntry, named: Iterable[Any]) -> tuple[Any, ...]:
         return (False, True)
     if entry.type == "choice":
         return entry.choices
+    if entry.type == "list":
+        return (("one",),)
     if entry.type == "text":
         return (*sorted(named), "".join(named) + " other")
     return _in_order(entry, sorted(named))
@@ -215,15 +315,79 @@ class _Search:
     def __init__(self, domain: Domain, values: Mapping[str, Any]) -> None:
         self.domain, self.known = domain, values
         self.proved = True
-        self.number = {entry.name: n for n, entry in enumerate(domain.entries)}
-        self.values = list(domain.values)
+        self.number = domain.number
+        self.values: list[tuple[Any, ...]] = []
         self.moved: set[int] = set()
         self.capped: set[int] = set()
-        self._link()
         self.allowed: dict[int, int] = {}
+        self.context = (
+            values.get(TODAY), *(values.get(of_reading(choice.rule)) for choice in domain.file.readings)
+        )  # fmt: skip
+
+    def fewest(self, node: Condition, wanted: bool) -> Found:
+        """Fewest facts with which a condition is answered as wanted."""
+        return self._kept((id(node), wanted), node, lambda: self._fewest_of(node, wanted))
+
+    def fewest_for_outcome(self, table: str, outcome: str) -> Found:
+        """Fewest facts with which a table says one outcome."""
+        own = self.domain.tables[table]
+        return self._kept((table, outcome), own, lambda: self._of_formula(lambda: self.outcome(own, {outcome})))
+
+    def _kept(self, key: tuple[Any, ...], node: Asking, find: Callable[[], Found]) -> Found:
+        """What was found for a record that knows the same of the facts that matter, else what is found now."""
+        whole = (*key, self.context, *(self.known.get(name) for name in self.domain.neighbours(node)))
+        found = self.domain.kept.found.get(whole)
+        if found is None:
+            if len(self.domain.kept.found) >= MOST_KEPT:
+                self.domain.kept.found.clear()
+            found = self.domain.kept.found[whole] = find()
+        return found
+
+    def _fewest_of(self, node: Condition, wanted: bool) -> Found:
+        if isinstance(node, Not):
+            return self.fewest(node.negated, not wanted)
+        if isinstance(node, AllOf | AnyOf):
+            if isinstance(node, AllOf) != wanted:
+                return _best([self.fewest(part, wanted) for part in (node.any if wanted else node.all)])  # type: ignore[union-attr]
+            whole, proved = 0, True
+            for group in self.domain.groups(node):
+                found = self.fewest(group[0], wanted) if len(group) == 1 else self._together(group, wanted)
+                if found.facts is None:
+                    return Found(None, proved and found.proved)
+                whole, proved = whole | found.facts, proved and found.proved
+            return Found(whole, proved)
+        return self._of_formula(lambda: self.formula(node, wanted))
+
+    def _together(self, group: tuple[Condition, ...], wanted: bool) -> Found:
+        """Fewest facts with which parts that share facts are all answered as wanted."""
+
+        def find() -> Found:
+            return self._of_formula(lambda: conjunction([self.formula(part, wanted) for part in group]))
+
+        return self._kept((id(group), wanted), group, find)
+
+    def _of_formula(self, make: Callable[[], Formula]) -> Found:
+        if not self.values:
+            self._link()
+        self.proved = True
+        facts = self._fewest(make())
+        return Found(facts, self.proved)
 
     def _link(self) -> None:
         """Add the values at which comparisons of two facts turn."""
+        names = {name for link in self.domain.links for name in (link.fact, link.than)}
+        key = (self.context[0], *(self.known.get(name) for name in sorted(names)))
+        kept = self.domain.kept.values
+        if key not in kept:
+            self.values = list(self.domain.values)
+            self._follow_all()
+            if len(kept) >= MOST_KEPT:
+                kept.clear()
+            kept[key] = tuple(self.values), frozenset(self.moved), frozenset(self.capped)
+        values, moved, capped = kept[key]
+        self.values, self.moved, self.capped = list(values), set(moved), set(capped)
+
+    def _follow_all(self) -> None:
         for _ in range(2 if self.domain.links else 0):
             for link in self.domain.links:
                 plus = link.plus.added if link.plus else None
@@ -257,59 +421,65 @@ class _Search:
         """Values of a fact with which the facts known so far do not contradict each other."""
         if n not in self.allowed:
             mask = (1 << len(self.values[n])) - 1
-            contradictions = contradictions_of(self.domain.file)
+            name = self.domain.entries[n].name
+            # More facts never make one hold that does not: only those that are open and ask this fact can.
+            contradictions = [
+                one
+                for one in contradictions_of(self.domain.file)
+                if name in self.domain.asked(one.when) and one.when.evaluate(self.known).answer == "unknown"
+            ]
             if contradictions:
                 values = dict(self.known)
                 for bit, value in enumerate(self.values[n]):
-                    values[self.domain.entries[n].name] = value
+                    values[name] = value
                     if any(one.when.evaluate(values).answer == "yes" for one in contradictions):
                         mask &= ~(1 << bit)
             self.allowed[n] = mask
         return self.allowed[n]
 
-    def formula(self, node: Condition, wanted: bool) -> _Formula:
+    def formula(self, node: Condition, wanted: bool) -> Formula:
         """When the condition is answered as wanted."""
         if isinstance(node, Not):
             return self.formula(node.negated, not wanted)
         if isinstance(node, AllOf | AnyOf):
             parts = node.all if isinstance(node, AllOf) else node.any
             every = isinstance(node, AllOf) == wanted
-            return (_all if every else _any)([self.formula(part, wanted) for part in parts])
+            return (conjunction if every else disjunction)([self.formula(part, wanted) for part in parts])
         if isinstance(node, ByReading):
             return self.formula(node.chosen(self.known), wanted)
         if isinstance(node, ReadingIs):
-            return _TRUE if (node.evaluate(self.known).answer == "yes") == wanted else _FALSE
+            return TRUE if (node.evaluate(self.known).answer == "yes") == wanted else FALSE
         if isinstance(node, OutcomeIs):
-            table = next(table for table in tables_of(self.domain.file) if table.name == node.outcome)
+            table = self.domain.tables[node.outcome]
             inside = set(node.among)
             return self.outcome(table, inside if wanted else {*table.outcomes, ""} - inside)
         if isinstance(node, CompareFacts):
             return self._two_facts(node, wanted)
         return self._one_fact(node, wanted)
 
-    def outcome(self, table: DecisionTable, inside: set[str]) -> _Formula:
+    def outcome(self, table: DecisionTable, inside: set[str]) -> Formula:
         """When only these outcomes are possible: every other row is no, or one above it (or apart from it) is yes."""
         rows = [(row.when, row.outcome) for row in table.rows]
         holds = [self.formula(when, True) for when, _ in rows]
         if table.exclusive:
             one = [formula for formula, (_, outcome) in zip(holds, rows, strict=True) if outcome in inside]
             if (table.otherwise or "") in inside:
-                one.append(_all([self.formula(when, False) for when, outcome in rows if outcome not in inside]))
-            return _any(one)
+                one.append(conjunction([self.formula(when, False) for when, outcome in rows if outcome not in inside]))
+            return disjunction(one)
         parts = [
-            _any([self.formula(when, False), *holds[:n]]) for n, (when, outcome) in enumerate(rows)
+            disjunction([self.formula(when, False), *holds[:n]]) for n, (when, outcome) in enumerate(rows)
             if outcome not in inside
         ]  # fmt: skip
         if (table.otherwise or "") not in inside:
-            parts.append(_any(holds))
-        return _all(parts)
+            parts.append(disjunction(holds))
+        return conjunction(parts)
 
-    def _one_fact(self, leaf: Leaf, wanted: bool) -> _Formula:
+    def _one_fact(self, leaf: Leaf, wanted: bool) -> Formula:
         if self.known.get(leaf.fact) is not None:
-            return _TRUE if (leaf.evaluate(self.known).answer == "yes") == wanted else _FALSE
+            return TRUE if (leaf.evaluate(self.known).answer == "yes") == wanted else FALSE
         n = self.number[leaf.fact]
         self.proved = self.proved and n not in self.capped
-        mask = self.domain.masks.get(id(leaf)) if n not in self.moved else None
+        mask = self.domain.kept.masks.get(id(leaf)) if n not in self.moved else None
         if mask is None:
             mask = sum(
                 1 << bit
@@ -317,19 +487,19 @@ class _Search:
                 if leaf.evaluate({leaf.fact: value}).answer == "yes"
             )
             if n not in self.moved:
-                self.domain.masks[id(leaf)] = mask
+                self.domain.kept.masks[id(leaf)] = mask
         whole = self.permitted(n)
         mask = mask & whole if wanted else whole & ~mask
-        return _Formula("ways", ({n: mask},), facts=1 << n) if mask else _FALSE
+        return Formula("ways", ({n: mask},), facts=1 << n) if mask else FALSE
 
-    def _two_facts(self, node: CompareFacts, wanted: bool) -> _Formula:
+    def _two_facts(self, node: CompareFacts, wanted: bool) -> Formula:
         one, other = self.known.get(node.fact), self.known.get(node.than)
         if one is not None and other is not None:
-            return _TRUE if node.holds(one, other) == wanted else _FALSE
+            return TRUE if node.holds(one, other) == wanted else FALSE
         if node.than not in self.number and other is None:
-            return _FALSE  # `today`, which nobody can supply as a fact
+            return FALSE  # `today`, which nobody can supply as a fact
         if node.fact not in self.number and one is None:
-            return _FALSE
+            return FALSE
         open_ = [name for name, value in ((node.fact, one), (node.than, other)) if value is None]
         self.proved = self.proved and not self.capped & {self.number[name] for name in open_}
         plus = node.plus.added if node.plus else None
@@ -352,122 +522,45 @@ class _Search:
             if other is None:
                 way[self.number[node.than]] = mask
             found.append(way)
-        return _Formula("ways", tuple(found), facts=_facts(found)) if found else _FALSE
+        return Formula("ways", tuple(found), facts=facts_of(found)) if found else FALSE
 
     def _bits(self, name: str) -> list[int]:
         n = self.number[name]
         return [bit for bit in range(len(self.values[n])) if self.permitted(n) >> bit & 1]
 
-    def smallest(self, formula: _Formula) -> tuple[str, ...] | None:
-        """Names of the fewest facts of a way, in the file's order; None when there is no way."""
-        facts = self._fewest(formula)
-        if facts is None:
-            return None
-        return tuple(entry.name for n, entry in enumerate(self.domain.entries) if facts >> n & 1)
-
-    def _fewest(self, formula: _Formula) -> int | None:
+    def _fewest(self, formula: Formula) -> int | None:
         if formula.kind == "ways":
-            return min((_facts([way]) for way in formula.ways), key=_order, default=None)
+            return min((facts_of([way]) for way in formula.ways), key=by_number, default=None)
         if formula.kind == "or":
             found = [facts for part in formula.parts if (facts := self._fewest(part)) is not None]
-            return min(found, key=_order, default=None)
+            return min(found, key=by_number, default=None)
         whole = 0
-        for group in _apart(formula.parts):
+        for group in apart(formula.parts):
             if len(group) == 1:
                 facts = self._fewest(group[0])
             else:
-                ways = self._ways(_Formula("and", parts=tuple(group), facts=0))
-                facts = min((_facts([way]) for way in ways), key=_order, default=None)
+                ways = self._ways(Formula("and", parts=tuple(group), facts=0))
+                facts = min((facts_of([way]) for way in ways), key=by_number, default=None)
             if facts is None:
                 return None
             whole |= facts
         return whole
 
-    def _ways(self, formula: _Formula) -> list[Way]:
+    def _ways(self, formula: Formula) -> list[Way]:
         if formula.kind == "ways":
             return list(formula.ways)
         each = [self._ways(part) for part in formula.parts]
         if formula.kind == "or":
             return self._shortened([way for ways in each for way in ways])
-        return reduce(lambda a, b: self._shortened(_both(a, b)), sorted(each, key=len))
+        return reduce(lambda a, b: self._shortened(both(a, b)), sorted(each, key=len))
 
     def _shortened(self, ways: list[Way]) -> list[Way]:
         """Leave out what another way needs less for."""
         kept: list[Way] = []
-        for way in sorted(ways, key=lambda way: _order(_facts([way]))):
-            if not any(_covers(other, way) for other in kept):
+        for way in sorted(ways, key=lambda way: by_number(facts_of([way]))):
+            if not any(covers(other, way) for other in kept):
                 kept.append(way)
             if len(kept) > MOST_WAYS:
                 self.proved = False
                 return kept[:MOST_WAYS]
         return kept
-
-
-def _all(parts: Iterable[_Formula]) -> _Formula:
-    flat: list[_Formula] = []
-    for part in parts:
-        if part is _FALSE:
-            return _FALSE
-        if part is not _TRUE:
-            flat.extend(part.parts if part.kind == "and" else (part,))
-    return _joined("and", flat) if flat else _TRUE
-
-
-def _any(parts: Iterable[_Formula]) -> _Formula:
-    flat: list[_Formula] = []
-    for part in parts:
-        if part is _TRUE:
-            return _TRUE
-        if part is not _FALSE:
-            flat.extend(part.parts if part.kind == "or" else (part,))
-    return _joined("or", flat) if flat else _FALSE
-
-
-def _joined(kind: Literal["and", "or"], parts: Sequence[_Formula]) -> _Formula:
-    if len(parts) == 1:
-        return parts[0]
-    return _Formula(kind, parts=tuple(parts), facts=reduce(lambda a, b: a | b.facts, parts, 0))
-
-
-def _apart(parts: Sequence[_Formula]) -> list[list[_Formula]]:
-    """Groups of parts that share no fact with each other."""
-    groups: list[tuple[int, list[_Formula]]] = []
-    for part in parts:
-        facts, together = part.facts, [part]
-        apart = []
-        for group in groups:
-            if group[0] & facts:
-                facts |= group[0]
-                together = group[1] + together
-            else:
-                apart.append(group)
-        groups = [*apart, (facts, together)]
-    return [group for _, group in groups]
-
-
-def _both(some: list[Way], others: list[Way]) -> list[Way]:
-    found = []
-    for a in some:
-        for b in others:
-            way = dict(a)
-            for n, mask in b.items():
-                way[n] = way.get(n, mask) & mask
-                if not way[n]:
-                    break
-            else:
-                found.append(way)
-    return found
-
-
-def _covers(one: Way, other: Way) -> bool:
-    return all(n in other and not other[n] & ~mask for n, mask in one.items())
-
-
-def _facts(ways: Iterable[Way]) -> int:
-    return reduce(lambda facts, n: facts | 1 << n, (n for way in ways for n in way), 0)
-
-
-def _order(facts: int) -> tuple[int, list[int]]:
-    """Fewer facts first; among equally many those that stand first in the file."""
-    numbers = [n for n in range(facts.bit_length()) if facts >> n & 1]
-    return len(numbers), numbers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -12,6 +13,9 @@ from tailort.protocols.condition import COMPARE, Answer, Finding
 from tailort.protocols.known import seen
 from tailort.protocols.protocol import Protocol
 from tailort.protocols.schema import AmendmentEntry, CourseEntry, OptionEntry, PlanEntry, ProtocolFile, StatementEntry
+
+PRINTED = "printed"
+"""The doses that the protocol's text gives for a plan, where a site has chosen an option."""
 
 Entry = TypeVar("Entry", PlanEntry, OptionEntry, AmendmentEntry)
 
@@ -85,7 +89,12 @@ class PlanChoice:
         )
 
 
-def choose_plan(protocol: Protocol, facts: Mapping[str, Fact], readings: Mapping[str, str] | None = None) -> PlanChoice:
+def choose_plan(
+    protocol: Protocol,
+    facts: Mapping[str, Fact],
+    readings: Mapping[str, str] | None = None,
+    today: dt.date | None = None,
+) -> PlanChoice:
     """Find the plan that a patient has.
 
     Parameters
@@ -96,6 +105,8 @@ def choose_plan(protocol: Protocol, facts: Mapping[str, Fact], readings: Mapping
         The clinical record, by name.
     readings : dict of str
         Readings of ambiguous rules to take in place of the file's defaults, by rule.
+    today : date or None
+        The day that conditions see as the fact `today`; None leaves it unknown.
 
     Raises
     ------
@@ -108,18 +119,18 @@ def choose_plan(protocol: Protocol, facts: Mapping[str, Fact], readings: Mapping
     file = protocol.file
     if not file.plans:
         raise ProtocolError(f"protocol '{protocol.id}' has one course for all patients: there is no plan to choose")
-    values = seen(file, facts, readings).values
-    findings = tuple(PlanFinding(plan.id, plan.title, plan.when.evaluate(values)) for plan in file.plans)
-    holds = [entry.id for entry in findings if entry.answer == "yes"]
-    if holds:
-        return PlanChoice(protocol.id, holds[0], (holds[0],), (), findings)
-    open_ = [entry for entry in findings if entry.answer == "unknown"]
-    missing = dict.fromkeys(name for entry in open_ for name in entry.finding.open_facts())
-    return PlanChoice(protocol.id, None, tuple(entry.id for entry in open_), tuple(missing), findings)
+    patient = seen(file, facts, readings, today)
+    findings = tuple(PlanFinding(plan.id, plan.title, plan.when.evaluate(patient.values)) for plan in file.plans)
+    found = patient.tables[-1]
+    possible = tuple(name for name in found.possible if name)
+    settled = len(found.possible) == 1 and bool(possible)
+    return PlanChoice(protocol.id, possible[0] if settled else None, possible, found.open_facts, findings)
 
 
 def with_plan(protocol: Protocol, plan: str, option: str | None = None) -> Protocol:
     """Return the protocol with one of its plans as its course, or one of the plan's options.
+
+    Where a site has chosen an option for the plan, it is taken unless another is named; PRINTED takes none.
 
     Raises
     ------
@@ -128,6 +139,10 @@ def with_plan(protocol: Protocol, plan: str, option: str | None = None) -> Proto
     """
     chosen = _named(protocol, "plan", plan, {entry.id: entry for entry in protocol.file.plans})
     file = _applied(protocol.file, chosen)
+    if option is None:
+        option = dict(pair for overlay in protocol.overlays for pair in overlay.options).get(plan)
+    if option == PRINTED and PRINTED not in {entry.id for entry in chosen.options}:
+        option = None
     if option is not None:
         what = f"option of plan '{plan}'"
         file = _applied(file, _named(protocol, what, option, {entry.id: entry for entry in chosen.options}))
@@ -183,10 +198,14 @@ def amended(protocol: Protocol, amendment: str) -> Protocol:
 
 
 def statements(
-    entries: tuple[StatementEntry, ...], protocol: Protocol, facts: Mapping[str, Fact]
+    entries: tuple[StatementEntry, ...],
+    protocol: Protocol,
+    facts: Mapping[str, Fact],
+    readings: Mapping[str, str] | None = None,
+    today: dt.date | None = None,
 ) -> tuple[tuple[StatementEntry, Finding], ...]:
-    """Definitions or flags of a protocol, each with what came of it for one patient."""
-    values = seen(protocol.file, facts).values
+    """Definitions or flags of a protocol, each with what came of it for one patient; see `choose_plan`."""
+    values = seen(protocol.file, facts, readings, today).values
     return tuple((entry, entry.when.evaluate(values)) for entry in entries)
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeVar
 
 from tailort.errors import ProtocolError
 from tailort.geometry import PatientPosition
 from tailort.patient import Constraint, Prescription, StructureSet
 from tailort.protocols.checks import CheckResult, DoseLevel, dose_level, judge
+from tailort.protocols.condition import of_reading
 from tailort.protocols.consistency import mistakes, shared_limits
+from tailort.protocols.overlay_records import Overlay
 from tailort.protocols.phases import course_gy
 from tailort.protocols.recipe import StepEntry
 from tailort.protocols.schema import (
@@ -26,7 +29,7 @@ from tailort.protocols.schema import (
 )
 from tailort.targets import Step, require_inputs
 
-Conditional = TypeVar("Conditional", StepEntry, Supplement, PositionEntry, PreferredTechnique)
+Conditional = TypeVar("Conditional", StepEntry, Supplement, PositionEntry, PreferredTechnique, LimitEntry)
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ class Protocol:
         What the file says.
     origin : str
         Where it was read from, for messages and reports.
+    overlays : tuple of Overlay
+        What sites changed, the first one first; none for a protocol as it is printed.
 
     Raises
     ------
@@ -87,6 +92,7 @@ class Protocol:
 
     file: ProtocolFile
     origin: str = ""
+    overlays: tuple[Overlay, ...] = ()
 
     def __post_init__(self) -> None:
         for place, fault in mistakes(self.file, as_written=False):
@@ -117,17 +123,28 @@ class Protocol:
         """Every rule with its source and mark."""
         return self.file.rules
 
+    @cached_property
+    def _rules_by_id(self) -> dict[str, Rule]:
+        return {rule.id: rule for rule in self.file.rules}
+
     def rule(self, rule_id: str) -> Rule:
         """Return a rule by its id."""
-        for rule in self.file.rules:
-            if rule.id == rule_id:
-                return rule
+        if rule_id in self._rules_by_id:
+            return self._rules_by_id[rule_id]
         known = ", ".join(rule.id for rule in self.file.rules) or "none"
         raise ProtocolError(f"protocol '{self.id}' has no rule '{rule_id}'; its rules are: {known}")
 
     @property
     def technique(self) -> Technique:
-        """How the dose is delivered."""
+        """How the dose is delivered.
+
+        Raises
+        ------
+        ProtocolError
+            When the protocol only proposes and prescribes nothing.
+        """
+        if self.file.technique is None:
+            raise self._prescribes_nothing()
         return self.file.technique
 
     def techniques(self) -> tuple[Technique, ...]:
@@ -136,7 +153,7 @@ class Protocol:
         When none keeps them, the last one is: that of the file.
         """
         preferred = self._decided("preferred technique", [self.file.preferred] if self.file.preferred else [])
-        return (*(entry.technique for entry in preferred), self.file.technique)
+        return (*(entry.technique for entry in preferred), self.technique)
 
     def supplements(self) -> tuple[Supplement, ...]:
         """Fields that bring a region up to a dose which the phases leave it short of."""
@@ -211,7 +228,25 @@ class Protocol:
 
     def constraints(self) -> tuple[Constraint, ...]:
         """Limits; those in percent of a prescription are turned into Gy per course."""
-        return self._constraints(self.file.limits, self._prescribed())
+        return self._constraints(self.limits(), self._prescribed())
+
+    def limits(self) -> tuple[LimitEntry, ...]:
+        """Limits as the file has them; of a protocol that is not decided yet those of the default readings.
+
+        Raises
+        ------
+        ProtocolError
+            When some are for some patients only: `for_patient` decides which.
+        """
+        values = {of_reading(choice.rule): choice.default for choice in self.file.readings}
+        kept = []
+        for limit in self.file.limits:
+            answer = "yes" if limit.when is None else limit.when.evaluate(values).answer
+            if answer == "unknown":
+                self._decided("limits", [limit])
+            if answer == "yes":
+                kept.append(limit)
+        return tuple(kept)
 
     def report_metrics(self) -> tuple[ReportMetric, ...]:
         """Metrics that are reported without a limit."""
@@ -226,7 +261,10 @@ class Protocol:
             title=other.title,
             target_steps=self.target_steps() + tuple(entry.record() for entry in other.targets),
             prescriptions=self._prescriptions(other.prescriptions),
-            constraints=self._constraints((*other.limits, *shared_limits(self.file)), other.prescriptions),
+            constraints=self._constraints(
+                (*other.limits, *shared_limits(self.file.model_copy(update={"limits": self.limits()}))),
+                other.prescriptions,
+            ),
             report=self._report(other.report),
             rules=other.rules,
             course=self._course(other.prescriptions),
@@ -259,8 +297,16 @@ class Protocol:
             names += [name for name in (technique.aperture_target, technique.avoid) if name is not None]
             if technique.hand_over is not None:
                 names.append(technique.hand_over.structure)
-        names += [limit.structure for limit in self.file.limits if limit.priority == "hard"]
+        names += [limit.structure for limit in self.file.limits if limit.priority == "hard" and not limit.if_drawn]
         return tuple(dict.fromkeys(names))
+
+    def where_drawn(self, structures: StructureSet) -> Protocol:
+        """Return the protocol without limits that hold only where a structure is drawn, and it is not."""
+        there = {s.name.lower() for s in structures if not s.is_empty} | {s.name.lower() for s in self.file.targets}
+        kept = tuple(limit for limit in self.file.limits if not limit.if_drawn or limit.structure.lower() in there)
+        if len(kept) == len(self.file.limits):
+            return self
+        return replace(self, file=self.file.model_copy(update={"limits": kept}))
 
     def require_structures(self, structures: StructureSet) -> None:
         """Refuse a structure set in which something is neither drawn nor can be made.
@@ -276,7 +322,7 @@ class Protocol:
     def _every_technique(self) -> tuple[Technique, ...]:
         """Techniques that a plan may need, phase by phase."""
         preferred, other = self.file.preferred, self.file.comparator
-        courses = [(self.file.technique, self.file.prescriptions)]
+        courses = [(self.technique, self.file.prescriptions)]
         if preferred is not None and preferred.when is None:
             courses.append((preferred.technique, self.file.prescriptions))
         if other is not None and other.technique is not None:
@@ -287,7 +333,15 @@ class Protocol:
             for made in (technique, *(technique.of_phase(n) for n in sorted({entry.phase for entry in prescribed})))
         )
 
+    def _prescribes_nothing(self) -> ProtocolError:
+        return ProtocolError(
+            f"protocol '{self.id}' proposes and prescribes nothing: plan and judge with one that prescribes, and ask "
+            f"this one with 'tailort decide RECORD.yaml --protocol {self.id}'"
+        )
+
     def _prescribed(self) -> tuple[PrescriptionEntry, ...]:
+        if self.file.only_proposes:
+            raise self._prescribes_nothing()
         if self.file.plans:
             told = ", ".join(plan.id for plan in self.file.plans)
             raise ProtocolError(
@@ -319,6 +373,12 @@ class Protocol:
                 whole = course_gy(prescribed, limit.percent_of)
                 value = round(whole * limit.limit / 100, 6)
                 source += f"; {limit.limit:g} % of the {whole:g} Gy of {limit.percent_of}"
+            for overlay in self.overlays:
+                source += "".join(
+                    f"; {change.was} as changed by {overlay.id}" for change in overlay.changes if change.made(limit)
+                )
+            if limit.note:
+                source += f"; {limit.note}"
             mark = limit.mark or (self.rule(limit.rule).mark if limit.rule else "")
             made.append(
                 Constraint(

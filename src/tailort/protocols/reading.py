@@ -18,6 +18,11 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from tailort.errors import InputError, ProtocolError
 from tailort.patient import Fact, FactValue
 from tailort.protocols.consistency import mistakes
+from tailort.protocols.known import decision_mistakes
+from tailort.protocols.overlay import laid_over
+from tailort.protocols.overlay_file import OverlayFile
+from tailort.protocols.overlay_records import OverlayError
+from tailort.protocols.proposals import proposal_mistakes
 from tailort.protocols.protocol import Protocol
 from tailort.protocols.schema import ProtocolFile
 
@@ -39,13 +44,25 @@ def available() -> tuple[str, ...]:
     return tuple(sorted(entry.name[: -len(".yaml")] for entry in _LIBRARY.iterdir() if entry.name.endswith(".yaml")))
 
 
+def aliases() -> dict[str, str]:
+    """Other names of the protocols that come with TailoRT, in small letters, and their ids."""
+    found = {}
+    for name in available():
+        text = (_LIBRARY / f"{name}.yaml").read_text(encoding="utf-8")
+        # One line at the top of a file: nothing else of it need be read.
+        line = re.search(r"^aliases: \[(.*)\]$", text, flags=re.MULTILINE)
+        found.update({alias.strip().casefold(): name for alias in line[1].split(",")} if line else {})
+    return found
+
+
 def load(name: str | Path) -> Protocol:
     """Read a protocol of the library by its id, or a file of one's own by its path.
 
     Parameters
     ----------
     name : str or Path
-        An id as `available` gives it, or the path of a YAML file (a name with a folder, or ending in .yaml or .yml).
+        An id as `available` gives it, one of `aliases`, or the path of a YAML file (a name with a folder, or ending in
+        .yaml or .yml).
 
     Raises
     ------
@@ -56,20 +73,26 @@ def load(name: str | Path) -> Protocol:
         return parse((_LIBRARY / f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml")
     path = Path(name)
     if path.suffix.lower() not in (".yaml", ".yml") and len(path.parts) == 1:
+        other = aliases().get(str(name).casefold())
+        if other is not None:
+            return load(other)
         raise ProtocolError(
             f"there is no protocol '{name}'; known are {', '.join(available())}; a file of your own is given by its "
             "path, ending in .yaml"
         )
+    return parse(_text(path), str(path), (path.resolve(),))
+
+
+def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ProtocolError(f"protocol file '{path}' cannot be read: {reason}") from error
-    return parse(text, str(path))
 
 
-def parse(text: str, origin: str) -> Protocol:
-    """Read a protocol from YAML text.
+def parse(text: str, origin: str, files: tuple[Path, ...] = ()) -> Protocol:
+    """Read a protocol, or a site's overlay of one, from YAML text.
 
     Parameters
     ----------
@@ -77,17 +100,61 @@ def parse(text: str, origin: str) -> Protocol:
         The file's content.
     origin : str
         The file's name, for messages.
+    files : tuple of Path
+        Overlays that led here and the file itself; a path in `extends` starts from the folder of the last.
     """
     tree = _yaml(text, origin, ProtocolError)
     if not isinstance(tree, CommentedMap):
         raise ProtocolError(f"{origin}: a protocol file is a list of 'key: value' lines; see docs/protocols.md")
+    if "extends" in tree:
+        return _overlaid(tree, origin, files)
     try:
         file = ProtocolFile.model_validate(_plain(tree))
     except ValidationError as error:
         raise ProtocolError(_first_fault(error, tree, origin)) from error
-    for place, fault in mistakes(file):
+    for place, fault in (*mistakes(file), *decision_mistakes(file), *proposal_mistakes(file)):
         raise ProtocolError(f"{_where(tree, place, origin)}: {fault}")
     return Protocol(file, origin)
+
+
+def _overlaid(tree: CommentedMap, origin: str, files: tuple[Path, ...]) -> Protocol:
+    """Read an overlay: the protocol that it extends, with its changes."""
+    try:
+        overlay = OverlayFile.model_validate(_plain(tree))
+    except ValidationError as error:
+        raise ProtocolError(_first_fault(error, tree, origin)) from error
+    base = _extended(overlay, _where(tree, ("extends",), origin), files)
+    if overlay.id in (base.id, *available()):
+        raise ProtocolError(
+            f"{_where(tree, ('id',), origin)}: '{overlay.id}' is the id of a protocol already; an overlay has one of "
+            "its own, so that nobody takes one for the other"
+        )
+    try:
+        file, record = laid_over(base.file, overlay, origin)
+    except OverlayError as fault:
+        raise ProtocolError(f"{_where(tree, fault.place, origin)}: {fault}") from fault
+    for place, text in (*mistakes(file), *decision_mistakes(file), *proposal_mistakes(file)):
+        where = ".".join(str(part) for part in place)
+        raise ProtocolError(f"{origin}: with these changes '{base.id}' is no longer valid, at {where}: {text}")
+    return Protocol(file, origin, (*base.overlays, record))
+
+
+def _extended(overlay: OverlayFile, where: str, files: tuple[Path, ...]) -> Protocol:
+    path = Path(overlay.extends)
+    if path.suffix.lower() not in (".yaml", ".yml"):
+        if len(path.parts) > 1:
+            raise ProtocolError(f"{where}: expected the id of a protocol or a file that ends in .yaml")
+        try:
+            return load(overlay.extends)
+        except ProtocolError as error:
+            raise ProtocolError(f"{where}: {error}") from error
+    path = files[-1].parent / path if files else path
+    if path.resolve() in files:
+        told = " -> ".join(file.name for file in (*files, path))
+        raise ProtocolError(f"{where}: the overlay extends itself: {told}")
+    if not path.is_file():
+        raise ProtocolError(f"{where}: there is no file '{path}'")
+    return parse(_text(path), str(path), (*files, path.resolve()))
 
 
 def describe(protocol: Protocol) -> dict[str, Any]:

@@ -6,21 +6,29 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from tailort.errors import InputError
 from tailort.geometry import Margin
 from tailort.patient import ROLES
 from tailort.protocols.condition import Condition
 from tailort.protocols.section import Distance, Name, Positive, Section
+from tailort.protocols.sectors import SectorsEntry
 from tailort.targets import (
+    LANDMARKS,
+    Border,
     Contract,
     Crop,
+    CutAt,
     DropParts,
     Expand,
     Intersect,
+    Lengthen,
     Operation,
     Ring,
     Step,
     Subtract,
+    TakeStations,
     Unite,
+    stations_named,
 )
 
 
@@ -97,6 +105,103 @@ class DropEntry(Section):
     """Smallest part that is kept, cm3."""
 
     below_cm3: Positive
+
+
+class LengthenEntry(Section):
+    """Length to which a tumour's volume is grown where its contours are shorter, along its own middle line.
+
+    `to_largest_of` are facts, lengths in cm, of which those that are recorded count; or `to_mm`, with who tells it.
+    `at_each_end` is how much of what is lacking is added at each end; `along` is the organ whose contours are what is
+    added, where it is drawn.
+    """
+
+    to_largest_of: tuple[Name, ...] = ()
+    to_mm: Positive | None = None
+    told: str = ""
+    at_each_end: Literal["whole", "half", "nothing"]
+    along: str = ""
+
+    @model_validator(mode="after")
+    def _is_told_once(self) -> Self:
+        if bool(self.to_largest_of) == (self.to_mm is not None):
+            raise ValueError("a length is 'to_largest_of' facts, or 'to_mm'")
+        return self
+
+
+class BorderEntry(Section):
+    """One height at which a volume may end: a landmark, or the edge of a structure, and an offset.
+
+    With `if_made` it counts only where that structure is there.
+    """
+
+    landmark: Name | None = None
+    top_of: Name | None = None
+    bottom_of: Name | None = None
+    above_mm: Distance = 0.0
+    below_mm: Distance = 0.0
+    if_made: Name | None = None
+    rules: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_one_height(self) -> Self:
+        if sum(part is not None for part in (self.landmark, self.top_of, self.bottom_of)) != 1:
+            raise ValueError("a border is one of 'landmark', 'top_of' and 'bottom_of'")
+        if self.landmark is not None and self.landmark not in LANDMARKS:
+            raise ValueError(f"there is no landmark '{self.landmark}'; known are {', '.join(LANDMARKS)}")
+        if self.above_mm and self.below_mm:
+            raise ValueError("a border is 'above_mm' or 'below_mm', not both")
+        return self
+
+    def record(self) -> Border:
+        """Return the border as `targets` places it."""
+        return Border(
+            landmark=self.landmark or "",
+            top_of=self.top_of or "",
+            bottom_of=self.bottom_of or "",
+            above_mm=self.above_mm - self.below_mm,
+            if_made=self.if_made or "",
+            rules=self.rules,
+        )
+
+
+class BordersEntry(Section):
+    """Upper and lower borders; of several the outermost one counts."""
+
+    superior: tuple[BorderEntry, ...] = ()
+    inferior: tuple[BorderEntry, ...] = ()
+
+    @model_validator(mode="after")
+    def _has_a_border(self) -> Self:
+        if not self.superior and not self.inferior:
+            raise ValueError("give a border in 'superior' or 'inferior'")
+        return self
+
+
+class StationsEntry(Section):
+    """Nodal stations of AJCC, 8th edition: as drawn, else constructed with `reach_mm` from what they follow."""
+
+    of: tuple[Name, ...] = Field(min_length=1)
+    reach_mm: Positive
+
+    @field_validator("of")
+    @classmethod
+    def _are_stations(cls, of: tuple[str, ...]) -> tuple[str, ...]:
+        told = [part for name in of for part in _parts_of(name)]
+        for part in told:
+            if told.count(part) > 1:
+                raise ValueError(f"station {part} is named twice")
+        return of
+
+    def record(self) -> TakeStations:
+        """Return the stations as `targets` takes them."""
+        return TakeStations(self.of, self.reach_mm)
+
+
+def _parts_of(station: str) -> tuple[str, ...]:
+    try:
+        return stations_named(station)
+    except InputError as error:
+        raise ValueError(str(error)) from error
 
 
 class OperationSection(Section):
@@ -185,9 +290,42 @@ class DropStep(OperationSection):
         return DropParts(self.drop_parts.below_cm3, self.rules)
 
 
+class BordersStep(OperationSection):
+    """Cut at borders."""
+
+    borders: BordersEntry
+
+    def record(self) -> Operation:
+        """Return the operation as `targets` does it."""
+        superior, inferior = self.borders.superior, self.borders.inferior
+        return CutAt(tuple(b.record() for b in superior), tuple(b.record() for b in inferior), self.rules)
+
+
+class SectorsStep(OperationSection):
+    """Replace a tumour by the vertebral sectors that it touches and those beside them."""
+
+    sectors: SectorsEntry
+
+    def record(self) -> Operation:
+        """Return the operation as `targets` does it; what the record tells is known once the protocol is decided."""
+        return self.sectors.record(self.rules)
+
+
+class LengthenStep(OperationSection):
+    """Grow a tumour's volume to a recorded length."""
+
+    lengthen: LengthenEntry
+
+    def record(self) -> Operation:
+        """Return the operation as `targets` does it; its length is known once the protocol is decided."""
+        how = self.lengthen
+        return Lengthen(how.to_mm, how.told or "the protocol", how.at_each_end, how.along, self.rules)
+
+
 _OPERATIONS = {
     "expand": ExpandStep, "contract": ContractStep, "unite": UniteStep, "intersect": IntersectStep,
     "subtract": SubtractStep, "crop": CropStep, "ring": RingStep, "drop_parts": DropStep,
+    "lengthen": LengthenStep, "sectors": SectorsStep, "borders": BordersStep,
 }  # fmt: skip
 
 
@@ -206,7 +344,10 @@ OperationEntry = Annotated[
     | Annotated[SubtractStep, Tag("#subtract")]
     | Annotated[CropStep, Tag("#crop")]
     | Annotated[RingStep, Tag("#ring")]
-    | Annotated[DropStep, Tag("#drop_parts")],
+    | Annotated[DropStep, Tag("#drop_parts")]
+    | Annotated[LengthenStep, Tag("#lengthen")]
+    | Annotated[SectorsStep, Tag("#sectors")]
+    | Annotated[BordersStep, Tag("#borders")],
     Discriminator(
         _operation,
         custom_error_type="operation",
@@ -224,9 +365,16 @@ class StepEntry(NamesEntry):
     name: Name
     role: str
     when: Condition | None = None
+    stations: StationsEntry | None = None
     then: tuple[OperationEntry, ...] = ()
     existing: Literal["keep", "replace"] = "keep"
     rules: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if not self.of and not self.if_drawn and self.stations is None:
+            raise ValueError("name at least one structure in 'of' or 'if_drawn', or stations")
+        return self
 
     @field_validator("role")
     @classmethod
@@ -245,4 +393,5 @@ class StepEntry(NamesEntry):
             then=tuple(operation.record() for operation in self.then),
             existing=self.existing,
             rules=self.rules,
+            stations=self.stations.record() if self.stations else None,
         )

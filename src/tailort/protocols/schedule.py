@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections.abc import Iterator
 from fractions import Fraction
@@ -93,6 +94,21 @@ class SafetySection(Section):
     report_to: Name
     within_hours: Positive
     rules: tuple[str, ...] = ()
+
+
+def report_by(safety: SafetySection, noticed: dt.datetime) -> dt.datetime:
+    """Return by when a serious adverse event must be reported, in the time zone in which it was noticed.
+
+    Raises
+    ------
+    InputError
+        When the time has no time zone: hours across a change of the clock would be wrong.
+    """
+    if noticed.utcoffset() is None:
+        raise InputError(f"{noticed.isoformat()} has no time zone; give one, {safety.within_hours:g} hours are counted")
+    # Arithmetic of one zone ignores a change of its clock; through UTC it does not.
+    due = noticed.astimezone(dt.UTC) + dt.timedelta(hours=safety.within_hours)
+    return due.astimezone(noticed.tzinfo)
 
 
 def visit_months(follow_up: FollowUpSection, until_month: int) -> tuple[int, ...]:

@@ -16,19 +16,23 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from tailort.errors import InputError
 from tailort.optimisation.angles import candidates_deg, nearest_free
 from tailort.optimisation.arrangements import arrangements
-from tailort.patient import Metric, Normalisation, Prescription
+from tailort.patient import FactValue, Metric, Normalisation, Prescription
 from tailort.patient.prescription import Operator, Priority
+from tailort.protocols.computed import Computed
 from tailort.protocols.condition import Condition
 from tailort.protocols.drugs import DrugsSection
 from tailort.protocols.endpoints import DesignSection, EndpointEntry
+from tailort.protocols.imaging import ImagingSection
+from tailort.protocols.individualising import ModifierEntry, TriggerEntry
 from tailort.protocols.modifications import ModificationEntry
 from tailort.protocols.recipe import StepEntry
 from tailort.protocols.regions import RegionsSection
 from tailort.protocols.schedule import AdaptationEntry, FollowUpSection, SafetySection
 from tailort.protocols.section import Count, Distance, Name, Number, Positive, Section
+from tailort.protocols.table_limits import TableLimit
 from tailort.protocols.tables import Contradiction, DecisionTable, ReadingChoice
 
-Mark = Literal["seed", "lit-verified", "lit-recalled", "ambiguous", "derived", "borrowed", "convention"]
+Mark = Literal["seed", "lit-verified", "lit-recalled", "ambiguous", "derived", "borrowed", "convention", "site"]
 
 
 def _metric(text: str) -> str:
@@ -73,16 +77,19 @@ class FactEntry(Section):
     """One clinical fact the protocol may ask for: its type, unit and what it can be."""
 
     name: Name
-    type: Literal["text", "choice", "number", "integer", "boolean", "date"]
+    type: Literal["text", "choice", "number", "integer", "boolean", "date", "list"]
     text: str = ""
     unit: str = ""
     range: tuple[Number, Number] | None = None
     step: Positive | None = None
     choices: tuple[Name, ...] = ()
+    computed: Computed | None = None
     rules: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _fits_its_type(self) -> Self:
+        if self.computed is not None and self.type not in ("number", "integer"):
+            raise ValueError("only a number or an integer is computed from others")
         if (self.type == "choice") != bool(self.choices):
             raise ValueError("a fact of type choice, and no other, has 'choices'")
         if self.type not in ("number", "integer") and (self.range or self.step or self.unit):
@@ -91,7 +98,7 @@ class FactEntry(Section):
             raise ValueError(f"the range {self.range[0]:g} to {self.range[1]:g} is empty")
         return self
 
-    def read(self, value: object) -> bool | int | float | str | dt.date | None:
+    def read(self, value: object) -> FactValue:
         """Return the value in the fact's type; None stays unknown.
 
         Raises
@@ -109,7 +116,7 @@ class FactEntry(Section):
                 raise self._refuse(value, f"a multiple of {self.step:g}")
         return read
 
-    def _typed(self, value: object) -> bool | int | float | str | dt.date:
+    def _typed(self, value: object) -> bool | int | float | str | dt.date | tuple[str, ...]:
         words = {"yes": True, "no": False, "true": True, "false": False}
         match self.type, value:
             case "boolean", bool():
@@ -132,6 +139,10 @@ class FactEntry(Section):
                 pass
             case "date", dt.date():
                 return value
+            case "list", tuple() if all(isinstance(part, str) for part in value):
+                return value
+            case "list", str():
+                return tuple(part.strip() for part in value.split(";") if part.strip())
         expected = {
             "boolean": "yes or no",
             "integer": "a whole number",
@@ -139,6 +150,7 @@ class FactEntry(Section):
             "date": "a date such as 2026-01-31",
             "choice": f"one of {', '.join(self.choices)}",
             "text": "text",
+            "list": "a list of texts",
         }[self.type]
         raise self._refuse(value, expected)
 
@@ -468,6 +480,17 @@ class PreferredTechnique(Section):
     rules: tuple[str, ...] = ()
 
 
+class FieldMarginEntry(Section):
+    """Another distance from the target to the edges of 3-D conformal fields, where `when` holds: all phases alike.
+
+    Phases with a distance of their own keep it.
+    """
+
+    when: Condition
+    aperture_margin_mm: Distance
+    rules: tuple[str, ...] = ()
+
+
 class Supplement(Section):
     """One direct anterior photon field that brings a region up to a dose which the phases leave it short of.
 
@@ -524,7 +547,8 @@ class LimitEntry(Section):
     """A limit on one metric of one structure, in the metric's unit.
 
     With `percent_of` (a prescribed target) the limit is in percent of that target's prescribed dose. `on_violation`
-    is what the protocol's text asks for where it is not met.
+    is what the protocol's text asks for where it is not met. With `when` it holds for some patients, or under some
+    readings, only; with `if_drawn` only where the structure is drawn. `note` is told with the source.
     """
 
     structure: Name
@@ -537,6 +561,9 @@ class LimitEntry(Section):
     alpha_beta_gy: Positive | None = None
     scope: Literal["course", "cumulative"] = "course"
     on_violation: Literal["reject", "re-plan"] | None = None
+    when: Condition | None = None
+    if_drawn: bool = False
+    note: str = ""
     rule: str = ""
     mark: Mark | None = None
 
@@ -707,6 +734,7 @@ class ProtocolFile(Section):
     """A whole protocol file."""
 
     id: Name
+    aliases: tuple[Name, ...] = ()
     version: Name
     title: Name
     status: str = ""
@@ -721,12 +749,16 @@ class ProtocolFile(Section):
     normalisation: NormalisationEntry | None = None
     prescriptions: tuple[PrescriptionEntry, ...] = ()
     plans: tuple[PlanEntry, ...] = ()
-    technique: Technique
+    plans_read: Literal["exclusive", "in-order"] = "exclusive"
+    technique: Technique | None = None
     preferred: PreferredTechnique | None = None
+    field_margins: tuple[FieldMarginEntry, ...] = ()
     supplements: tuple[Supplement, ...] = ()
     positions: tuple[PositionEntry, ...] = ()
+    imaging: ImagingSection | None = None
     organs: tuple[Name, ...] = ()
     limits: tuple[LimitEntry, ...] = ()
+    table_limits: tuple[TableLimit, ...] = ()
     report: tuple[ReportEntry, ...] = ()
     checks: tuple[Annotated[SameFractions | DosePerFraction, Field(discriminator="check")], ...] = ()
     biology: BiologySection = BiologySection()
@@ -738,6 +770,8 @@ class ProtocolFile(Section):
     drugs: DrugsSection | None = None
     modifications: tuple[ModificationEntry, ...] = ()
     adaptations: tuple[AdaptationEntry, ...] = ()
+    modifiers: tuple[ModifierEntry, ...] = ()
+    triggers: tuple[TriggerEntry, ...] = ()
     follow_up: FollowUpSection | None = None
     safety: SafetySection | None = None
     endpoints: tuple[EndpointEntry, ...] = ()
@@ -746,13 +780,24 @@ class ProtocolFile(Section):
 
     @model_validator(mode="after")
     def _doses_are_told_once(self) -> Self:
+        if self.only_proposes:
+            if self.technique is not None:
+                raise ValueError("'technique' goes with 'prescriptions' or 'plans', and there are none")
+            return self
         if not self.prescriptions and not self.plans:
             raise ValueError("the key 'prescriptions' is missing, or 'plans' for a protocol of several courses")
+        if self.technique is None:
+            raise ValueError("the key 'technique' is missing")
         if self.plans and (self.prescriptions or self.comparator is not None):
             raise ValueError(
                 "'plans' have prescriptions of their own: 'prescriptions' and 'comparator' go without them"
             )
         return self
+
+    @property
+    def only_proposes(self) -> bool:
+        """Whether the file has modifiers or triggers and prescribes nothing itself."""
+        return bool(self.modifiers or self.triggers) and not self.prescriptions and not self.plans
 
     @field_validator("id")
     @classmethod

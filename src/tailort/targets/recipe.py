@@ -9,11 +9,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tailort.errors import GeometryError, InputError, MissingStructureError
+from tailort.errors import GeometryError, InputError, MissingStructureError, UndecidedError
 from tailort.geometry import EndCap, Margin, contract, expand, intersect, subtract, unite
 from tailort.geometry.contours import by_plane, in_plane, nesting_depth
 from tailort.patient import ROLES, Structure, StructureSet
+from tailort.targets.borders import CutAt, between, borders_of, landmarks_missing
+from tailort.targets.landmarks import what_to_draw
 from tailort.targets.parts import connected_parts
+from tailort.targets.sectors import SpreadToSectors, spread_to_sectors
+from tailort.targets.stations import TO_REVIEW, StationAtlas, stations_named
+from tailort.targets.tumour_length import length_along_mm
 
 Float = NDArray[np.float64]
 Contours = tuple[Float, ...]
@@ -85,6 +90,31 @@ class Ring:
 
 
 @dataclass(frozen=True)
+class Lengthen:
+    """Grow a tumour's volume to the length that the examinations tell, along its own middle line.
+
+    Parameters
+    ----------
+    to_mm : float or None
+        The length; None as long as no record tells it.
+    told : str
+        Who tells it.
+    at_each_end : {"whole", "half", "nothing"}
+        How much of what is lacking is added at each end: all of it, as nobody knows at which end it lies, half, or
+        nothing, which is told.
+    along : str
+        Organ whose contours are what is added, where it is drawn; elsewhere, and where it is empty, the outermost
+        contours go on straight.
+    """
+
+    to_mm: float | None
+    told: str
+    at_each_end: Literal["whole", "half", "nothing"]
+    along: str = ""
+    rules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class DropParts:
     """Remove separate parts of less than `below_cm3`."""
 
@@ -92,7 +122,31 @@ class DropParts:
     rules: tuple[str, ...] = ()
 
 
-Operation = Expand | Contract | Unite | Intersect | Subtract | Crop | Ring | DropParts
+Operation = (
+    Expand | Contract | Unite | Intersect | Subtract | Crop | Ring | DropParts | Lengthen | SpreadToSectors | CutAt
+)
+
+
+@dataclass(frozen=True)
+class TakeStations:
+    """Nodal stations: as drawn, else constructed.
+
+    Parameters
+    ----------
+    of : tuple of str
+        Stations of AJCC, 8th edition, see `tailort.targets.stations`.
+    reach_mm : float
+        How far a constructed station reaches from the wall of what it follows, mm.
+    """
+
+    of: tuple[str, ...]
+    reach_mm: float
+
+    def __post_init__(self) -> None:
+        for name in self.of:
+            stations_named(name)
+        if not self.of or not self.reach_mm > 0:
+            raise InputError("stations need at least one name, and a reach above 0 mm")
 
 
 @dataclass(frozen=True)
@@ -109,6 +163,8 @@ class Step:
         Structures that must be there, drawn or made by an earlier step.
     if_drawn : tuple of str
         Structures that join when they are there. A step none of whose inputs is there makes nothing.
+    stations : TakeStations or None
+        Nodal stations that belong to it too.
     then : tuple of Operation
         In order.
     existing : {"keep", "replace"}
@@ -124,11 +180,12 @@ class Step:
     then: tuple[Operation, ...] = ()
     existing: Literal["keep", "replace"] = "keep"
     rules: tuple[str, ...] = ()
+    stations: TakeStations | None = None
 
     def __post_init__(self) -> None:
         if self.role not in ROLES:
             raise InputError(f"step '{self.name}': unknown role '{self.role}'; known are {', '.join(ROLES)}")
-        if not self.of and not self.if_drawn:
+        if not self.of and not self.if_drawn and self.stations is None:
             raise InputError(f"step '{self.name}' names no structure that it is made of")
 
     def inputs(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -143,10 +200,24 @@ class Step:
                     needed += operation.of
                 case Crop():
                     needed.append(operation.inside)
+                case Lengthen() if operation.along:
+                    optional.append(operation.along)
+                case CutAt():
+                    for border in (*operation.superior, *operation.inferior):
+                        # An edge that counts only where another volume was made is asked for only there.
+                        (optional if border.if_made else needed).extend([border.structure] if border.structure else [])
+                        optional += [border.if_made] if border.if_made else []
+                case SpreadToSectors():
+                    optional += [operation.canal, operation.cord]
         return tuple(dict.fromkeys(needed)), tuple(dict.fromkeys(optional))
 
 
-def require_inputs(steps: Iterable[Step], structures: StructureSet, further: Iterable[str] = ()) -> None:
+def require_inputs(
+    steps: Iterable[Step],
+    structures: StructureSet,
+    further: Iterable[str] = (),
+    planes_mm: ArrayLike | None = None,
+) -> None:
     """Refuse a structure set that lacks something the recipe, or the work after it, needs.
 
     Parameters
@@ -157,12 +228,18 @@ def require_inputs(steps: Iterable[Step], structures: StructureSet, further: Ite
         What is drawn.
     further : iterable of str
         Structures that must be there in the end, drawn or made.
+    planes_mm : (k,) float or None
+        z of the CT planes, ascending; None takes those on which something is drawn.
 
     Raises
     ------
     MissingStructureError
         Listing everything that is missing, what for, and what is there.
+    UndecidedError
+        When only landmarks or nodal stations are missing, with what to draw.
     """
+    planes = _drawn_planes(structures) if planes_mm is None else np.asarray(planes_mm, dtype=np.float64)
+    waiting: dict[str, tuple[str, ...]] = {}
     there = {s.name.lower() for s in structures if not s.is_empty}
     missing: dict[str, str] = {}
     for step in steps:
@@ -170,8 +247,9 @@ def require_inputs(steps: Iterable[Step], structures: StructureSet, further: Ite
             continue
         needed, _ = step.inputs()
         starts = [name for name in (*step.of, *step.if_drawn) if name.lower() in there]
-        if not step.of and not starts:
+        if not step.of and not starts and step.stations is None:
             continue
+        waiting |= _waiting(step, structures, planes, there)
         for name in needed:
             if name.lower() not in there:
                 missing.setdefault(name, f"for {step.name}{_cite(step.rules)}")
@@ -179,13 +257,40 @@ def require_inputs(steps: Iterable[Step], structures: StructureSet, further: Ite
     for name in further:
         if name.lower() not in there:
             missing.setdefault(name, "for the plan")
+    also = "; ".join(waiting)
+    if waiting and not missing:
+        raise UndecidedError(
+            f"what the recipe needs is not in the case: {also}",
+            tuple(dict.fromkeys(name for names in waiting.values() for name in names)),
+        )
     if missing:
         lacking = ", ".join(f"'{name}' ({why})" for name, why in missing.items())
         drawn = ", ".join(s.name for s in structures if not s.is_empty) or "none"
         raise MissingStructureError(
             f"structures that are needed and not in the case: {lacking}; the case has: {drawn}; draw what is missing, "
-            "or map its name with --names FILE"
+            f"or map its name with --names FILE{f'; moreover {also}' if also else ''}"
         )
+
+
+def _waiting(step: Step, structures: StructureSet, planes: Float, there: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """What a step needs of stations and landmarks that is not there, in words, each with names of what to draw."""
+    found: dict[str, tuple[str, ...]] = {}
+    cuts = [operation for operation in step.then if isinstance(operation, CutAt)]
+    if (step.stations is None and not cuts) or len(planes) < 2:
+        return found
+    if step.stations is not None:
+        atlas = StationAtlas(structures, planes, step.stations.reach_mm)
+        for name in step.stations.of:
+            found |= {entry.text: entry.draw for entry in atlas.lacking(name)}
+    for cut in cuts:
+        for name in landmarks_missing(cut, there, structures, planes):
+            found[f"the landmark {name} is not known ('{step.name}'{_cite(cut.rules)}): {what_to_draw(name)}"] = (name,)
+    return found
+
+
+def _drawn_planes(structures: StructureSet) -> Float:
+    drawn = [s.slice_positions_mm for s in structures if not s.is_empty]
+    return np.unique(np.concatenate(drawn)) if drawn else np.zeros(0)
 
 
 def derive(
@@ -213,13 +318,15 @@ def derive(
     ------
     MissingStructureError
         When a structure that a step needs is not there.
+    UndecidedError
+        When a landmark or a nodal station is not drawn and cannot be constructed, with what to draw.
     GeometryError
         When a target would leave the CT (how much CT is missing is told) or a structure comes out empty.
     """
     planes = np.asarray(planes_mm, dtype=np.float64)
     if planes.ndim != 1 or len(planes) < 2 or (np.diff(planes) <= 0).any():
         raise GeometryError("a recipe needs at least two CT planes, their z ascending in mm")
-    require_inputs(steps, structures)
+    require_inputs(steps, structures, planes_mm=planes)
     made = structures
     for step in steps:
         drawn = structures.find(step.name)
@@ -227,9 +334,10 @@ def derive(
             note = f"drawn in the case and kept as it is: the recipe{_cite(step.rules)} was not applied"
             made = made.with_structures(replace(drawn, made_by=(*drawn.made_by, note)))
             continue
-        structure = _Maker(step, made, planes, end_cap).make()
+        maker = _Maker(step, made, planes, end_cap)
+        structure = maker.make()
         if structure is not None:
-            made = made.with_structures(structure)
+            made = made.with_structures(*maker.beside, structure)
     return made
 
 
@@ -243,11 +351,12 @@ class _Maker:
         self.end_cap: EndCap = end_cap
         self.spacing_mm = float(np.median(np.diff(planes)))
         self.log: list[str] = []
+        self.beside: list[Structure] = []
 
     def make(self) -> Structure | None:
         step = self.step
         left_out: list[str] = []
-        start = self._gather(step.of, step.if_drawn, left_out)
+        start = self._gather(step.of, step.if_drawn, left_out) | self._stations()
         if not start:
             return None
         self._note(("union of " if len(start) > 1 else "from ") + ", ".join(start), step.rules, left_out)
@@ -297,6 +406,12 @@ class _Maker:
                     inner = self._grown(contours, Margin.uniform(operation.from_mm))
                 outer = self._grown(contours, Margin.uniform(operation.to_mm))
                 return subtract(outer, inner, self.planes, self.end_cap, self.spacing_mm)
+            case CutAt():
+                return self._cut(contours, operation, rules)
+            case Lengthen():
+                return self._lengthened(contours, operation, rules)
+            case SpreadToSectors():
+                return self._spread(contours, operation)
             case DropParts():
                 parts = connected_parts(contours, self.end_cap, self.spacing_mm)
                 large = [part for part in parts if part.volume_cm3 >= operation.below_cm3]
@@ -342,6 +457,64 @@ class _Maker:
             self.log[-1] += ", ending with the CT"
         return self._grown(contours, margin)
 
+    def _stations(self) -> dict[str, Contours]:
+        """Stations of the step, by structure; those that are constructed become structures of their own."""
+        found: dict[str, Contours] = {}
+        if self.step.stations is None:
+            return found
+        atlas = StationAtlas(self.structures, self.planes, self.step.stations.reach_mm, self.end_cap)
+        told = []
+        for name in self.step.stations.of:
+            taken = atlas.take(name)
+            made = [s for s in taken if s.made_by and s.made_by[0].startswith(TO_REVIEW)]
+            self.beside += [s for s in made if self.structures.find(s.name) is None]
+            found |= {s.name: s.contours for s in taken}
+            told.append(f"{name} {TO_REVIEW}" if made else f"{name} as drawn")
+        self._note(f"nodal stations {', '.join(told)}", self.step.rules)
+        return found
+
+    def _cut(self, contours: Contours, cut: CutAt, rules: tuple[str, ...]) -> Contours:
+        upper, lower = borders_of(cut, self.structures, self.planes)
+        for side, border in (("above", upper), ("below", lower)):
+            if border is not None:
+                self._note(f"cut {side} {border}", () if border.border.rules else rules)
+        if upper is None and lower is None:
+            self._note("not cut: no border counts here", rules)
+        on_planes = self._on_planes(contours)
+        return between(on_planes, None if lower is None else lower.z_mm, None if upper is None else upper.z_mm)
+
+    def _spread(self, contours: Contours, operation: SpreadToSectors) -> Contours:
+        name = " with ".join((*self.step.of, *self.step.if_drawn))
+        tumour = Structure(name, "GTV", contours, self.structures.frame_of_reference)
+        made = spread_to_sectors(operation, tumour, self.structures, self.planes, end_cap=self.end_cap)
+        self.beside += made.sectors
+        self.log += made.notes
+        return made.contours
+
+    def _lengthened(self, contours: Contours, operation: Lengthen, rules: tuple[str, ...]) -> Contours:
+        if operation.to_mm is None:
+            raise InputError(
+                f"'{self.step.name}' is lengthened to a length of the clinical record, which is not told: decide the "
+                "protocol for the patient first"
+            )
+        drawn_mm = length_along_mm(contours, self.spacing_mm)
+        lacking_mm = operation.to_mm - drawn_mm
+        length = f"the contours are {drawn_mm:.0f} mm long, the tumour is {operation.to_mm:g} mm by {operation.told}"
+        # Contours on slices cannot show less.
+        if lacking_mm <= self.spacing_mm:
+            less = ", less than one slice more" if lacking_mm > 0 else ""
+            self._note(f"not lengthened: {length}{less}", rules)
+            return contours
+        if operation.at_each_end == "nothing":
+            self._note(f"left as drawn by choice: {length}", rules)
+            return contours
+        at_end = lacking_mm if operation.at_each_end == "whole" else lacking_mm / 2
+        organ = self.structures.find(operation.along) if operation.along else None
+        by = f" along {organ.name}" if organ is not None and not organ.is_empty else ""
+        self._note(f"lengthened by {at_end:.1f} mm at each end{by}: {length}", rules)
+        longer = self._expanded(contours, Margin(0.0, 0.0, 0.0, 0.0, at_end, at_end))
+        return _continued(contours, longer, organ.contours) if organ is not None else longer
+
     def _grown(self, contours: Contours, margin: Margin) -> Contours:
         return expand(contours, margin, self.planes, self.end_cap, self.spacing_mm)
 
@@ -373,6 +546,18 @@ class _Maker:
     def _note(self, text: str, rules: tuple[str, ...], left_out: Sequence[str] = ()) -> None:
         absent = f" ({', '.join(left_out)} not drawn)" if left_out else ""
         self.log.append(f"{text}{absent}{_cite(rules)}")
+
+
+def _continued(drawn: Contours, longer: Contours, organ: Contours) -> Contours:
+    """What is drawn, and beyond it the organ; the straight continuation where the organ has no contour."""
+    z = np.array([contour[0, 2] for contour in drawn])
+    ends = z.min() - _ON_PLANE_MM, z.max() + _ON_PLANE_MM
+    beyond = [contour for contour in longer if not ends[0] <= contour[0, 2] <= ends[1]]
+    planes = np.unique([contour[0, 2] for contour in beyond])
+    within = [contour for contour in organ if np.abs(planes - contour[0, 2]).min(initial=np.inf) < _ON_PLANE_MM]
+    there = np.array([contour[0, 2] for contour in within])
+    straight = [contour for contour in beyond if np.abs(there - contour[0, 2]).min(initial=np.inf) >= _ON_PLANE_MM]
+    return (*drawn, *within, *straight)
 
 
 def _outlines(contours: Iterable[Float]) -> list[Float]:

@@ -1,4 +1,4 @@
-"""Six sectors of a vertebra, and the clinical target volume that they make.
+"""Six sectors of a vertebra, and which of them a tumour touches.
 
 Sectors (KO-51), as a ring around the spinal canal (KO-52): body, left pedicle, left transverse process and lamina,
 spinous process, right transverse process and lamina, right pedicle, and the body again.
@@ -12,8 +12,9 @@ borders here are **constructed, to be reviewed**. In each plane, with the centre
 3. Behind it, the sagittal line through c parts left from right, except for the spinous process: bone within
    `SPINOUS_HALF_ANGLE_DEG` of the backward direction, seen from c.
 4. A pedicle is the bone beside the front `PEDICLE_SHARE` of the canal, as far lateral as the body of that plane, where
-   it joins the body and reaches at least half way back. Reaching less far it is the body's corner; not reaching the
-   body, or further lateral, it belongs to the transverse process and lamina.
+   (or at most `PEDICLE_BULGE_MM` further, as where the body has its waist), where it joins the body and reaches at
+   least half way back. Reaching less far it is the body's corner; not reaching the body, or further lateral, it belongs
+   to the transverse process and lamina.
 
 The pedicles are the canal's side walls and the laminae its back wall; where on the rounded edge between them one ends
 is a convention, so the share is an argument.
@@ -21,18 +22,10 @@ is a convention, so the share is an argument.
 | rule | what | mark |
 |---|---|---|
 | KO-50, KO-51 | GTV; six sectors | seed |
-| KO-52 | touched sectors and their neighbours; the ring | seed; ring derived |
-| KO-60 to KO-62, KO-64 | table of Cox et al.: body, body and both pedicles | recalled; the spinous process ambiguous |
-| KO-63, KO-65 to KO-67 | table of Cox et al.: other rows | verified |
-| KO-68 | ring or table | ambiguous, default the ring |
-| KO-69 | when a CTV may close around the cord | verified |
-| KO-70, KO-71 | after surgery | first part of KO-70 verified, the rest recalled |
-| - | a CTV contains its GTV, with what of it lies outside the bone | derived |
 
 References
 ----------
-Cox et al., Int J Radiat Oncol Biol Phys 2012;83:e597, doi:10.1016/j.ijrobp.2012.03.009: sectors, intact spine.
-Redmond et al., Int J Radiat Oncol Biol Phys 2017;97:64, doi:10.1016/j.ijrobp.2016.09.014: after surgery.
+Cox et al., Int J Radiat Oncol Biol Phys 2012;83:e597, doi:10.1016/j.ijrobp.2012.03.009: sectors.
 """
 
 from __future__ import annotations
@@ -45,7 +38,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tailort.errors import GeometryError, InputError, UndecidedError
+from tailort.errors import GeometryError
 from tailort.geometry import EndCap, intersect, subtract, volume_cm3
 from tailort.geometry.contours import (
     area_mm2,
@@ -57,35 +50,32 @@ from tailort.geometry.contours import (
 )
 from tailort.geometry.solid import build_solid, sections
 from tailort.patient import Structure
-from tailort.targets.recipe import Step
+from tailort.targets.spreading import RING, Sector
 
 Float = NDArray[np.float64]
 Rings = list[Float]
-Sector = Literal["body", "pedicle_left", "lamina_left", "spinous", "lamina_right", "pedicle_right"]
-Spread = Literal["ring", "isrc_2012"]
-BodyExtent = Literal["any", "lateral_left", "lateral_right", "diffuse"]
-
-RING: tuple[Sector, ...] = ("body", "pedicle_left", "lamina_left", "spinous", "lamina_right", "pedicle_right")
-"""Sectors in the order of the ring (KO-52) and of the numbers 1 to 6 of Cox et al.; a lamina has its transverse
-process with it."""
 
 SECTOR_SUFFIX: Mapping[Sector, str] = MappingProxyType(
     {
         "body": "Body",
-        "pedicle_left": "Pedicle_L",
-        "lamina_left": "Lamina_L",
-        "spinous": "Spinous",
-        "lamina_right": "Lamina_R",
-        "pedicle_right": "Pedicle_R",
+        "pedicle_left": "PedL",
+        "lamina_left": "LamL",
+        "spinous": "SP",
+        "lamina_right": "LamR",
+        "pedicle_right": "PedR",
     }
 )
-"""What follows the level in the name of a sector: T05_Pedicle_L."""
+"""What follows the vertebra in the name of a sector: VB_T05^PedL."""
 
 PEDICLE_SHARE = 0.75
 """Share of the canal's depth, from its front, that is beside the pedicles. Constructed, to be reviewed."""
 
 SPINOUS_HALF_ANGLE_DEG = 20.0
 """Half opening of the spinous process seen from the canal's centre. Constructed, to be reviewed."""
+
+PEDICLE_BULGE_MM = 5.0
+"""How far a pedicle may bulge beyond the body of its plane; what goes further is a process, from the body's edge on.
+Constructed, to be reviewed."""
 
 LEAST_TOUCH_CM3 = 0.01
 """Bone that a GTV must share with a sector to touch it: ten voxels of 1 mm. Constructed, to be reviewed."""
@@ -99,6 +89,17 @@ _ANGLE_STEPS = 100
 _UNSETTLED = 1e-3  # of a unit vector
 
 
+def sector_name(level: str, sector: Sector) -> str:
+    """Name of the structure of a sector.
+
+    Examples
+    --------
+    >>> sector_name("VB_T05", "pedicle_left")
+    'VB_T05^PedL'
+    """
+    return f"{level}^{SECTOR_SUFFIX[sector]}"
+
+
 @dataclass(frozen=True, eq=False)
 class VertebraSectors:
     """The six sectors of one vertebra.
@@ -106,7 +107,7 @@ class VertebraSectors:
     Parameters
     ----------
     level : str
-        Such as T05.
+        TG-263 name of the vertebra, such as VB_T05.
     sectors : dict of Structure
         By sector; one without bone, such as a lamina that was removed, is an empty structure.
     anterior : (2,) float
@@ -121,178 +122,6 @@ class VertebraSectors:
     def without_bone(self) -> tuple[Sector, ...]:
         """Sectors in which there is no bone."""
         return tuple(sector for sector in RING if self.sectors[sector].is_empty)
-
-
-@dataclass(frozen=True)
-class Spreading:
-    """Which sectors of one vertebra make the clinical target volume, and why.
-
-    Parameters
-    ----------
-    level : str
-        Such as T05.
-    touched : tuple of Sector
-        Sectors with tumour, in the order of the ring.
-    included : tuple of Sector
-        Sectors of the CTV, in the order of the ring.
-    rules : tuple of str
-        Ids of the rules that were applied.
-    notes : tuple of str
-        What a person should look at.
-    """
-
-    level: str
-    touched: tuple[Sector, ...]
-    included: tuple[Sector, ...]
-    rules: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-
-
-def ring_neighbourhood(touched: Iterable[Sector]) -> tuple[Sector, ...]:
-    """Sectors with tumour and their neighbours on the ring (KO-52), in the order of the ring."""
-    places = [RING.index(sector) for sector in _known(touched)]
-    near = {(place + step) % len(RING) for place in places for step in (-1, 0, 1)}
-    return tuple(RING[place] for place in sorted(near))
-
-
-def isrc_2012(
-    touched: Iterable[Sector],
-    body_extent: BodyExtent | None = None,
-    *,
-    spinous_with_both_pedicles: bool = False,
-    body_with_one_pedicle: bool = False,
-) -> tuple[Sector, ...]:
-    """Sectors of the CTV by the table of Cox et al. (KO-60 to KO-69), in the order of the ring.
-
-    Parameters
-    ----------
-    touched : iterable of Sector
-        Sectors with tumour.
-    body_extent : {"any", "lateral_left", "lateral_right", "diffuse"}, optional
-        Where in the body the tumour lies; needed when only the body is touched (KO-60 to KO-62).
-    spinous_with_both_pedicles : bool
-        The other reading of KO-64, in which body and both pedicles take the spinous process too; it closes the ring,
-        which KO-69 keeps for tumour in every sector.
-    body_with_one_pedicle : bool
-        The other reading of KO-65, in which one pedicle takes the body too.
-
-    Raises
-    ------
-    UndecidedError
-        When the extent in the body is needed and unknown, or the table has no row for these sectors.
-
-    Notes
-    -----
-    The rows of KO-63 and KO-65 to KO-67 are verified in a stored source, the others recalled.
-
-    References
-    ----------
-    Cox et al. 2012, doi:10.1016/j.ijrobp.2012.03.009.
-    """
-    return _cox(_known(touched), body_extent, spinous_with_both_pedicles, body_with_one_pedicle)[1]
-
-
-def _cox(
-    found: tuple[Sector, ...], body_extent: BodyExtent | None, spinous: bool, body: bool
-) -> tuple[str, tuple[Sector, ...]]:
-    """Rule of the row of the table, and its sectors."""
-    number = frozenset(RING.index(sector) + 1 for sector in found)
-    if number == {1}:
-        of_extent: dict[BodyExtent, tuple[str, set[int]]] = {
-            "any": ("KO-60", {1}),
-            "lateral_left": ("KO-61", {1, 2}),
-            "lateral_right": ("KO-61", {1, 6}),
-            "diffuse": ("KO-62", {1, 2, 6}),
-        }
-        if body_extent is None:
-            raise UndecidedError(
-                "the table of Cox et al. [KO-60 to KO-62] needs to know where in the body the tumour lies: any part, "
-                "lateral left, lateral right or diffuse; give body_extent",
-                ("body_extent",),
-            )
-        if body_extent not in of_extent:
-            raise InputError(f"unknown extent '{body_extent}' in the body; known are {', '.join(of_extent)}")
-        rule, numbers = of_extent[body_extent]
-        return rule, _named(numbers)
-    with_body = {1} if body else set()
-    rows: dict[frozenset[int], tuple[str, set[int]]] = {
-        frozenset({1, 2}): ("KO-63", {1, 2, 3}),
-        frozenset({1, 6}): ("KO-63", {1, 5, 6}),
-        frozenset({1, 2, 6}): ("KO-64", {1, 2, 3, 5, 6} | ({4} if spinous else set())),
-        frozenset({2}): ("KO-65", {2, 3} | with_body),
-        frozenset({6}): ("KO-65", {5, 6} | with_body),
-        frozenset({3}): ("KO-66", {2, 3, 4}),
-        frozenset({5}): ("KO-66", {4, 5, 6}),
-        frozenset({4}): ("KO-67", {3, 4, 5}),
-        frozenset(range(1, 7)): ("KO-69", set(range(1, 7))),
-    }
-    if number not in rows:
-        raise UndecidedError(
-            f"the table of Cox et al. [KO-60 to KO-69] has no row for tumour in {', '.join(found)}; name the sectors "
-            "of the CTV, or take the rule of the ring [KO-52]",
-            ("ctv_sectors",),
-        )
-    rule, numbers = rows[number]
-    return rule, _named(numbers)
-
-
-def spread(
-    level: str,
-    touched: Iterable[Sector],
-    rule: Spread = "ring",
-    *,
-    body_extent: BodyExtent | None = None,
-    spinous_with_both_pedicles: bool = False,
-    body_with_one_pedicle: bool = False,
-    after_surgery: bool = False,
-    circumferential_epidural: bool = False,
-) -> Spreading:
-    """Find the sectors of the CTV of one vertebra.
-
-    Parameters
-    ----------
-    level : str
-        Such as T05.
-    touched : iterable of Sector
-        Sectors with tumour. After surgery those with tumour before it (KO-70), whether their bone is still there.
-    rule : {"ring", "isrc_2012"}
-        The rule of the ring (KO-52), the default of KO-68, or the table of Cox et al. for an intact spine.
-    body_extent : {"any", "lateral_left", "lateral_right", "diffuse"}, optional
-        For the table, when only the body is touched.
-    spinous_with_both_pedicles, body_with_one_pedicle : bool
-        For the table, see `isrc_2012`.
-    after_surgery : bool
-        Whether the vertebra was operated on: sectors before surgery and the bone next to them (KO-70); the bone next
-        to them is that of the ring.
-    circumferential_epidural : bool
-        Epidural disease all round the cord (before surgery, if there was one): every sector (KO-69, KO-70).
-
-    Raises
-    ------
-    InputError
-        For an unknown sector, no sector, or the table of Cox et al. after surgery.
-    UndecidedError
-        From `isrc_2012`.
-    """
-    found = _known(touched)
-    if rule not in ("ring", "isrc_2012"):
-        raise InputError(f"unknown rule '{rule}' for the sectors of a CTV; known are ring, isrc_2012")
-    if after_surgery and rule == "isrc_2012":
-        raise InputError(
-            f"{level}: the table of Cox et al. is for an intact spine; after surgery take the rule of the ring [KO-70]"
-        )
-    if circumferential_epidural:
-        return Spreading(level, found, RING, ("KO-51", *(("KO-70", "KO-71") if after_surgery else ("KO-69",))))
-    if rule == "isrc_2012":
-        row, included = _cox(found, body_extent, spinous_with_both_pedicles, body_with_one_pedicle)
-        rules: tuple[str, ...] = ("KO-51", row, "KO-68")
-    else:
-        included = ring_neighbourhood(found)
-        rules = ("KO-51", "KO-52", *(("KO-70", "KO-71") if after_surgery else ("KO-68",)))
-    notes: tuple[str, ...] = ()
-    if included == RING and found != RING:
-        notes = ("the CTV closes around the cord although not every sector has tumour: to be reviewed [KO-69]",)
-    return Spreading(level, found, included, rules, notes)
 
 
 def vertebra_sectors(
@@ -312,7 +141,7 @@ def vertebra_sectors(
     Parameters
     ----------
     level : str
-        Such as T05; sectors are named after it.
+        TG-263 name of the vertebra, such as VB_T05; sectors are named after it.
     vertebra : Structure
         The bone of this vertebra. Where it is drawn over the canal, the canal is taken off.
     canal : Structure
@@ -372,7 +201,7 @@ def vertebra_sectors(
         MappingProxyType(
             {
                 sector: Structure(
-                    f"{level}_{SECTOR_SUFFIX[sector]}", "OTHER", tuple(contours), vertebra.frame_of_reference,
+                    sector_name(level, sector), "OTHER", tuple(contours), vertebra.frame_of_reference,
                     made_by=made_by,
                 )
                 for sector, contours in cut.items()
@@ -411,85 +240,6 @@ def shared_cm3(
             both = intersect(structure.contours, gtv.contours, planes, end_cap, spacing)
             shared[sector] = volume_cm3(both, end_cap, spacing) if both else 0.0
     return shared
-
-
-def touched_sectors(
-    vertebrae: Sequence[VertebraSectors],
-    gtv: Structure,
-    planes_mm: ArrayLike,
-    *,
-    least_cm3: float = LEAST_TOUCH_CM3,
-    end_cap: EndCap = "half_slice",
-) -> dict[str, tuple[Sector, ...]]:
-    """Sectors that a GTV touches, by level; levels that it does not touch are left out.
-
-    Raises
-    ------
-    UndecidedError
-        When it touches none, as a purely epidural tumour does: a person names the sectors.
-    """
-    out: dict[str, tuple[Sector, ...]] = {}
-    for vertebra in vertebrae:
-        shared = shared_cm3(vertebra, gtv, planes_mm, end_cap=end_cap)
-        if touched := tuple(sector for sector in RING if shared[sector] >= least_cm3):
-            out[vertebra.level] = touched
-    if not out:
-        levels = ", ".join(vertebra.level for vertebra in vertebrae)
-        raise UndecidedError(
-            f"'{gtv.name}' shares less than {least_cm3:g} cm3 with every sector of {levels}: name the sectors that are "
-            "involved",
-            ("touched_sectors",),
-        )
-    return out
-
-
-def ctv_step(
-    vertebrae: Sequence[VertebraSectors],
-    spreadings: Sequence[Spreading],
-    *,
-    gtv: str = "GTV",
-    name: str = "CTV_2400",
-    before_surgery: str | None = None,
-) -> Step:
-    """Step of a recipe that makes the CTV of sectors of one or several vertebrae.
-
-    Parameters
-    ----------
-    vertebrae : sequence of VertebraSectors
-        Their sectors must be in the structure set when the recipe is carried out.
-    spreadings : sequence of Spreading
-        From `spread`, one a vertebra with tumour. Each vertebra has its own ring: bone of a neighbouring vertebra
-        joins only when tumour touches it.
-    gtv : str
-        Joins the CTV, with what of it lies outside the bone (derived: a CTV contains its GTV).
-    name : str
-        Of the CTV.
-    before_surgery : str, optional
-        Structure with the whole extent before surgery, bony and epidural, that joins too (KO-70). Hardware and
-        incision do not join (KO-71).
-
-    Raises
-    ------
-    InputError
-        When a spreading names a vertebra that is not given, none of its sectors has bone, or two are of one level.
-    """
-    of_level = {vertebra.level: vertebra for vertebra in vertebrae}
-    levels = [spreading.level for spreading in spreadings]
-    if not spreadings or len(set(levels)) != len(levels):
-        raise InputError(f"a CTV of sectors needs one spreading a level; found {', '.join(levels) or 'none'}")
-    names: list[str] = []
-    rules: dict[str, None] = {"KO-50": None}
-    for spreading in spreadings:
-        vertebra = of_level.get(spreading.level)
-        if vertebra is None:
-            raise InputError(f"no sectors are given for {spreading.level}; given are {', '.join(of_level) or 'none'}")
-        drawn = [vertebra.sectors[sector].name for sector in spreading.included if sector not in vertebra.without_bone]
-        if not drawn:
-            raise InputError(f"{spreading.level}: none of the sectors {', '.join(spreading.included)} has bone")
-        names += drawn
-        rules.update(dict.fromkeys(spreading.rules))
-    also = (before_surgery,) if before_surgery is not None else ()
-    return Step(name, "CTV", of=(*names, gtv, *also), rules=tuple(rules))
 
 
 @dataclass(frozen=True, eq=False)
@@ -627,6 +377,8 @@ def _cut(one: _Slice, forward: Float, share: float, half_angle_deg: float) -> di
         beside = _keep(half, forward, border)
         reach = max((float((ring @ outward).max()) for ring in body), default=-np.inf)
         inner, outer = _keep(beside, -outward, -reach), _keep(beside, outward, reach)
+        if max((float((ring @ outward).max()) for ring in outer), default=reach) - reach <= PEDICLE_BULGE_MM:
+            inner, outer = beside, []
         pieces: dict[tuple[bool, bool], Rings] = {}
         for piece in _pieces(inner):
             far = min(float((ring @ forward).min()) for ring in piece) <= 0.5 * (front + border)
@@ -732,16 +484,3 @@ def _crossing(p: Float, q: Float, s_p: float, s_q: float) -> Float:
         p, q, s_p, s_q = q, p, s_q, s_p
     crossing: Float = p + (q - p) * min(max(s_p / (s_p - s_q), 0.0), 1.0)
     return crossing
-
-
-def _known(sectors: Iterable[Sector]) -> tuple[Sector, ...]:
-    found = set(sectors)
-    if unknown := found - set(RING):
-        raise InputError(f"unknown sectors {', '.join(sorted(unknown))}; known are {', '.join(RING)}")
-    if not found:
-        raise InputError("no sector with tumour is named; at least one is needed")
-    return tuple(sector for sector in RING if sector in found)
-
-
-def _named(numbers: set[int]) -> tuple[Sector, ...]:
-    return tuple(RING[number - 1] for number in sorted(numbers))

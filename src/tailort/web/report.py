@@ -18,6 +18,7 @@ from tailort.protocols import Decision, Protocol
 from tailort.web import figures
 from tailort.web.pareto_figures import trade_off_plot
 from tailort.web.robustness_figures import robustness_plot
+from tailort.web.rule_tables import default_tables, made_tables, overlay_warnings, rule_tables, rule_warnings, strata
 from tailort.web.trading_tables import trading_cards, trading_summary, trading_tables, trading_warnings
 from tailort.workflow import Evaluation, PhasePlan, PlanningRun, PlanResult, Recalculation, Stage, Trading
 
@@ -40,8 +41,9 @@ def planning_report(run: PlanningRun, described: Mapping[str, Any], stages: Sequ
     stages : sequence of Stage
         Seconds of each stage.
     """
-    main, other = run.main, run.comparator
-    plans = [main] if other is None else [main, other]
+    main = run.main
+    plans = [main, *([run.comparator] if run.comparator else []), *run.superseded]
+    other = plans[1] if len(plans) > 1 else None
     prescriptions = [p for plan in plans for p in plan.prescriptions]
     palette = figures.colours(run.structures, prescriptions)
     shown = _shown(run.structures, [c.structure for plan in plans for c in plan.constraints], main.prescriptions)
@@ -52,12 +54,12 @@ def planning_report(run: PlanningRun, described: Mapping[str, Any], stages: Sequ
         "title": f"{run.protocol.title}",
         "subtitle": f"Patient {run.case.pseudonym}; protocol {run.protocol.id} {run.protocol.version}; "
         f"TailoRT {described['tailort']}",
-        "warnings": _warnings(run),
+        "warnings": [*overlay_warnings(run.protocol), *rule_warnings(run), *_warnings(run)],
         "cards": _cards(main),
         "summary": _summary(run),
         "decision": _decision(run.decision, run.protocol),
         "planes": [
-            figures.planes(run.ct, run.structures, plan.dose, palette, drawn, centre, reference_gy, plan.title)
+            figures.planes(run.ct, run.structures, plan.dose, palette, drawn, centre, reference_gy, _titled(plan, run))
             for plan in plans
         ],
         **_leaves(run.case, run.structures, main.dose, palette, drawn, reference_gy),
@@ -68,19 +70,20 @@ def planning_report(run: PlanningRun, described: Mapping[str, Any], stages: Sequ
             [d for d in palette if d not in _NOT_IN_DVH and d in shown],
             (main.label, other.label if other else ""),
         ),
-        "scorecards": [_scorecard(f"Scorecard: {plan.title}", plan.scorecard) for plan in plans],
+        "scorecards": [_scorecard(f"Scorecard: {_titled(plan, run)}", plan.scorecard) for plan in plans],
         "robustness": None if run.robustness is None else _robustness(run.robustness, run.structures, palette),
         "tables": _plan_tables(plans),
-        "comparison": None if run.comparison is None else _comparison(run.comparison, plans),
+        "comparison": None if run.comparison is None else _comparison(run.comparison, plans[:2]),
         "bevs": [
             {
-                "title": plan.title if len(plan.phases) == 1 else f"{plan.title}, phase {phase.number}",
+                "title": _titled(plan, run) + (f", phase {phase.number}" if len(plan.phases) > 1 else ""),
                 "pictures": figures.beams_eye_views(phase.plan, run.structures, palette, _seen(phase, shown)),
             }
             for plan in plans
             for phase in plan.phases
         ],
-        "made": _made(run),
+        "made": made_tables(run),
+        "traced": rule_tables(run),
         "rules": [{"id": r.id, "text": r.text, "source": r.source, "mark": r.mark} for r in run.protocol.rules],
         "provenance": _provenance(described, run),
         "notes": run.case.notes,
@@ -102,10 +105,12 @@ def evaluation_report(result: Evaluation, described: Mapping[str, Any], stages: 
     contents = {
         "title": "Evaluation of an existing dose",
         "subtitle": f"Patient {case.pseudonym}; TailoRT {described['tailort']}",
-        "warnings": [],
+        "warnings": overlay_warnings(result.protocol),
         "cards": _evaluation_cards(result),
         "summary": [],
-        "decision": None,
+        "decision": None
+        if result.decision is None or result.protocol is None
+        else _decision(result.decision, result.protocol),
         "planes": [
             figures.planes(
                 case.ct,
@@ -240,7 +245,11 @@ def trading_report(result: Trading, described: Mapping[str, Any], stages: Sequen
         "title": f"Trade-offs: {result.protocol.title}",
         "subtitle": f"Patient {result.case.pseudonym}; protocol {result.protocol.id} {result.protocol.version}; "
         f"TailoRT {described['tailort']}",
-        "warnings": [f"Dose engine: {result.engine_note}", *trading_warnings(result)],
+        "warnings": [
+            *overlay_warnings(result.protocol),
+            f"Dose engine: {result.engine_note}",
+            *trading_warnings(result),
+        ],
         "cards": trading_cards(result),
         "summary": trading_summary(result),
         "decision": _decision(result.decision, result.protocol),
@@ -351,6 +360,10 @@ def _seen(phase: PhasePlan, shown: Sequence[str]) -> list[str]:
     targets = [p.target for p in phase.plan.prescriptions]
     organs = [name for name in ("SpinalCord", "Heart") if name in shown]
     return [*sorted(organs), *targets]
+
+
+def _titled(plan: PlanResult, run: PlanningRun) -> str:
+    return f"{plan.title} (superseded)" if plan in run.superseded else plan.title
 
 
 def _warnings(run: PlanningRun) -> list[str]:
@@ -471,6 +484,7 @@ def _decision(decision: Decision, protocol: Protocol) -> dict[str, Any]:
     return {
         "answer": told["answer"],
         "protocol": f"{protocol.id} {protocol.version}",
+        "overlays": protocol.overlays,
         "status": protocol.status,
         "reasons": [
             {
@@ -481,7 +495,8 @@ def _decision(decision: Decision, protocol: Protocol) -> dict[str, Any]:
             }
             for reason in told["reasons"]
         ],
-        "defaults": [{"id": d["rule"], "taken": d["taken"], "other": d["other"]} for d in told["ambiguous_defaults"]],
+        "defaults": default_tables(decision, protocol),
+        "strata": strata(decision),
         "checks": [{"id": c.rule, "text": c.text, "verdict": "pass" if c.holds else "fail"} for c in protocol.checks()],
     }
 
@@ -605,15 +620,6 @@ def _leaves(
     pairs = json.dumps([[p.source, p.caption] for p in pictures]).replace("<", "\\u003c")
 
     return {"leaves": pictures, "leaves_json": Markup(pairs)}
-
-
-def _made(run: PlanningRun) -> list[dict[str, Any]]:
-    volumes = {d.structure: d.volume_cm3 for plan in (run.main, run.comparator) if plan for d in plan.dvhs}
-    return [
-        {"name": s.name, "volume": f"{volumes[s.name]:.1f}" if s.name in volumes else "", "steps": s.made_by}
-        for s in run.structures
-        if s.made_by
-    ]
 
 
 def _provenance(described: Mapping[str, Any], run: PlanningRun) -> list[tuple[str, str]]:

@@ -28,6 +28,10 @@ Float = NDArray[np.float64]
 
 # Beyond what is found, as a share of the level: the plan still changes.
 SPARE = 0.002
+# What a limit lacks beyond this share of its level is not lost in segments: no plan reaches its prescription inside it.
+MOST_FARTHER = 0.2
+# A limit that voxels hold by this share of its level is held in the histogram too.
+NEAR = 0.1
 # Shares of a target's volume at which two doses are compared.
 COMPARED = (0.98, 0.95, 0.5, 0.02)
 
@@ -59,12 +63,45 @@ def calibrated(bench: Bench, problem: Problem, dose: Dose) -> Problem:
 
 
 def tightened(problem: Problem, farther_gy: Mapping[str, float]) -> Problem:
-    """Problem whose limits aim farther inside, by so many Gy a structure."""
-    limits = tuple(
-        replace(limit, gap_gy=limit.gap_gy + farther_gy.get(structure_of(limit.structure), 0.0))
-        for limit in problem.limits
-    )
+    """Problem whose limits aim farther inside, by so many Gy a structure and at most by a share of their level."""
+
+    def farther(limit: Limit) -> float:
+        asked_gy = farther_gy.get(structure_of(limit.structure), 0.0)
+        level_gy = getattr(limit.objective, "level_gy", None)
+        return asked_gy if level_gy is None else min(asked_gy, MOST_FARTHER * float(np.min(level_gy)))
+
+    limits = tuple(replace(limit, gap_gy=limit.gap_gy + farther(limit)) for limit in problem.limits)
     return replace(problem, limits=limits)
+
+
+def beyond_gy(bench: Bench, problem: Problem, limits: Sequence[Limit], dose: Dose) -> tuple[float, ...]:
+    """By how much each limit is broken where a dose is judged, Gy of its quantity; 0 or less where it holds.
+
+    Parameters
+    ----------
+    bench : Bench
+        The patient.
+    problem : Problem
+        On the rows of the bench.
+    limits : sequence of Limit
+        On structures of the problem, without what their gaps ask beyond them.
+    dose : Dose
+        Of a plan for this problem, by the reporting engine.
+    """
+    rows_gy = bench.in_rows(dose.image)
+    own = [float(np.max(problem.excess_gy(rows_gy, limit))) for limit in limits]
+    # A histogram takes its time; it is not that far from the voxels.
+    near = [
+        gy > -NEAR * float(np.min(getattr(limit.objective, "level_gy", 0.0)))
+        for gy, limit in zip(own, limits, strict=True)
+    ]
+    names = dict.fromkeys(limit.structure for limit, close in zip(limits, near, strict=True) if close and _kind(limit))
+    drawn = [found for name in names if (found := bench.structures.find(name)) is not None]
+    curves = histograms(drawn, dose, single_slice_thickness_mm=bench.slice_mm)
+    return tuple(
+        gy + (_beyond_gy(limit, problem, rows_gy, curves) if close else 0.0)
+        for gy, limit, close in zip(own, limits, near, strict=True)
+    )
 
 
 def disagreement(

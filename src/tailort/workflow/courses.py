@@ -218,11 +218,25 @@ def _phases(
         earlier = tuple(done.dose for done in _after(request, technique.hand_over, made, moved))
         phase = phase_of(bench, request, requests, technique, number, earlier)
         # A plan is kept once its last phase holds its limits.
-        last = number == request.phases[-1]
-        made.append(MAKERS[phase.technique.kind](bench, phase, clock, stop, keep if last else lambda: None))
+        tell = keep if number == request.phases[-1] else lambda: None
+        made.append(MAKERS[phase.technique.kind](bench, phase, clock, stop, tell))
         with clock.stage(f"hand over {request.label}"):
             moved = _to_move(bench, request, technique.hand_over, made)
+        if _is_without_room(bench, request, technique.hand_over, made, moved) and not stop():
+            phase = phase_of(bench, request, requests, technique, number, earlier, no_room=True)
+            made[-1] = MAKERS[phase.technique.kind](bench, phase, clock, stop, tell)
+            with clock.stage(f"hand over {request.label}"):
+                moved = _to_move(bench, request, technique.hand_over, made)
     return tuple(made), moved
+
+
+def _is_without_room(
+    bench: Bench, request: Request, hand_over: HandOver | None, phases: Sequence[PhasePlan], moved: int
+) -> bool:
+    """Whether a phase after those that share fractions gives an organ too much, however many of them move."""
+    if hand_over is None or phases[-1].number <= hand_over.to_phase or _organ(bench, hand_over, phases) is None:
+        return False
+    return _metric_gy(bench, hand_over, _after(request, hand_over, phases, moved)) >= hand_over.below_gy
 
 
 def phase_of(
@@ -232,6 +246,8 @@ def phase_of(
     technique: Technique,
     number: int,
     earlier: tuple[Dose, ...],
+    *,
+    no_room: bool = False,
 ) -> Phase:
     """Tell what is asked of one phase of a course.
 
@@ -249,10 +265,14 @@ def phase_of(
         Of the phase.
     earlier : tuple of Dose
         Of the phases before it.
+    no_room : bool
+        Whether it was seen that handing fractions over makes no room for this phase.
     """
-    # What fractions are handed over for is not in the way of the two phases that share them.
+    # What fractions are handed over for is not in the way of the two phases that share them, nor, as long as more of
+    # them can move, of a later one.
     moves = technique.hand_over
-    steered = moves.structure.lower() if moves and number in (moves.from_phase, moves.to_phase) else None
+    shares = moves is not None and (number in (moves.from_phase, moves.to_phase) or number > moves.to_phase)
+    steered = moves.structure.lower() if moves is not None and shares and not no_room else None
     numbers = request.phases
     whole_gy = sum(request.highest_gy(n) for n in numbers)
     so_far_gy = sum(request.highest_gy(n) for n in numbers if n <= number)

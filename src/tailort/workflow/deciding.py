@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from tailort.errors import InputError
 from tailort.protocols import Decision, Protocol
 from tailort.protocols.decision import Deciding, Detail
+from tailort.protocols.proposals import Proposals, proposals
 from tailort.protocols.records import TableMapping, parse_table
 
 ID = "id"
@@ -24,14 +25,16 @@ _HEADER = re.compile(r"(?P<fact>[^\[\]]+?)\s*(?:\[(?P<unit>[^\[\]]*)\])?")
 
 @dataclass(frozen=True)
 class CohortLine:
-    """One patient of a table and what the protocol decides."""
+    """One patient of a table and what the protocol decides; `proposals` where it has modifiers or triggers."""
 
     patient: str
     decision: Decision
+    proposals: Proposals | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the line ready for JSON and for a table."""
         decision = self.decision
+        applying = {} if self.proposals is None else self.proposals.applying()
         return {
             "id": self.patient,
             "answer": decision.answer,
@@ -39,6 +42,7 @@ class CohortLine:
             "missing": list(decision.missing_everywhere),
             "fewest_missing": list(fewest_missing(decision)),
             "failed_rules": list(decision.failed_rules),
+            **applying,
         }
 
 
@@ -81,7 +85,8 @@ def plain_mapping(protocol: Protocol, header: Sequence[str], origin: str, delimi
         if form is None or entry is None:
             continue
         # The choices of a protocol are its own codes: the fact reads them, in either case.
-        told: dict[str, Any] = {"fact": entry.name, "type": "text" if entry.type == "choice" else entry.type}
+        kind = "text" if entry.type in ("choice", "list") else entry.type
+        told: dict[str, Any] = {"fact": entry.name, "type": kind}
         if entry.type in ("number", "integer"):
             told |= {"unit": form["unit"] or entry.unit, "to": entry.unit} if entry.unit else {}
         if form["unit"] is not None and not entry.unit:
@@ -158,9 +163,12 @@ def decide_table(
     records = parse_table(text, mapping, today=today, entries=protocol.file.facts, origin=origin)
     lines: list[CohortLine] = []
     faults: list[str] = []
+    individual = bool(protocol.file.modifiers or protocol.file.triggers)
     for patient, facts in records:
         try:
-            lines.append(CohortLine(patient, deciding.decide(facts, detail)))
+            decision = deciding.decide(facts, detail)
+            told = proposals(protocol, facts, readings, today) if individual else None
+            lines.append(CohortLine(patient, decision, told))
         except InputError as error:
             faults.append(f"{_place(text, mapping, patient)} (patient '{patient}'): {error}")
     if faults:

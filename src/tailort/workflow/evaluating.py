@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tailort.errors import InputError, MissingStructureError
+from tailort.errors import InputError, MissingStructureError, UndecidedError
 from tailort.evaluation import DEFAULT_METRICS, Scorecard, assess, histograms
 from tailort.patient import Case, Constraint, Dose, Prescription, StructureSet
-from tailort.protocols import Protocol
+from tailort.protocols import Decision, Protocol, decide, for_patient
 from tailort.targets import derive
+from tailort.workflow.options import PlanningOptions
 from tailort.workflow.records import Evaluation
 
 
 def evaluate(
-    case: Case, protocol: Protocol | None, asked: Sequence[Constraint], fractions: int | None = None
+    case: Case,
+    protocol: Protocol | None,
+    asked: Sequence[Constraint],
+    fractions: int | None = None,
+    options: PlanningOptions | None = None,
 ) -> Evaluation:
     """Score the dose of a case.
 
@@ -23,16 +28,21 @@ def evaluate(
     case : Case
         With one dose.
     protocol : Protocol or None
-        Judge by its prescriptions and limits; helper structures that its recipe can make are made.
+        Judge by its prescriptions and limits, those of the patient's own plan; helper structures that its recipe can
+        make are made.
     asked : sequence of Constraint
         Further metrics; those of priority "report" have no limit.
     fractions : int or None
         Number of fractions of the dose, where the case does not tell.
+    options : PlanningOptions or None
+        Of these the readings, the option of the plan and the day.
 
     Raises
     ------
     InputError
         When the case has no dose or several, or when `fractions` contradicts the case.
+    UndecidedError, NotEligibleError
+        When the protocol has several plans and the clinical record does not tell which is this patient's.
     """
     dose = _fractionated(_only_dose(case), fractions)
     notes = list(case.notes)
@@ -42,10 +52,12 @@ def evaluate(
     constraints: tuple[Constraint, ...] = ()
     prescriptions: tuple[Prescription, ...] = ()
     report: dict[str, tuple[str, ...]] = {}
+    decision: Decision | None = None
     if protocol is not None:
+        decision, protocol, told = _for_patient(case, protocol, options or PlanningOptions())
         structures, missing = _with_helpers(case, protocol)
-        notes += missing
-        constraints, prescriptions = protocol.constraints(), protocol.prescriptions()
+        notes += (*told, *missing)
+        constraints, prescriptions = protocol.constraints(), protocol.course()
         for metric in protocol.report_metrics():
             report[metric.structure] = (*report.get(metric.structure, ()), metric.metric)
     elif case.plans:
@@ -85,7 +97,33 @@ def evaluate(
         protocol=protocol,
         prescriptions=prescriptions,
         notes=tuple(notes),
+        decision=decision if case.facts else None,
     )
+
+
+def _for_patient(case: Case, protocol: Protocol, options: PlanningOptions) -> tuple[Decision, Protocol, list[str]]:
+    """What the protocol decides, the protocol as it is for this patient, and what a reader must know of that.
+
+    An existing dose is judged whether or not the protocol would have admitted the patient.
+    """
+    decision = decide(protocol, case.facts, options.readings, options.today)
+    notes = []
+    if case.facts and decision.answer != "yes":
+        notes.append(f"protocol '{protocol.id}' answers {decision.answer} to whether it admits this patient")
+    if protocol.file.plans and not case.facts:
+        told = ", ".join(f"{plan.id} ({plan.title})" for plan in protocol.file.plans)
+        raise UndecidedError(
+            f"protocol '{protocol.id}' has several plans, each with its own limits: {told}; give the clinical record "
+            "that tells which is this patient's",
+            decision.missing_everywhere,
+        )
+    try:
+        own = for_patient(protocol, case.facts, options.readings, options.today, options.option)
+    except UndecidedError as error:
+        if protocol.file.plans:
+            raise
+        return decision, protocol, [*notes, f"volumes of some patients only are not made: {error}"]
+    return decision, own, notes
 
 
 def _only_dose(case: Case) -> Dose:

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from tailort import optimisation
 from tailort.errors import InputError
-from tailort.optimisation import Delivery, Goals, Problem, Progress, Solution, delivery_of
+from tailort.optimisation import Delivery, Goals, Limit, Problem, Progress, Solution, delivery_of
 from tailort.optimisation.arc import ArcDelivery, reweighed_arcs, sequence_arcs
 from tailort.optimisation.sliding_window import SlideDelivery, reslid, slide
 from tailort.workflow.angles import with_angles
 from tailort.workflow.bench import Bench, Fluence
-from tailort.workflow.calibrating import calibrated, disagreement, tightened
+from tailort.workflow.calibrating import beyond_gy, calibrated, disagreement, tightened
 from tailort.workflow.clock import StageClock
 from tailort.workflow.normalising import Scaled, scaled_to_prescription
-from tailort.workflow.ordering import Served, serve
+from tailort.workflow.ordering import Served, asked_inside, serve
 from tailort.workflow.phases import Phase
 from tailort.workflow.records import Convergence, PhasePlan
 from tailort.workflow.robust_plans import in_every_position
@@ -39,6 +39,8 @@ SEGMENT_CORRECTIONS, SLIDING_CORRECTIONS, ARC_CORRECTIONS = (40, 20, 20), (40, 2
 AGREES = 0.01
 # What a limit still lacks is asked for so many times over: the next correction moves doses between voxels again.
 ASKED_OVER = 2.0
+# A lost goal is asked for no farther inside than this share of its dose: it must not cost the targets theirs.
+MOST_INSIDE = 0.08
 
 Made = Delivery | SlideDelivery | ArcDelivery
 Held = Callable[[Scaled], Scaled]
@@ -88,7 +90,7 @@ def deliverable(
     """
     fluence = served.solution
     work = _Work(bench, phase, beams, clock, stop, held)
-    delivery, scaled, apart = work.delivered(served.problem, fluence.weights_mu)
+    delivery, scaled, apart = work.delivered(served)
     end = _end(fluence, delivery.solution, stop())
     return PhasePlan(
         phase.number,
@@ -170,34 +172,56 @@ class _Work:
     stop: Callable[[], bool]
     held: Held | None = None
 
-    def delivered(self, problem: Problem, fluence_mu: Float) -> tuple[Made, Scaled, float]:
+    def delivered(self, served: Served) -> tuple[Made, Scaled, float]:
         """Make a fluence deliverable, and let the dose that the engine finds of it correct it until both agree.
+
+        Hard limits that lack something, and goals that the fluence meets and its plan does not, are asked for farther
+        inside each time.
 
         Returns
         -------
         what is delivered, the same as a plan at its prescription, and how far the optimiser's dose for it is from the
         engine's, as a share of a target's prescription
         """
-        label = self.phase.label
+        label, problem = self.phase.label, served.problem
+        # What a phase may take of a goal for the course is a guide until the last one.
+        kept = served.kept if self.phase.share >= 1.0 else ()
         with self.clock.stage(f"{self._parts} {label}") as tell:
-            delivery = self._first(problem, fluence_mu, lambda p: tell(share_done(p.iteration)))
+            delivery = self._first(problem, served.solution.weights_mu, lambda p: tell(share_done(p.iteration)))
         scaled, apart = self._scaled(delivery)
-        tried: list[tuple[Made, Scaled, float]] = []
-        farther_gy: dict[str, float] = {}
+        tried: list[tuple[Made, Scaled, float, float]] = []
+        farther_gy, lost_gy = dict[str, float](), dict[int, float]()
+        beyond = self._beyond(problem, kept, scaled)
         for leaf_steps in self._corrections:
             if self.stop():
                 break
+            # The first correction is by the engine's dose alone: most of what lacks before it is the optimiser's error.
+            for name, lack_gy in scaled.lack_gy.items() if tried else ():
+                farther_gy[name] = farther_gy.get(name, 0.0) + ASKED_OVER * lack_gy
+            for n, gy in beyond.items() if tried else ():
+                most_gy = MOST_INSIDE * float(np.min(getattr(kept[n].objective, "level_gy", 0.0)))
+                lost_gy[n] = min(lost_gy.get(n, 0.0) + ASKED_OVER * gy, most_gy)
             with self.clock.stage(f"correct {label}") as tell:
-                aim = tightened(calibrated(self.bench, problem, scaled.made), farther_gy)
+                aim = tightened(calibrated(self.bench, served.problem, scaled.made), farther_gy)
+                aim = asked_inside(aim, served, [(kept[n], gy) for n, gy in lost_gy.items()])
                 rows_gy = self.bench.in_rows(scaled.made.image)
                 delivery = self._again(aim, delivery, rows_gy, leaf_steps, lambda p: tell(share_done(p.iteration)))
             scaled, apart = self._scaled(delivery)
-            tried.append((delivery, scaled, apart))
-            if not scaled.lack_gy and apart <= AGREES:
+            beyond = self._beyond(problem, kept, scaled)
+            tried.append((delivery, scaled, apart, sum(beyond.values())))
+            if not scaled.lack_gy and not beyond and apart <= AGREES:
                 break
-            for name, lack_gy in scaled.lack_gy.items():
-                farther_gy[name] = farther_gy.get(name, 0.0) + ASKED_OVER * lack_gy
-        return min(tried, key=lambda one: (one[1].most_lack_gy, one[2])) if tried else (delivery, scaled, apart)
+        if not tried:
+            return delivery, scaled, apart
+        best = min(tried, key=lambda one: (one[1].most_lack_gy, max(one[2], AGREES), one[3], one[2]))
+        return best[:3]
+
+    def _beyond(self, problem: Problem, kept: tuple[Limit, ...], scaled: Scaled) -> dict[int, float]:
+        """By how much goals that the fluence meets are lost in the plan that is made of it, Gy."""
+        if not kept:
+            return {}
+        found = beyond_gy(self.bench, problem, kept, scaled.dose)
+        return {n: gy for n, gy in enumerate(found) if gy > 0}
 
     @property
     def _slides(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,6 +49,12 @@ class PlanningOptions:
         final plan is judged; None judges it as planned only.
     robust : bool
         Whether the plan is also made for these set-up errors, in place of the targets' margins.
+    readings : mapping of str to str
+        Readings of ambiguous rules to take in place of the protocol's defaults, by rule.
+    option : str or None
+        Other doses of the patient's plan, where the protocol offers some, by the id of the option.
+    today : date or None
+        The day that conditions see as the fact `today`; None leaves it unknown.
     starts : mapping of str to (beamlets,) float
         Fluence of an interrupted run by the label of the phase's plan, MU per fraction: where the search goes on.
     """
@@ -60,6 +67,9 @@ class PlanningOptions:
     engine: str = "collapsed-cone"
     setup_errors_mm: tuple[float, float, float] | None = None
     robust: bool = False
+    readings: Mapping[str, str] = field(default_factory=dict)
+    option: str | None = None
+    today: dt.date | None = None
     starts: Mapping[str, NDArray[np.float64]] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tailort.optimisation import Goals, Problem, Progress, Solution, solve
+from tailort.optimisation import Goals, Limit, Problem, Progress, Solution, Wish, solve
 from tailort.optimisation.conflicts import contradiction
 from tailort.optimisation.priorities import Priorities, Slack, prioritise
 from tailort.optimisation.solve import Effort
@@ -22,6 +22,8 @@ Float = NDArray[np.float64]
 EACH, SLACK = Effort(iterations=120, rounds=24), Slack(0.03, 0.02)
 # How far inside what a goal has reached the deliverable plan aims, as a share of its dose.
 INSIDE = 0.01
+# Weight of a goal that was lost on the way, in the unit of the recipe's.
+KEPT = 300.0
 # Of the search for limits that contradict each other.
 SEARCH = Effort(iterations=120, rounds=6, value_tolerance=1e-4, complementarity=1e-2)
 
@@ -40,12 +42,15 @@ class Served:
         Empty where all goals could be had at once.
     notes : tuple of str
         Limits that contradict each other, or that the search did not reach.
+    kept : tuple of Limit
+        Goals for organs, as they are printed, that the fluence meets: what is made of it should not lose them.
     """
 
     problem: Problem
     solution: Solution
     order: tuple[OrderedGoal, ...]
     notes: tuple[str, ...]
+    kept: tuple[Limit, ...] = ()
 
 
 def serve(
@@ -80,7 +85,7 @@ def serve(
         if not solution.feasible or stop():
             return Served(problem, solution, (), () if stop() else (_fell_short(solution),))
     if not unmet(problem, goals, solution.dose_gy):
-        return Served(problem, solution, (), ())
+        return Served(problem, solution, (), (), goals.ceilings)
     order = prioritise(
         replace(problem, wishes=()),
         goals.ranks,
@@ -93,7 +98,9 @@ def serve(
     )
     if not order.feasible or order.interrupted:
         return Served(problem, solution, (), ())
-    return Served(_to_deliver(problem, goals, order), order.solution, _told(problem, goals, order), ())
+    missed = unmet(problem, goals, order.solution.dose_gy)
+    kept = tuple(limit for limit in goals.ceilings if f"{limit.structure} {limit.label}" not in missed)
+    return Served(_to_deliver(problem, goals, order), order.solution, _told(problem, goals, order), (), kept)
 
 
 def _to_deliver(problem: Problem, goals: Goals, found: Priorities) -> Problem:
@@ -108,6 +115,20 @@ def _to_deliver(problem: Problem, goals: Goals, found: Priorities) -> Problem:
         for limit in goals.ceilings
     ]
     return replace(problem, limits=(*problem.limits, *kept))
+
+
+def asked_inside(problem: Problem, served: Served, lost: Sequence[tuple[Limit, float]]) -> Problem:
+    """The problem with goals that were lost on the way to a deliverable plan, each aimed at so many Gy inside.
+
+    Goals in order are limits already, which then hold farther inside. Goals that could all be had at once become strong
+    wishes: what segments cannot do must not cost the targets their dose.
+    """
+    if served.order:
+        by = {(goal.structure, goal.label): gy for goal, gy in lost}
+        limits = (replace(one, gap_gy=one.gap_gy + by.get((one.structure, one.label), 0.0)) for one in problem.limits)
+        return replace(problem, limits=tuple(limits))
+    wishes = (Wish(goal.structure, goal.objective.tightened(gy), KEPT, goal.quantity, goal.label) for goal, gy in lost)
+    return replace(problem, wishes=(*problem.wishes, *wishes))
 
 
 def unmet(problem: Problem, goals: Goals, dose_gy: Float) -> tuple[str, ...]:

@@ -11,13 +11,18 @@ from tailort.evaluation import Arm, Comparison, Robustness, Scenario, compare
 from tailort.patient import Case, Prescription, StructureSet
 from tailort.physics import Machine
 from tailort.protocols import Decision, Protocol, Technique, decide, for_patient
-from tailort.targets import Step, derive
+from tailort.protocols.known import PLAN, seen
+from tailort.protocols.plans import amended, statements
+from tailort.protocols.schema import ProtocolFile, StatementEntry
+from tailort.targets import Step, derive, to_review
+from tailort.workflow.amending import amendment_metrics, amendments_of, doses_in_words
 from tailort.workflow.bench import Bench, set_up, steering
 from tailort.workflow.clock import StageClock
 from tailort.workflow.courses import Request, plan_course
+from tailort.workflow.imaging import ImagingRow, check_imaging
 from tailort.workflow.options import PlanningOptions
 from tailort.workflow.positions import positions_of
-from tailort.workflow.records import PlanningRun, PlanResult
+from tailort.workflow.records import AmendmentFinding, PlanningRun, PlanResult
 from tailort.workflow.robust_plans import moving, tumours_for
 from tailort.workflow.robustness import judge_setup_errors
 
@@ -38,6 +43,12 @@ class Decided:
         The linac.
     notes : tuple of str
         What a reader must know of all this.
+    plan : str
+        The protocol's plan that the patient has, with the option that a person chose; empty where it has one course.
+    imaging : tuple of ImagingRow
+        What the protocol asks of the images, and what was found.
+    flags : tuple of StatementEntry
+        What the protocol tells of this patient.
     """
 
     decision: Decision
@@ -45,6 +56,14 @@ class Decided:
     techniques: tuple[Technique, ...]
     machine: Machine
     notes: tuple[str, ...]
+    plan: str = ""
+    imaging: tuple[ImagingRow, ...] = ()
+    flags: tuple[StatementEntry, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """What is planned, for people."""
+        return f"Plan {self.plan}" if self.plan else self.protocol.title
 
 
 def decided(case: Case, protocol: Protocol, options: PlanningOptions) -> Decided:
@@ -57,15 +76,30 @@ def decided(case: Case, protocol: Protocol, options: PlanningOptions) -> Decided
     MissingStructureError, InputError
         When a structure is missing, or the options and the protocol contradict each other.
     """
-    decision = decide(protocol, case.facts)
+    whole = protocol.file
+    decision = decide(protocol, case.facts, options.readings, options.today)
     decision.require_yes()
-    protocol = for_patient(protocol, case.facts)
+    plan = _plan_in_words(whole, decision.require_outcome(PLAN), options.option) if whole.plans else ""
+    told = statements(whole.flags, protocol, case.facts, options.readings, options.today)
+    values = seen(whole, case.facts, options.readings, options.today).values
+    protocol = for_patient(protocol, case.facts, options.readings, options.today, options.option)
+    # Every report of a plan draws its beam's eye views and a scale.
+    asked = whole.imaging
+    imaging = () if asked is None else check_imaging(case, asked, values=values, views_drawn=True)
+    protocol = protocol.where_drawn(case.structures)
     protocol.require_structures(case.structures)
     techniques, chosen = options.techniques_of(protocol)
     linac = options.machine_of(protocol)
     position = protocol.position_note(case.ct.patient_position)
     notes = tuple(note for note in (*chosen, position) if note)
-    return Decided(decision, protocol, techniques, linac, notes)
+    flags = tuple(entry for entry, finding in told if finding.answer == "yes")
+    return Decided(decision, protocol, techniques, linac, notes, plan, imaging, flags)
+
+
+def _plan_in_words(file: ProtocolFile, name: str, option: str | None) -> str:
+    plan = next(plan for plan in file.plans if plan.id == name)
+    chosen = next((one for one in plan.options if one.id == option), None)
+    return f"{plan.id}: {plan.title}" if chosen is None else f"{plan.id}, option {chosen.id}: {chosen.title}"
 
 
 def plan(
@@ -109,36 +143,24 @@ def plan(
         steps = other.target_steps if other else protocol.target_steps()
         structures = derive(steps, case.structures, case.ct.image.grid.axes_mm()[0])
     positions = positions_of(options)
-    prescriptions, course = protocol.prescriptions(), protocol.course()
-    if positions:
-        prescriptions = course = tumours_for(prescriptions, asked.techniques, steps, structures)
-        asked = replace(asked, notes=(*asked.notes, _robustly(prescriptions, positions)))
-    requests = [
-        Request(
-            protocol.title, protocol.id, prescriptions, course, protocol.constraints(),
-            protocol.report_metrics(), asked.techniques, protocol.supplements(), positions,
-        )
-    ]  # fmt: skip
+    request, notes = _request(asked, protocol, asked.title, protocol.id, steps, structures, positions)
+    asked = replace(asked, notes=(*asked.notes, *notes, *to_review(structures)))
+    requests = [request]
     if other is not None:
         own = asked.techniques if other.technique is None else (other.technique,)
         requests.append(
             Request(other.title, "comparator", other.prescriptions, other.course, other.constraints, other.report, own)
         )
     with clock.stage("dose grid"):
-        bench = set_up(
-            replace(case, notes=(*case.notes, *asked.notes)),
-            structures,
-            asked.machine,
-            options,
-            [p for request in requests for p in request.prescriptions],
-            [c for request in requests for c in request.constraints],
-            dict.fromkeys(moving(prescriptions, steering(protocol.constraints(), structures)), positions),
-        )
+        bench = _bench(replace(case, notes=(*case.notes, *asked.notes)), structures, asked.machine, options, requests)
     results: list[PlanResult] = []
     for request in requests:
         if results and stop():
             break
         results.append(plan_course(bench, request, requests, clock, stop, keep))
+    again = _amended(bench, asked, protocol, steps, results[0], clock, stop, keep)
+    bench, protocol, steps, results[0] = again.bench, again.protocol, again.steps, again.result
+    structures = bench.structures
     with clock.stage("compare"):
         comparison = _compare(protocol, structures, results)
         warnings = [
@@ -147,10 +169,20 @@ def plan(
             for cut in cut_offs(phase.plan, bench.outline, case.ct.image.grid)
         ]
     robustness, unfinished = _shifted(bench, results[0], steps, clock, stop, keep)
+    unknown = [found.text for found in again.findings if found.due == "unknown"]
     return PlanningRun(
         case=replace(
             bench.case,
-            notes=(*bench.case.notes, *(n for result in results for n in result.notes), *dict.fromkeys(warnings)),
+            notes=tuple(
+                dict.fromkeys(
+                    (
+                        *bench.case.notes,
+                        *unknown,
+                        *(n for result in (*results, *again.superseded) for n in result.notes),
+                        *warnings,
+                    )
+                )
+            ),
         ),
         protocol=protocol,
         decision=asked.decision,
@@ -163,8 +195,102 @@ def plan(
         density_table=options.about_table,
         stages=clock.stages,
         robustness=robustness,
-        unfinished=unfinished,
+        unfinished=(*again.unfinished, *unfinished),
+        plan=asked.plan,
+        amendments=again.findings,
+        imaging=asked.imaging,
+        flags=asked.flags,
     )
+
+
+def _request(
+    asked: Decided,
+    protocol: Protocol,
+    title: str,
+    label: str,
+    steps: Sequence[Step],
+    structures: StructureSet,
+    positions: tuple[Scenario, ...],
+) -> tuple[Request, tuple[str, ...]]:
+    """The protocol's course as a request, and what a reader must know of a robust one."""
+    prescriptions, course = protocol.prescriptions(), protocol.course()
+    notes: tuple[str, ...] = ()
+    if positions:
+        prescriptions = course = tumours_for(prescriptions, asked.techniques, steps, structures)
+        notes = (_robustly(prescriptions, positions),)
+    report = (*protocol.report_metrics(), *amendment_metrics(protocol))
+    return (
+        Request(
+            title, label, prescriptions, course, protocol.constraints(), report, asked.techniques,
+            protocol.supplements(), positions,
+        ),
+        notes,
+    )  # fmt: skip
+
+
+def _bench(
+    case: Case, structures: StructureSet, machine: Machine, options: PlanningOptions, requests: Sequence[Request]
+) -> Bench:
+    first = requests[0]
+    return set_up(
+        case,
+        structures,
+        machine,
+        options,
+        [p for request in requests for p in request.prescriptions],
+        [c for request in requests for c in request.constraints],
+        dict.fromkeys(moving(first.prescriptions, steering(first.constraints, structures)), first.positions),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Amended:
+    """The plan that stands, on its bench and by its protocol, what was measured, and what a person stopped."""
+
+    bench: Bench
+    protocol: Protocol
+    steps: tuple[Step, ...]
+    result: PlanResult
+    findings: tuple[AmendmentFinding, ...] = ()
+    unfinished: tuple[str, ...] = ()
+
+    @property
+    def superseded(self) -> tuple[PlanResult, ...]:
+        return tuple(found.superseded for found in self.findings if found.superseded is not None)
+
+
+def _amended(
+    bench: Bench,
+    asked: Decided,
+    protocol: Protocol,
+    steps: tuple[Step, ...],
+    result: PlanResult,
+    clock: StageClock,
+    stop: Callable[[], bool],
+    keep: Callable[[], None],
+) -> _Amended:
+    """Plan once more for each amendment that the assessed plan calls for; an amendment comes once."""
+    now = _Amended(bench, protocol, steps, result)
+    while True:
+        found = amendments_of(now.protocol, now.result)
+        due = next((one for one in found if one.due == "yes"), None)
+        if due is None or stop() or now.result.interrupted:
+            left = (f"planning once more with other doses: {due.text}",) if due is not None else ()
+            return replace(now, findings=(*now.findings, *found), unfinished=left)
+        # What stands so far is a plan of the doses that the protocol gives up, and worth keeping.
+        keep()
+        own = amended(now.protocol, due.id)
+        with clock.stage(f"targets {due.id}"):
+            more = own.target_steps()[len(now.protocol.target_steps()) :]
+            structures = derive(more, now.bench.structures, bench.case.ct.image.grid.axes_mm()[0])
+        steps = (*now.steps, *more)
+        title = f"Amended by {due.id}: {doses_in_words(own.course())}"
+        request, _ = _request(asked, own, title, due.id, steps, structures, positions_of(bench.options))
+        with clock.stage(f"dose grid {due.id}"):
+            other = _bench(now.bench.case, structures, bench.machine, bench.options, [request])
+        again = plan_course(other, request, [request], clock, stop, keep)
+        due = replace(due, superseded=now.result, protocol=now.protocol)
+        now = _Amended(other, own, steps, again, (*now.findings, due))
 
 
 def _robustly(prescriptions: Sequence[Prescription], positions: Sequence[Scenario]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from tailort.optimisation import PlanDelivery
 from tailort.patient import Case, Constraint, Dose, Plan, Prescription, Scan, StructureSet
 from tailort.physics import Machine
 from tailort.protocols import Decision, Protocol
+from tailort.protocols.schema import StatementEntry
+from tailort.workflow.imaging import ImagingRow
 
 
 @dataclass(frozen=True)
@@ -170,8 +173,82 @@ class PlanResult:
 
 
 @dataclass(frozen=True, eq=False)
+class AmendmentFinding:
+    """What a plan was measured for, and whether other doses take the place of its own.
+
+    Parameters
+    ----------
+    id : str
+        Of the amendment.
+    structure, metric, operator, value
+        What is asked: other doses where the metric of the structure (physical dose of the course) stands so to `value`.
+    measured : float or None
+        What the plan has; None where it cannot be told.
+    due : {"yes", "no", "unknown"}
+        Whether the doses are amended.
+    rules : tuple of str
+        Ids of the rules it rests on.
+    plan : str
+        Title of the plan that was measured.
+    superseded : PlanResult or None
+        That plan, where another was made in its place.
+    protocol : Protocol or None
+        The protocol as it was for the superseded plan.
+    reason : str
+        Why the measured value is unknown.
+    """
+
+    id: str
+    structure: str
+    metric: str
+    operator: str
+    value: float
+    measured: float | None
+    due: Literal["yes", "no", "unknown"]
+    rules: tuple[str, ...]
+    plan: str
+    superseded: PlanResult | None = None
+    protocol: Protocol | None = None
+    reason: str = ""
+
+    @property
+    def text(self) -> str:
+        """What was measured and what follows, in one line."""
+        cited = f" ({', '.join(self.rules)})" if self.rules else ""
+        asked = f"{self.structure} {self.metric} {self.operator} {self.value:g}"
+        if self.measured is None:
+            return f"{self.plan}: whether {asked} asks for other doses{cited} is not known: {self.reason}"
+        found = f"{self.plan.partition(':')[0]}: {self.structure} {self.metric} is {self.measured:.2f}"
+        if self.due == "no":
+            return f"{found}, not {self.operator} {self.value:g}: the doses stay{cited}"
+        then = "planned once more with other doses" if self.superseded is not None else "other doses are due"
+        return f"{found}, {self.operator} {self.value:g}: {then}{cited}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the finding ready for JSON."""
+        return {
+            "amendment": self.id,
+            "plan": self.plan,
+            "structure": self.structure,
+            "metric": self.metric,
+            "operator": self.operator,
+            "value": self.value,
+            "measured": self.measured,
+            "due": self.due,
+            "superseded": self.superseded is not None,
+            "rules": list(self.rules),
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True, eq=False)
 class PlanningRun:
-    """The main job, whole; `robustness` where set-up errors were asked about, `unfinished` what a person stopped."""
+    """The main job, whole.
+
+    `robustness` where set-up errors were asked about, `unfinished` what a person stopped, `plan` the protocol's plan
+    that the patient has (with the option), `amendments` what the assessed plans were measured for, `imaging` what the
+    protocol asks of the images, `flags` what it tells of this patient.
+    """
 
     case: Case
     protocol: Protocol
@@ -186,6 +263,15 @@ class PlanningRun:
     stages: tuple[Stage, ...]
     robustness: Robustness | None = None
     unfinished: tuple[str, ...] = ()
+    plan: str = ""
+    amendments: tuple[AmendmentFinding, ...] = ()
+    imaging: tuple[ImagingRow, ...] = ()
+    flags: tuple[StatementEntry, ...] = ()
+
+    @property
+    def superseded(self) -> tuple[PlanResult, ...]:
+        """Plans in whose place others were made, the first one first."""
+        return tuple(found.superseded for found in self.amendments if found.superseded is not None)
 
     @property
     def ct(self) -> Scan:
@@ -208,11 +294,13 @@ class Evaluation:
     dvhs : tuple of DVH
         Of every structure that has a volume.
     protocol : Protocol or None
-        Whose limits were used.
+        Whose limits were used, as it is for this patient.
     prescriptions : tuple of Prescription
         The protocol's, else the plan's own.
     notes : tuple of str
         What a reader must know (a plan that is not there, an unknown number of fractions).
+    decision : Decision or None
+        What the protocol decides of the patient; None without a protocol or a clinical record.
     """
 
     case: Case
@@ -222,3 +310,4 @@ class Evaluation:
     protocol: Protocol | None
     prescriptions: tuple[Prescription, ...]
     notes: tuple[str, ...]
+    decision: Decision | None = None

@@ -75,7 +75,10 @@ class Metastasis(Region):
         return 0.6 * (self.level.top - self.level.bottom)
 
     def sectors(self, name: str) -> dict[str, Shape]:
-        """The six sectors of a vertebra, which share no room and leave none of it over."""
+        """The six sectors of a vertebra, which share no room and leave none of it over.
+
+        The joint, where pedicle, lamina and transverse process meet, goes with the latter two.
+        """
         vertebra, canal = self.spine.vertebra(name), self.spine.canal
         body = self.spine.body(vertebra.top, vertebra.bottom)
         right, left, spinous = (
@@ -92,8 +95,8 @@ class Metastasis(Region):
 
         found: dict[str, Shape] = {"body": Minus(body, (canal,))}
         for key, side in (("L", 1), ("R", -1)):
-            found[f"Ped{key}"] = Minus(pedicles[f"Ped{key}"], (body, canal))
-            whole = Minus(laminae[f"Lam{key}"], (body, *pedicles.values(), canal))
+            found[f"Ped{key}"] = Minus(pedicles[f"Ped{key}"], (body, *laminae.values(), canal))
+            whole = Minus(laminae[f"Lam{key}"], (body, canal))
             found[f"Lam{key}"] = Cut(whole, of_side(side))
         found["SP"] = Minus(spinous, (body, *pedicles.values(), *laminae.values(), canal))
         return {name: found[name] for name in SECTORS}

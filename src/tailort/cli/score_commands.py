@@ -1,0 +1,187 @@
+"""`tailort score`: RECIST 1.1, SINS, the spine's path and body surface area. Heavy imports wait for the command."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from tailort.errors import InputError
+
+if TYPE_CHECKING:
+    from tailort.patient import Fact
+
+UNDECIDED = 4
+Rows = list[tuple[str, str]]
+
+
+def score(
+    name: Annotated[str, typer.Argument(help="recist, sins, spine-path or bsa.")],
+    file: Annotated[
+        Path, typer.Argument(help="recist: lesions (CSV); sins: vertebrae (CSV) or a record; else a record.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Machine output on stdout.")] = False,
+) -> None:
+    """Score one patient: response (RECIST 1.1), spinal instability (SINS), path of a spine, body surface area."""
+    from tailort.cli.app import _on_stdout, _print_json
+
+    told, rows, missing = score_file(name, file)
+    with _on_stdout():
+        if as_json:
+            _print_json({"score": name, "exit_status": UNDECIDED * bool(missing), **told})
+        else:
+            width = max(len(what) for what, _ in rows)
+            for what, text in rows:
+                print(f"{what:<{width}}  {text}")
+    if missing:
+        raise typer.Exit(UNDECIDED)
+
+
+def score_file(name: str, file: Path, today: dt.date | None = None) -> tuple[dict[str, Any], Rows, tuple[str, ...]]:
+    """Score what a file tells.
+
+    Parameters
+    ----------
+    name : {"recist", "sins", "spine-path", "bsa"}
+        Which score.
+    file : Path
+        Table of lesions or vertebrae, or a clinical record.
+    today : date or None
+        None is the computer's.
+
+    Returns
+    -------
+    dict, list of (str, str), tuple of str
+        Ready for JSON; lines for people; what is missing for an answer.
+
+    Raises
+    ------
+    InputError
+        When there is no such score, or the file cannot be read.
+    """
+    if name not in SCORES:
+        raise InputError(f"there is no score '{name}'; known are {', '.join(SCORES)}")
+    return SCORES[name](file, today or dt.date.today())
+
+
+def _recist(file: Path, today: dt.date) -> tuple[dict[str, Any], Rows, tuple[str, ...]]:
+    from tailort.protocols.scores.score_tables import parse_lesions
+
+    table = parse_lesions(_text(file), str(file), today)
+    rows: Rows = [("baseline", table.days[0].isoformat())]
+    told = []
+    missing: tuple[str, ...] = ()
+    for day, found in table.responses():
+        told.append({"date": day.isoformat(), **_plain(found)})
+        sizes = (
+            f"; sum {'not known' if found.sum_mm is None else f'{found.sum_mm:g} mm'}, baseline "
+            f"{found.baseline_mm:g} mm, smallest before {found.nadir_mm:g} mm"
+            if found.baseline_mm is not None and found.nadir_mm is not None
+            else ""
+        )
+        parts = f"target {found.target or 'none'}, non-target {found.non_target or 'unknown'}"
+        rows.append((day.isoformat(), f"{found.overall or 'unknown'} ({parts}{sizes})"))
+        rows += _remarks(found)
+        missing = found.missing if found.overall is None else ()
+    return {"baseline": table.days[0].isoformat(), "responses": told}, rows, missing
+
+
+def _sins(file: Path, today: dt.date) -> tuple[dict[str, Any], Rows, tuple[str, ...]]:
+    from tailort.protocols.scores import sins
+    from tailort.protocols.scores.score_tables import parse_levels
+
+    levels = parse_levels(_text(file), str(file)) if file.suffix.lower() == ".csv" else (_level(_record(file)),)
+    found = sins(levels)
+    score = str(found.score) if found.score is not None else f"{found.lowest} to {found.highest}"
+    rows: Rows = [("SINS", f"{score} ({found.klass or 'class unknown'})")]
+    if len(levels) > 1:
+        rows += [(name, "unknown" if points is None else str(points)) for name, points in found.scores]
+        rows.append(("worst level", found.worst_level or "unknown"))
+    asked = {True: "yes", False: "no", None: "unknown"}[found.surgical_consultation]
+    rows += [("surgical consultation", asked), *_remarks(found)]
+    return _plain(found), rows, found.missing if found.klass is None else ()
+
+
+def _spine_path(file: Path, today: dt.date) -> tuple[dict[str, Any], Rows, tuple[str, ...]]:
+    from tailort.protocols.scores import sins, spine_path
+
+    facts = _record(file)
+    score = _value(facts, "sins_score", "integer")
+    if score is None and "target_vertebrae" in facts:
+        score = sins((_level(facts),)).score
+    found = spine_path(_value(facts, "bilsky_grade", "text"), score, _value(facts, "surgery_possible", "boolean"))
+    rows: Rows = [("path", found.path or "undetermined")]
+    if found.may_add:
+        rows.append(("may be added", found.may_add))
+    return _plain(found), [*rows, *_remarks(found)], found.missing
+
+
+def _bsa(file: Path, today: dt.date) -> tuple[dict[str, Any], Rows, tuple[str, ...]]:
+    from tailort.protocols.scores import body_surface
+
+    facts = _record(file)
+    measured = _value(facts, "height_cm", "number"), _value(facts, "weight_kg", "number")
+    made = [body_surface(*measured, "mosteller"), body_surface(*measured, "dubois")]
+    rows: Rows = [
+        (one.formula, "unknown" if one.bsa_m2 is None else f"{one.bsa_m2:.3f} m2 ({one.text})") for one in made
+    ]
+    missing = made[0].missing
+    rows += [("missing", ", ".join(missing))] if missing else []
+    return {"formulas": [_plain(one) for one in made], "missing": list(missing)}, rows, missing
+
+
+Scored = Callable[[Path, dt.date], tuple[dict[str, Any], Rows, tuple[str, ...]]]
+SCORES: Mapping[str, Scored] = {"recist": _recist, "sins": _sins, "spine-path": _spine_path, "bsa": _bsa}
+
+
+def _level(facts: Mapping[str, Fact]) -> Any:
+    """The vertebra of a record, by its facts `target_vertebrae` and `sins_...`."""
+    from tailort.protocols.scores import SpinalLevel
+
+    names = facts["target_vertebrae"].value if "target_vertebrae" in facts else None
+    if isinstance(names, str):
+        names = (names,)
+    if not isinstance(names, tuple) or len(names) != 1:
+        told = ", ".join(names) if isinstance(names, tuple) else "none"
+        raise InputError(
+            f"SINS of a record is that of the one vertebra in 'target_vertebrae', found {told}; give several as a CSV "
+            "table"
+        )
+    parts = ("pain", "bone_lesion", "alignment", "collapse", "posterolateral")
+    return SpinalLevel(names[0], **{part: _value(facts, f"sins_{part}", "text") for part in parts})
+
+
+def _value(facts: Mapping[str, Fact], name: str, kind: Literal["text", "number", "integer", "boolean"]) -> Any:
+    from tailort.protocols.schema import FactEntry
+
+    return FactEntry(name=name, type=kind).read(facts[name].value) if name in facts else None
+
+
+def _remarks(found: Any) -> Rows:
+    rows = [("note", flag) for flag in found.flags] if hasattr(found, "flags") else []
+    rows += [("missing", ", ".join(found.missing))] if found.missing else []
+    for reading in found.readings:
+        rows.append((f"read, {reading.rule}", f"{reading.taken}; otherwise {' or '.join(reading.others)}"))
+    return [*rows, ("rules", ", ".join(f"{one.rule} [{one.mark}]" for one in found.cited))]
+
+
+def _plain(found: Any) -> dict[str, Any]:
+    return dataclasses.asdict(found)
+
+
+def _record(file: Path) -> dict[str, Fact]:
+    from tailort.protocols import load_record
+
+    return load_record(file)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text; export it as UTF-8"
+        raise InputError(f"table '{file}' cannot be read: {reason}") from error

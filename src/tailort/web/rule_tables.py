@@ -1,0 +1,136 @@
+"""Tables of a report on rules: what led to which structure and number, and what the images and first plans showed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tailort.protocols import Decision, Protocol
+from tailort.protocols.decision import AppliedDefault
+from tailort.workflow import PlanningRun
+from tailort.workflow.tracing import defaults_used, doses_traced, numbers_traced, structures_traced
+
+
+def rule_tables(run: PlanningRun) -> dict[str, Any]:
+    """Return what the report shows of rules; each rule comes with its text and mark."""
+    traces = [(trace, "") for trace in numbers_traced(run.protocol)]
+    traces += [
+        (trace, " (superseded)")
+        for found in run.amendments
+        if found.protocol is not None
+        for trace in doses_traced(found.protocol)
+    ]
+    return {
+        "numbers": [
+            {"of": f"{trace.of}{note}", "told": trace.told, "rules": _cited(run, trace.rules)} for trace, note in traces
+        ],
+        "strata": strata(run.decision),
+        "amendments": [
+            {
+                "plan": found.plan,
+                "asked": f"{found.structure} {found.metric} {found.operator} {found.value:g}",
+                "found": "unknown" if found.measured is None else f"{found.measured:.2f}",
+                "then": _then(found.due, found.superseded is not None, found.reason),
+                "kind": {"yes": "fail", "no": "pass", "unknown": "unknown"}[found.due],
+                "rules": _cited(run, found.rules),
+            }
+            for found in run.amendments
+        ],
+        "imaging": [
+            {
+                "requirement": row.requirement,
+                "found": row.found,
+                "verdict": row.verdict,
+                "kind": "report" if row.verdict == "note" else row.verdict,
+                "rules": _cited(run, row.rules),
+            }
+            for row in run.imaging
+        ],
+        "flags": [{"text": flag.text, "rules": _cited(run, flag.rules)} for flag in run.flags],
+    }
+
+
+def rule_warnings(run: PlanningRun) -> list[str]:
+    """What of it stands at the top of the report."""
+    told = [f"Amended. {found.text}." for found in run.amendments if found.due != "no"]
+    told += [
+        f"Imaging requirement not kept: {row.requirement}; found: {row.found} ({', '.join(row.rules)})."
+        for row in run.imaging
+        if row.verdict == "fail"
+    ]
+    return told
+
+
+def overlay_warnings(protocol: Protocol | None) -> list[str]:
+    """Hard limits that a site has loosened."""
+    return [] if protocol is None else [text for overlay in protocol.overlays for text in overlay.warnings]
+
+
+def made_tables(run: PlanningRun) -> list[dict[str, Any]]:
+    """Volumes that were made: how, how large, and by which rules."""
+    plans = (run.main, run.comparator, *run.superseded)
+    volumes = {d.structure: d.volume_cm3 for plan in plans if plan for d in plan.dvhs}
+    rules = {trace.of.lower(): trace.rules for trace in structures_traced(run.protocol)}
+    return [
+        {
+            "name": s.name,
+            "volume": f"{volumes[s.name]:.1f}" if s.name in volumes else "",
+            "steps": s.made_by,
+            "rules": _cited(run, rules.get(s.name.lower(), ())),
+        }
+        for s in run.structures
+        if s.made_by
+    ]
+
+
+def strata(decision: Decision) -> list[dict[str, Any]]:
+    """What each decision table says, with the rows that were asked."""
+    return [
+        {
+            "table": stratum.table,
+            "text": stratum.text,
+            "told": stratum.told + (f": {stratum.note}" if stratum.note else ""),
+            "reasons": [{"id": r.rule, "text": r.text, "answer": r.answer, "mark": r.mark} for r in stratum.reasons],
+        }
+        for stratum in decision.strata
+    ]
+
+
+def default_tables(decision: Decision, protocol: Protocol) -> dict[str, list[dict[str, Any]]]:
+    """Ambiguous rules as they were read: those on which the plan rests with what rests on them, then the others."""
+    used = defaults_used(decision, protocol)
+    named = {default.rule for default, _ in used}
+    return {
+        "used": [{**_default(default), "for": ", ".join(names)} for default, names in used],
+        "others": [_default(default) for default in decision.defaults if default.rule not in named],
+    }
+
+
+def _cited(run: PlanningRun, rules: Sequence[str]) -> list[Mapping[str, str]]:
+    """Rules with text and mark, and how an ambiguous one was read."""
+    taken = {default.rule: f" Read as: {default.taken}." for default in run.decision.defaults}
+    return [
+        {"id": rule.id, "text": f"{rule.text}{taken.get(rule.id, '')}", "mark": rule.mark}
+        for rule in map(run.protocol.rule, rules)
+    ]
+
+
+def _default(default: AppliedDefault) -> dict[str, Any]:
+    changes = [
+        f"{default.rule}={other.name}: {'; '.join(other.changes) or 'changes nothing for this patient'}"
+        for other in default.others or ()
+    ]
+    return {
+        "id": default.rule,
+        "taken": default.taken + (" (named by a person)" if default.chosen else ""),
+        "other": default.other,
+        "changes": changes,
+    }
+
+
+def _then(due: str, superseded: bool, reason: str) -> str:
+    if due == "unknown":
+        return f"not known: {reason}"
+    if due == "no":
+        return "the doses stay"
+    return "superseded: planned once more with other doses" if superseded else "other doses are due, not planned"
