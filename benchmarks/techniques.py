@@ -2,8 +2,8 @@
 
     python benchmarks/techniques.py [--size coarse] [--seeds 20] [--first 0] [--techniques imrt vmat 3dcrt]
 
-Every plan is `tailort plan CASE --protocol smart-imrt --technique ...`, its dose by the collapsed cone; the
-conventional plan of the protocol is made and judged with it.
+Every plan is `tailort plan CASE --protocol FILE --technique ...`, its dose by the collapsed cone; the file is
+`smart-imrt` without its comparator.
 """
 
 from __future__ import annotations
@@ -14,17 +14,34 @@ import io
 import json
 import tempfile
 import time
+from importlib import resources
 from pathlib import Path
 from typing import Any
+
+from ruamel.yaml import YAML
 
 from tailort.cli.app import run
 
 
-def row(case: Path, technique: str, dose_grid_mm: float, out: Path) -> dict[str, Any]:
+def alone(folder: Path) -> Path:
+    """The protocol without the conventional plan that it is compared with."""
+    text = (resources.files("tailort.protocols") / "library" / "smart-imrt.yaml").read_text()
+    content = YAML(typ="safe").load(text)
+    del content["comparator"]
+    # A file states no rule that it does not use.
+    rest = json.dumps({key: value for key, value in content.items() if key != "rules"}, default=str)
+    content["rules"] = [rule for rule in content["rules"] if f'"{rule["id"]}"' in rest]
+    file = folder / "alone.yaml"
+    with file.open("w") as stream:
+        YAML().dump(content, stream)
+    return file
+
+
+def row(case: Path, protocol: Path, technique: str, dose_grid_mm: float, out: Path) -> dict[str, Any]:
     wall, cpu = time.perf_counter(), time.process_time()
     with contextlib.redirect_stdout(io.StringIO()):
         asked = ("--technique", technique, "--dose-grid", str(dose_grid_mm), "--out", str(out))
-        status = run(["plan", str(case), "--protocol", "smart-imrt", *asked])
+        status = run(["plan", str(case), "--protocol", str(protocol), *asked])
     told: dict[str, Any] = {"exit": status, "wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
     if not (out / "scorecard.json").is_file():
         return told
@@ -47,11 +64,13 @@ def main() -> None:
     asked = options.parse_args()
     kept = reached = whole = 0
     with tempfile.TemporaryDirectory() as folder:
+        protocol = alone(Path(folder))
         for seed in range(asked.first, asked.first + asked.seeds):
             case = Path(folder) / f"case{seed}"
-            run(["phantom", "oesophagus", "--seed", str(seed), "--size", asked.size, "--out", str(case), "--json"])
+            with contextlib.redirect_stdout(io.StringIO()):
+                run(["phantom", "oesophagus", "--seed", str(seed), "--size", asked.size, "--out", str(case)])
             for technique in asked.techniques:
-                told = row(case, technique, asked.dose_grid, Path(folder) / f"{technique}{seed}")
+                told = row(case, protocol, technique, asked.dose_grid, Path(folder) / f"{technique}{seed}")
                 hard = ", ".join(f"{m['structure']} {m['metric']} {m['value']:.1f}" for m in told.get("hard", []))
                 missed = [m for m in told.get("goals", []) if m["verdict"] != "pass"]
                 lacks = ", ".join(f"{m['structure']} {m['metric']} {m['value']} ({m['limit']})" for m in missed)

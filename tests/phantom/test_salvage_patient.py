@@ -14,10 +14,10 @@ import pytest
 from tailort import dicom
 from tailort.cli.write import write_patient
 from tailort.errors import InputError
-from tailort.geometry import check_contours, volume_cm3
+from tailort.geometry import Margin, check_contours, contract, expand, volume_cm3
 from tailort.patient import Fact, Structure
 from tailort.phantom import VirtualPatient, contours, parameters, salvage, truth
-from tailort.phantom.anatomy.nodal_levels import REGION_OF, REGIONS
+from tailort.phantom.anatomy.nodal_levels import NARROWEST_MM, REGION_OF, REGIONS
 from tailort.phantom.anatomy.recurrence import Recurrence
 from tailort.phantom.salvage import OperatedBody
 from tailort.phantom.shapes import Lattice, Shape, field_at
@@ -31,6 +31,7 @@ NESTED = {
         ("Heart", "Pericardium"), ("Esophagus", "Esophagus^Lumen"), ("SpinalCord", "SpinalCanal"),
         ("Pericardium", "A_Aorta"), ("Pericardium", "V_Pulmonary"), ("Carina", "Trachea"), ("Carina", "Bronchus_Main"),
         ("LN_Celiac", "A_Celiac"), ("LN_Sclav_L", "GTVn"), ("LN_Sclav_R", "GTVn"), ("LN_Celiac", "GTVn"),
+        ("A_Gastric_L", "GTVn"), ("A_Hepatic", "GTVn"), ("A_Splenic", "GTVn"),
     )
 }  # fmt: skip
 
@@ -158,7 +159,7 @@ def test_the_recurrence_lies_in_its_region_between_the_borders(seed: int) -> Non
     body, growth, _ = operated(seed)
     z = growth.whole.centre[2]
     notch, carina = parameters.STERNAL_NOTCH_Z * body.sz, body.airways.carina[2]
-    hiatus = parameters.HIATUS_Z * body.sz
+    hiatus = body.hiatus[2]
     apex = max(body.levels.borders["lung_apex_left"], body.levels.borders["lung_apex_right"])
     bottom, top = {
         "I": (notch - 8, 1e3), "II": (carina, apex), "III": (hiatus, carina), "IV": (-1e3, hiatus)
@@ -245,6 +246,28 @@ def test_stations_lie_between_their_borders_and_in_no_organ_or_each_other(seed: 
             if numbered <= {"15", "16", "17", "18", "19", "8Lo"} and len(numbered) == 2:
                 continue
             assert not (inside[a] & inside[b]).any(), (a, b, z)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_hiatus_is_where_the_tube_meets_the_diaphragm(seed: int) -> None:
+    body, _, _ = operated(seed)
+    x, y, z = body.hiatus
+    assert field_at(body.dome, body.hiatus) == pytest.approx(0.0, abs=0.3)
+    for step, side in ((4.0, 1), (-4.0, -1)):
+        at = np.array([np.interp(-(z + step), -body.oesophagus.line[:, 2], body.oesophagus.line[:, n]) for n in (0, 1)])
+        assert side * field_at(body.dome, (*at, z + step)) > 0
+    assert np.hypot(*(np.array(body.levels.junction[:2]) - (x, y))) < 25
+
+
+def test_stations_have_no_seams() -> None:
+    """Nothing of the contours of station 8M is lost when they are shrunk and grown again by less than half a seam."""
+    patient = coarse(0)
+    lines = [np.array(line) for line in patient.truth["stations"]["8M"]["contours_mm"]]
+    planes = np.unique([line[0, 2] for line in lines])
+    room = 0.8 * NARROWEST_MM / 2
+    inner = contract(lines, Margin.radial(room, 0.0), planes)
+    again = expand(inner, Margin.radial(room, 0.0), planes)
+    assert volume_cm3(again) > 0.97 * volume_cm3(lines)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tailort.phantom import contours
+from tailort.phantom.opening import Opened
 from tailort.phantom.shapes import (
     Column,
     Cut,
@@ -138,3 +139,32 @@ def test_what_a_lattice_remembers_cannot_be_written_to() -> None:
     at = Lattice(np.zeros((1, 3)), np.zeros((3, 1)), 0.0)
     with pytest.raises(ValueError, match="read-only"):
         at.field(Ellipsoid((0, 0, 0), (1, 1, 1)))[0, 0] = 0.0
+
+
+def block(x: tuple[float, float], y: tuple[float, float]) -> Column:
+    half, depth = constant(0.5 * (x[1] - x[0])), constant(0.5 * (y[1] - y[0]))
+    return Column((-5.0, 5.0), constant(sum(x) / 2), constant(sum(y) / 2), half, depth, depth, 16.0)
+
+
+@pytest.mark.parametrize("step", [0.5, 1.0, 1.5])
+def test_opening_takes_seams_and_leaves_what_is_wide(step: float) -> None:
+    # A room of 30 x 30 mm, of which an organ leaves 1.2 mm on one side, 5 mm on another and 9 mm on the rest.
+    room, organ = block((-15, 15), (-15, 15)), block((-13.8, 6), (-10, 6))
+    whole = Minus(room, (organ,))
+    at = Lattice(np.arange(-18, 18.1, step)[None, :], np.arange(-18, 18.1, step)[:, None], 0.0)
+    before, after = at.field(whole) < -0.05, at.field(Opened(whole, 1.0)) < -0.05
+    assert not (after & ~before).any()
+    x, y = np.broadcast_arrays(at.x, at.y)
+    seam = (x < -13.8) & (y > -8.5) & (y < 4.5)
+    assert not (after & seam).any()
+    # Nothing else goes but corners.
+    lost = before & ~after & ~((x < -13) & (y > -10) & (y < 6))
+    assert lost.sum() * step**2 < 6.0
+
+
+def test_opening_leaves_a_ball_as_it_is_and_takes_a_thin_rod() -> None:
+    at = Lattice(np.arange(-12, 12.1, 1.0)[None, :], np.arange(-12, 12.1, 1.0)[:, None], 0.0)
+    ball, rod = Ellipsoid((0, 0, 0), (9, 7, 8)), Tube([(0, 0, -5), (0, 0, 5)], 0.9)
+    assert np.array_equal(at.field(Opened(ball, 1.5)) < 0, at.field(ball) < 0)
+    assert (at.field(rod) < 0).any()
+    assert not (at.field(Opened(rod, 1.5)) < 0).any()

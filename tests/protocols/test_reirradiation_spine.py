@@ -423,6 +423,9 @@ def test_the_cord_limit_is_a_hard_limit_of_the_patient_and_tells_the_sum() -> No
     assert "together 160.0 Gy BED (a/b=2), above 140 Gy: to be reviewed [KO-83, KO-84]" in found.source
     low = next(c for c in own(prior(80)).constraints() if c.structure == "SpinalCord_PRV" and c.operator == "<=")
     assert "together 129.4 Gy BED (a/b=2) [KO-83, KO-84]" in low.source
+    one_unknown = own(PATIENT | {"prior_cord_bed_gy": None}).constraints()
+    bound = next(c for c in one_unknown if c.structure == "SpinalCord_PRV" and c.operator == "<=")
+    assert "together at least 160.0 Gy BED" in bound.source
 
 
 # Other limits
@@ -439,6 +442,21 @@ def test_ko_87_other_organs_are_hard_limits_where_they_are_drawn() -> None:
     left = own_file.where_drawn(drawn)
     assert {c.structure for c in left.constraints() if c.priority == "hard" and c.limit == 20} == {"Lungs"}
     assert any(c.structure == "PTV_Eval" for c in left.constraints())
+
+
+@pytest.mark.parametrize(("sides", "organ"), [("Lung", "Lungs"), ("Bronchus_Main", "Bronchus_Main")])
+def test_ko_87_an_organ_of_which_the_sides_are_drawn_is_judged(sides: str, organ: str) -> None:
+    drawn = StructureSet((Structure(f"{sides}_L", "ORGAN", _square(), "1.2"),), "1.2")
+    left = own(PATIENT).where_drawn(drawn)
+    assert [c.structure for c in left.constraints() if c.priority == "hard" and c.limit == 20] == [organ]
+
+
+@pytest.mark.parametrize(("bed_gy", "told"), [(90, True), (91, False), (110, False)])
+def test_ko_58_the_cord_is_not_asked_to_get_more_than_its_limit(bed_gy: float, told: bool) -> None:
+    course = dict.fromkeys(("prior_radiotherapy_dose_gy", "prior_radiotherapy_fractions", "prior_radiotherapy_courses"))
+    facts = PATIENT | course | {"prior_prescription_bed_gy": bed_gy, "prior_cord_bed_gy": 80}
+    low = [c for c in own(facts).constraints() if c.structure == "SpinalCord_PRV" and c.operator == ">="]
+    assert [c.limit for c in low] == ([11.6] if told else [])
 
 
 def _square() -> tuple[Any, ...]:
@@ -499,7 +517,9 @@ def test_ko_54_margins_are_those_printed() -> None:
 
 
 def test_targets_and_margins_of_the_protocol_replace_what_is_drawn_under_their_names() -> None:
-    assert {step.existing for step in own(PATIENT).target_steps()} == {"replace"}
+    # Organs that are made of their sides are taken as drawn where they are.
+    of_sides = {"Lungs", "Bronchus_Main"}
+    assert {step.existing for step in own(PATIENT).target_steps() if step.name not in of_sides} == {"replace"}
 
 
 def test_ko_68_the_ring_is_the_default_and_the_table_a_reading() -> None:

@@ -223,6 +223,17 @@ def test_a_mid_tumour_is_admitted_without_the_distance_to_the_junction(protocol:
 
 
 @pytest.mark.parametrize(
+    ("protocol", "refused_cm", "taken_cm"), [(E0113, 5.0, 5.1), (RTOG_0436, 5.0, 5.1), (HIGH_DOSE, 2.0, 2.1)]
+)
+def test_a_recorded_distance_is_never_overruled_by_what_the_level_implies(
+    protocol: Protocol, refused_cm: float, taken_cm: float
+) -> None:
+    assert decide(protocol, read_record(FACTS | {"tumour_to_junction_cm": taken_cm})).answer == "yes"
+    with pytest.raises(InputError, match="TR-07"):
+        decide(protocol, read_record(FACTS | {"tumour_to_junction_cm": refused_cm}))
+
+
+@pytest.mark.parametrize(
     ("facts", "answer"),
     [
         ({"t_stage": "Tis"}, "no"), ({"t_stage": "T4b", "n_stage": "N3"}, "yes"), ({"t_stage": None}, "unknown"),
@@ -404,6 +415,16 @@ def test_the_ends_from_the_incisors_decide_on_the_level_where_nothing_else_is_to
     lower = FACTS | unknown | ends | {"tumour_level": "lower"}
     assert decide(protocol, read_record(lower | {"junction_from_incisors_cm": 40.0})).strata[1].outcome == "distal"
     assert decide(protocol, read_record(lower | {"junction_from_incisors_cm": 40.2})).strata[1].outcome == "mid"
+
+
+@STANDARD
+@pytest.mark.parametrize(("length_cm", "is_asked"), [(9.9, False), (10.0, True)])
+def test_the_distance_is_asked_where_a_mid_tumour_can_reach_within_5_cm(
+    protocol: Protocol, length_cm: float, is_asked: bool
+) -> None:
+    # From a centre at 30 cm, half of 10 cm ends at 35 cm, which is within 5 cm of 40 cm.
+    decision = decide(protocol, read_record(FACTS | {"tumour_length_cm": length_cm}))
+    assert ("tumour_to_junction_cm" in decision.missing_everywhere) == is_asked
 
 
 @ALL

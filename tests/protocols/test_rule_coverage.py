@@ -61,6 +61,15 @@ def test_in_every_file_each_rule_is_used_or_listed_with_its_reason(name: str) ->
     assert all(rule.reason and rule.text for rule in of_files((LIBRARY[name],)))
 
 
+def test_one_id_is_one_rule_in_every_file() -> None:
+    marks: dict[str, set[str]] = {}
+    for protocol in LIBRARY.values():
+        for rule in protocol.rules:
+            marks.setdefault(rule.id, set()).add(rule.mark)
+    # Another trial's rule is borrowed; any other difference is a second rule under the same id.
+    assert {rule: found for rule, found in marks.items() if len(found - {"borrowed"}) > 1} == {}
+
+
 @pytest.mark.parametrize("name", available())
 def test_the_page_of_a_protocol_has_its_rules_and_no_others(name: str) -> None:
     text = (PAGES / f"{name}.md").read_text(encoding="utf-8")

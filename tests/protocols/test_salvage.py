@@ -45,6 +45,7 @@ NOT_EXECUTED_AT_ALL = {"MS-23", "MS-107", "MS-110", "MS-111"}
 ELIGIBLE = {
     "tumour_site": "thoracic oesophagus", "histology": "squamous cell carcinoma", "salvage_surgery_possible": False,
     "surgery": "R0", "locoregional_recurrence": True, "adjuvant_therapy": "none", "therapy_after_recurrence": False,
+    "prior_radiotherapy": False,
     "age_years": 61, "kps": 80, "white_cells_10e9_per_l": 6.1, "neutrophils_10e9_per_l": 3.0,
     "platelets_10e9_per_l": 210, "haemoglobin_g_per_l": 128, "bilirubin_times_uln": 0.6, "ast_times_uln": 0.8,
     "alt_times_uln": 0.7, "creatinine_clearance_ml_per_min": 85, "other_malignancy_within_5_years": False,
@@ -162,14 +163,53 @@ def test_each_criterion_has_its_printed_operator(facts: dict[str, object], rule:
         ({"surgery": "R0", "locoregional_recurrence": False, "largest_lesion_cm": None}, "no"),
         ({"surgery": "none", "locoregional_recurrence": True}, "no"),
         ({"adjuvant_therapy": "chemotherapy"}, "yes"),
-        ({"adjuvant_therapy": "radiotherapy"}, "unknown"),
-        ({"adjuvant_therapy": "radiotherapy", "recurrence_in_earlier_field": False}, "yes"),
-        ({"adjuvant_therapy": "chemoradiation", "recurrence_in_earlier_field": True}, "no"),
+        ({"adjuvant_therapy": "radiotherapy", "prior_radiotherapy": True}, "unknown"),
+        ({"adjuvant_therapy": "radiotherapy", "prior_radiotherapy": None, "recurrence_in_earlier_field": False}, "yes"),
+        ({"adjuvant_therapy": "chemoradiation", "prior_radiotherapy": None, "recurrence_in_earlier_field": True}, "no"),
         ({"adjuvant_therapy": None}, "unknown"),
     ],
 )  # fmt: skip
 def test_there_are_four_ways_into_the_trial(facts: dict[str, object], answer: str) -> None:
     assert decide(SALVAGE, read_record(PATIENT | facts)).answer == answer
+
+
+@pytest.mark.parametrize(
+    ("facts", "answer"),
+    [
+        ({"prior_radiotherapy": True}, "unknown"),
+        ({"prior_radiotherapy": None}, "unknown"),
+        ({"prior_radiotherapy": True, "recurrence_in_earlier_field": True}, "no"),
+        ({"prior_radiotherapy": True, "recurrence_in_earlier_field": False}, "yes"),
+    ],
+)
+def test_a_recurrence_in_the_field_of_radiotherapy_before_surgery_is_not_included(
+    facts: dict[str, object], answer: str
+) -> None:
+    assert decide(SALVAGE, read_record(PATIENT | facts)).answer == answer
+
+
+def test_earlier_radiotherapy_is_told_also_of_a_residual_tumour() -> None:
+    residual = {"surgery": "R1", "locoregional_recurrence": False, "recurrence_date": None, "prior_radiotherapy": True}
+    for facts, answer in ((PATIENT | residual, "yes"), (PATIENT, "no")):
+        told = {entry.id: found.answer for entry, found in statements(SALVAGE.file.flags, SALVAGE, read_record(facts))}
+        assert told["earlier-radiotherapy"] == answer
+
+
+@pytest.mark.parametrize(
+    ("plan", "option", "fraction", "strength"),
+    [
+        ("A", None, 24, "offered"), ("A", "6216", 23, "offered"), ("B", "6x1.8", 28, "offered"),
+        ("C", None, 25, "required"), ("D", None, 28, "required"), ("D", "6120", 28, "required"),
+    ],
+)  # fmt: skip
+def test_ms_67_the_ct_at_50_gy_stays_with_every_option(
+    plan: str, option: str | None, fraction: int, strength: str
+) -> None:
+    own_file = with_plan(SALVAGE, plan, option).file
+    (image,) = own_file.adaptations
+    assert image.strength == strength
+    dose = next(one for one in own_file.prescriptions if one.target == image.target)
+    assert fraction_reaching(image.at_gy, dose.dose_gy, dose.fractions) == fraction
 
 
 def test_another_drug_allergy_waits_for_a_clinician() -> None:
@@ -699,7 +739,7 @@ def test_an_early_recurrence_after_taxane_and_platinum_leaves_the_drugs_to_a_cli
 def test_we_53_and_ms_85_consolidation_asks_for_condition_food_and_weight(
     facts: dict[str, object], answer: str
 ) -> None:
-    assert _regimen(**(AFTER | facts))["consolidation"] == answer
+    assert _regimen(**(AFTER | {"earlier_taxane": False} | facts))["consolidation"] == answer
 
 
 def test_we_53_a_loss_is_that_of_two_weights_and_one_that_differs_from_it_is_refused() -> None:

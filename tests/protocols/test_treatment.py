@@ -142,9 +142,13 @@ def test_which_regimen_is_for_whom(facts: dict[str, Any], answers: tuple[Answer,
     made = salvage(**facts)
     assert (regimen(made, "concurrent").applies, regimen(made, "second-line").applies) == answers
     assert regimen(made, "second-line").left_to == "clinician"
-    consolidation = regimen(made, "consolidation")
-    assert (consolidation.applies, consolidation.cycles, consolidation.same_as) == ("unknown", (2, 4), "concurrent")
-    assert "kps_after_radiotherapy" in consolidation.missing
+    consolidation, other = regimen(made, "consolidation"), regimen(made, "consolidation-second-line")
+    # The same regimen again: drugs of the trial never follow a second-line regimen.
+    assert consolidation.applies == ("no" if answers[1] == "yes" else "unknown")
+    assert other.applies == ("no" if answers[1] == "no" else "unknown")
+    assert (consolidation.cycles, consolidation.same_as, other.left_to) == ((2, 4), "concurrent", "clinician")
+    for one in (consolidation, other):
+        assert ("kps_after_radiotherapy" in one.missing) == (one.applies == "unknown")
 
 
 WELL = {

@@ -134,3 +134,17 @@ def test_a_border_is_one_known_height(wrong: dict[str, object]) -> None:
 def test_a_cut_names_a_border() -> None:
     with pytest.raises(InputError, match="names no border"):
         CutAt()
+
+
+@pytest.mark.parametrize(
+    ("border", "says"),
+    [
+        (Border(top_of="Empty", if_made="Ball"), "the top of 'Empty' is a border, and it has no contours"),
+        (Border(bottom_of="Empty", if_made="Ball"), "the bottom of 'Empty' is a border"),
+        (Border(top_of="Gone", if_made="Ball"), "'Gone' is needed"),
+    ],
+)
+def test_an_edge_of_what_is_not_drawn_is_asked_for(border: Border, says: str) -> None:
+    case = drawn(Rod=cylinder(12, -51, 51), Ball=sphere(30), Empty=())
+    with pytest.raises(MissingStructureError, match=says):
+        cut(case, CutAt(superior=(border,)))

@@ -60,6 +60,21 @@ def test_the_carina_is_where_the_trachea_divides() -> None:
     assert height("carina", drawn(Trachea=(*trachea, *forked))) == -1.5
 
 
+@pytest.mark.parametrize(("speck_mm", "z"), [(1.0, 30.0), (1.0, -27.0), (5.0, 30.0), (5.0, 45.0)])
+def test_a_speck_beside_the_trachea_is_no_fork(speck_mm: float, z: float) -> None:
+    speck = circle(30, 0, z, speck_mm)
+    trachea = cylinder(8, 0, 45)
+    forked = tuple(circle(x, 0, float(z), 6) for z in PLANES if -30 <= z < 0 for x in (-9 + z / 3, 9 - z / 3))
+    assert height("carina", drawn(Trachea=(*trachea, *forked, speck))) == -1.5
+
+
+def test_bronchi_that_end_at_different_heights_leave_the_fork_where_it_is() -> None:
+    trachea = cylinder(8, 0, 45)
+    left = tuple(circle(9 - z / 3, 0, float(z), 6) for z in PLANES if -12 <= z < 0)
+    right = tuple(circle(-9 + z / 3, 0, float(z), 6) for z in PLANES if -30 <= z < 0)
+    assert height("carina", drawn(Trachea=(*trachea, *left, *right))) == -1.5
+
+
 def test_without_a_fork_the_carina_lies_between_trachea_and_main_bronchi() -> None:
     bronchi = tuple(circle(x, 0, float(z), 6) for z in PLANES if -30 <= z <= -6 for x in (-9, 9))
     assert height("carina", drawn(Trachea=cylinder(8, 0, 45), Bronchus_Main=bronchi)) == -3.0
@@ -75,6 +90,13 @@ def test_the_upper_margin_of_t1_is_that_of_its_body_not_of_its_processes() -> No
     process = tuple(box((-3, 3), (30, 50), float(z)) for z in PLANES if -30 <= z <= 21)
     case = drawn(SpinalCanal=canal, VB_T01=(*body, *process))
     assert height("t1-upper-margin", case) == 10.5
+
+
+def test_the_upper_margin_of_t1_is_that_of_its_body_where_the_canal_ends_below_its_arch() -> None:
+    canal = cylinder(7, -60, 9, (0, 20))
+    body = tuple(box((-15, 15), (-10, 10), float(z)) for z in PLANES if -9 <= z <= 9)
+    arch = tuple(box((-25, 25), (28, 50), float(z)) for z in PLANES if -9 <= z <= 21)
+    assert height("t1-upper-margin", drawn(SpinalCanal=canal, VB_T01=(*body, *arch))) == 10.5
 
 
 def test_the_clavicular_head_is_the_middle_of_the_medial_ends() -> None:

@@ -1,10 +1,9 @@
 """Landmarks, borders and constructed stations against the truth of virtual patients after oesophagectomy.
 
 The truth is drawn by `tailort.phantom` from analytic solids of the body, the construction by `tailort.targets` from the
-contours of the case. They share no code, only the printed borders of AJCC-8. How far a station reaches in a plane is
-printed nowhere: the phantom takes 10 mm around the trachea and 8 mm around the way of food, from the analytic walls and
-in three dimensions; its station 7 is a column of its own shape, 28 mm of a nominal adult deep. Here all reach 8 mm, as
-the protocol says, and 7 is 30 mm deep.
+contours of the case. They share no code, only the printed borders of AJCC-8 and what is printed nowhere and therefore
+the protocol gives: how far a station reaches in a plane (8 mm, SC-09), that 7 ends with the main bronchi (SC-13), and
+where 15 and 16 end (SC-14).
 """
 
 from __future__ import annotations
@@ -22,14 +21,13 @@ from matplotlib.path import Path as Polygon
 import tailort.targets
 from tailort.patient import StructureSet
 from tailort.phantom import salvage
-from tailort.phantom.salvage import OperatedBody
 from tailort.protocols import load
 from tailort.targets import CutAt, stations_named
 from tailort.targets.borders import place
 from tailort.targets.landmarks import find
 from tailort.targets.stations import StationAtlas
 
-SEEDS = [*range(2), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 20))]
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 20))]
 REACH_MM = 8.0
 SALVAGE = load("salvage-crt")
 
@@ -41,19 +39,19 @@ AT_BORDERS = {
 }  # fmt: skip
 AT_POINTS = {
     "t1-upper-margin": "upper_margin_t1", "clavicular-head": "clavicular_head", "sternal-notch": "sternal_notch",
-    "diaphragm-dome": "diaphragm_dome_right", "coeliac-axis": "coeliac_axis",
+    "diaphragm-dome": "diaphragm_dome_right", "hiatus": "diaphragm_hiatus", "coeliac-axis": "coeliac_axis",
 }  # fmt: skip
 
 LEAST_DICE = {
-    ("2",): 0.8, ("4",): 0.8, ("8U",): 0.8, ("20",): 0.8,
-    ("1", "2", "4", "7", "8U"): 0.8, ("2", "4", "7", "8U", "8M"): 0.8,
-    # Muscles beside 1 are no structures of the case.
-    ("1",): 0.75,
-    # The depth of 7 is printed nowhere, and 8M gains or loses what it takes. In the truth 8M runs on as seams of about
-    # 1 mm between gastric tube and lung. The phantom ends 8Lo at a height that its own diaphragm is up to 13 mm off.
-    ("7",): 0.6, ("8M",): 0.7, ("8Lo",): 0.65,
+    **{(name,): 0.8 for name in ("1", "2", "4", "7", "8U", "8M", "8Lo", "18", "19", "20")},
+    ("1", "2", "4", "7", "8U"): 0.8, ("2", "4", "7", "8U", "8M"): 0.8, ("15", "16", "17", "18", "19", "20"): 0.8,
+    # Crura are no structures of the case. 16, and what it leaves of 17, hang on where a resected junction was: 20 mm
+    # below the hiatus here, 20 mm of a nominal adult in the truth, and the hiatus is known to one of seven planes.
+    ("15",): 0.7, ("16",): 0.75, ("17",): 0.75,
+    # The ligament is seen on no CT: the construction goes straight down, the true one runs inwards.
+    ("9",): 0.3,
 }  # fmt: skip
-"""By the stations that are taken together: each alone, and as the regions I or II and III unite them."""
+"""By the stations that are taken together: each alone, and as the regions I or II, III and IV unite them."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +71,6 @@ def patient(seed: int) -> Patient:
     truth, planes = virtual.truth, virtual.scan.image.grid.axes_mm()[0]
     heights = {name: truth["station_borders_mm"][key] for name, key in AT_BORDERS.items()}
     heights |= {name: truth["landmarks_mm"][key][2] for name, key in AT_POINTS.items()}
-    assert isinstance(virtual.anatomy, OperatedBody)
-    heights["hiatus"] = true_crossing_mm(virtual.anatomy)
     atlas = StationAtlas(virtual.structures, planes, REACH_MM)
     centre = truth["landmarks_mm"]["carina"][:2]
     parts = {part for names in LEAST_DICE for name in names for part in stations_named(name)}
@@ -101,13 +97,6 @@ def filled(contours: Iterable[np.ndarray], planes: np.ndarray, centre: Sequence[
         at = np.stack(np.meshgrid(x[i:m], y[j:n]), axis=-1).reshape(-1, 2)
         inside[k, j:n, i:m] ^= Polygon(contour[:, :2]).contains_points(at).reshape(n - j, m - i)
     return inside
-
-
-def true_crossing_mm(body: OperatedBody) -> float:
-    """Where the middle line of the gastric tube crosses the upper surface of the diaphragm, LPS mm."""
-    line = body.oesophagus.line
-    surface = np.array([float(body.dome.height(np.array([[x]]), np.array([[y]]))[0, 0]) for x, y, _ in line])
-    return float(line[np.flatnonzero(line[:, 2] < surface)[0], 2] + body.build.offset_mm[2])
 
 
 def test_construction_and_truth_share_no_code() -> None:

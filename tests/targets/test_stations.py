@@ -92,6 +92,8 @@ def test_names_that_are_not_clear_or_of_another_system_are_refused(name: str, sa
 def test_a_reach_that_is_no_length_is_refused(reach: float) -> None:
     with pytest.raises(InputError, match="reach above 0"):
         TakeStations(("7",), reach)
+    with pytest.raises(InputError, match="depth of station 7 must be above 0"):
+        TakeStations(("7",), 8.0, reach)
 
 
 # --- what is drawn is taken
@@ -131,7 +133,7 @@ def test_of_the_pulmonary_ligaments_the_drawn_side_is_enough() -> None:
 
 @pytest.mark.parametrize(
     ("station", "low", "high"),
-    [("1L", 42, 54), ("1R", 39, 54), ("2L", 21, 39), ("2R", 24, 36), ("4L", 0, 18), ("4R", 9, 21), ("7", -30, -3),
+    [("1L", 42, 54), ("1R", 39, 54), ("2L", 21, 39), ("2R", 24, 36), ("4L", 0, 18), ("4R", 9, 21), ("7", -45, -3),
      ("8U", 0, 39), ("8M", -30, -3), ("8Lo", -54, -33)],
 )  # fmt: skip
 def test_a_station_lies_in_the_planes_between_its_borders(station: str, low: float, high: float) -> None:
@@ -171,8 +173,71 @@ def test_the_subcarinal_station_lies_between_the_bronchi() -> None:
     for contour in made.contours:
         z = contour[0, 2]
         if z < -9:  # the bronchi have parted by more than the trachea's width
-            assert np.abs(contour[:, 0]).max() <= 9 - z / 2 - 5 + 0.1
-        assert contour[:, 1].max() <= 5 + REACH + 0.1
+            assert np.abs(contour[:, 0]).max() <= 9 - z / 2 - 4
+        assert np.abs(contour[:, 1]).max() <= 5 + AIRWAY_WALL_MM + 0.1
+
+
+def test_the_subcarinal_station_goes_to_the_end_of_the_main_bronchi_or_as_deep_as_the_protocol_says() -> None:
+    whole, short = standard("7"), StationAtlas(chest(), PLANES, REACH, subcarinal_mm=30.0).construct("7")
+    assert extent(whole) == (-45, -3)
+    assert extent(short) == (-30, -3)
+    assert "from the end of Bronchus_Main at z = -46.5 mm up to carina" in whole.made_by[1]
+    assert "from 30 mm below the carina up to carina" in short.made_by[1]
+
+
+def abdomen(**more: tuple[np.ndarray, ...]) -> StructureSet:
+    """A gastric tube through the hiatus at -9, in front of the aorta; the trunk leaves that at -48."""
+    trunk = tuple(circle(0, -14 - 2 * (-z - 42), float(z), 3) for z in PLANES if -54 <= z <= -42)
+    case = drawn(
+        Esophagus=cylinder(7, 48, 60, (0, -30)), Stomach=cylinder(12, -60, 45, (0, -30)),
+        Diaphragm=cylinder(2, -60, -9, (60, 0)), A_Aorta=cylinder(10, -60, 21), A_Celiac=trunk, **more,
+    )  # fmt: skip
+    return replace(case, points=(Point("Hiatus", (0.0, 0.0, -9.0), FRAME), Point("Celiac_Axis", (0, 0, -48.0), FRAME)))
+
+
+def test_the_paracardial_station_lies_around_the_tube_from_1_cm_above_to_2_cm_below_where_the_junction_was() -> None:
+    made = atlas(abdomen()).construct("16")
+    # 2 cm below the hiatus: from -9 - 20 - 20 = -49 to -19, planes every 3 mm.
+    assert extent(made) == (-48, -21)
+    points = np.concatenate(made.contours)
+    assert np.hypot(points[:, 0], points[:, 1] + 30).max() == pytest.approx(12 + REACH, abs=0.2)
+    assert "the junction, taken 20 mm below hiatus at z = -9.0 mm" in made.made_by[1]
+
+
+def test_below_an_oesophagus_that_was_not_resected_the_paracardial_station_lies_around_its_end() -> None:
+    case = drawn(
+        Esophagus=cylinder(7, -30, 60, (0, -30)), Stomach=cylinder(20, -60, -33, (30, -30)),
+        Diaphragm=cylinder(2, -60, -9, (60, 0)),
+    )  # fmt: skip
+    case = replace(case, points=(Point("Hiatus", (0.0, 0.0, -9.0), FRAME),))
+    made = atlas(case).construct("16")
+    low, high = extent(made)
+    # The junction is the lower edge of Esophagus at -31.5.
+    assert high <= -31.5 + 10 < high + SPACING
+    assert -31.5 - 20 - SPACING < low < -31.5 - 9
+    assert overlap_cm3(made, case["Stomach"]) < 0.01
+
+
+def test_the_diaphragmatic_station_lies_around_the_aorta_to_the_trunk_and_around_the_tube_above_the_cardia() -> None:
+    case = abdomen()
+    made, cardia, trunk = (atlas(case).construct(name) for name in ("15", "16", "20"))
+    assert extent(made) == (-48, -12)
+    for other in (cardia, trunk):
+        assert overlap_cm3(made, other) < 0.02
+    at = {z: np.concatenate([c for c in made.contours if c[0, 2] == z]) for z in (-12.0, -30.0)}
+    assert at[-12.0][:, 1].min() == pytest.approx(-30 - 12 - REACH, abs=0.2)
+    assert at[-30.0][:, 1].max() == pytest.approx(10 + REACH, abs=0.2)
+
+
+@pytest.mark.parametrize(("station", "x"), [("9L", 30.0), ("9R", -36.0)])
+def test_the_ligament_hangs_below_the_inferior_vein_of_its_side_to_the_hiatus(station: str, x: float) -> None:
+    veins = cylinder(4, -27, -9, (30, -40)) + cylinder(4, -27, -9, (-36, -40))
+    made = atlas(without(chest(V_Pulmonary=veins, Lung_L=cylinder(20, -60, 39, (45, -40))), "V_Pulm_Inf")).construct(
+        station
+    )
+    assert extent(made) == (-54, -30)
+    points = np.concatenate(made.contours)
+    assert np.hypot(points[:, 0] - x, points[:, 1] + 40) == pytest.approx(REACH, abs=0.2)
 
 
 def test_the_coeliac_station_is_a_margin_around_the_first_part_of_the_trunk() -> None:
@@ -234,7 +299,8 @@ def test_what_is_constructed_says_so_with_its_definition_and_borders() -> None:
     [("4R", ("V_Azygos_Sup",), ("LN_4R", "azygos-upper-border")), ("2L", ("Trachea",), ("LN_2L", "Trachea")),
      ("1R", ("Glnd_Thyroid", "Cricoid_Inf", "Trachea"), ("LN_1R", "Trachea", "Glnd_Thyroid", "cricoid-lower-edge")),
      ("8Lo", ("Hiatus",), ("LN_8Lo", "hiatus")), ("20", (), ("LN_Celiac", "A_Celiac", "A_Aorta")),
-     ("18", (), ("LN_18", "A_Hepatic")), ("15", (), ("LN_15",)), ("16", (), ("LN_16",)),
+     ("18", (), ("LN_18", "A_Hepatic")), ("15", (), ("LN_15", "A_Aorta", "coeliac-axis")),
+     ("16", ("Hiatus",), ("LN_16", "hiatus")), ("9R", (), ("LN_9R", "V_Pulmonary")),
      ("supraclavicular_L", (), ("LN_Sclav_L",))],
 )  # fmt: skip
 def test_a_station_that_cannot_be_made_says_what_to_draw(
@@ -253,7 +319,8 @@ def test_everything_that_stations_lack_is_told_at_once_before_anything_is_made()
     )
     with pytest.raises(UndecidedError) as caught:
         require_inputs(steps, without(chest(), "V_Azygos_Sup"), planes_mm=PLANES)
-    assert caught.value.missing == ("LN_4R", "azygos-upper-border", "LN_15", "LN_18", "A_Hepatic")
+    assert caught.value.missing == ("LN_4R", "azygos-upper-border", "LN_15", "A_Aorta", "coeliac-axis", "LN_18",
+                                     "A_Hepatic")  # fmt: skip
 
 
 def test_borders_in_the_wrong_order_are_refused() -> None:

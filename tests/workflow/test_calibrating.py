@@ -168,6 +168,20 @@ def test_limits_that_lack_something_aim_farther_inside_and_the_others_stay() -> 
     assert [limit.gap_gy for limit in tightened(problem, {"Box": 0.7}).limits] == [1.2, 0.5]
 
 
+def test_a_limit_is_asked_for_no_farther_inside_than_three_tenths_of_its_dose() -> None:
+    # 20 Gy lack: no plan reaches its prescription so far inside, and targets must not pay for the attempt.
+    _, voxels = seen_by(-21.0, 21.0)
+    asked = {"Cord": SquaredOverdose(45.0), "Lungs": MaxDoseVolume(20.0, 0.3), "Low": MinDoseVolume(50.0, 0.95)}
+    limits = tuple(Limit(name, objective, 0.5, Physical(), "limit") for name, objective in asked.items())
+    problem = Problem(Nothing(len(voxels.rows)), FRACTIONS, dict.fromkeys(asked, voxels), (), limits)
+    lacking = {"Cord": 20.0, "Lungs": 5.9, "Low": 16.0}
+    made = {limit.structure: limit.gap_gy for limit in tightened(problem, lacking).limits}
+    assert made == pytest.approx({"Cord": 0.5 + 13.5, "Lungs": 0.5 + 5.9, "Low": 0.5 + 15.0})
+    # Twice the same is no farther, and a limit that has a gap already keeps it.
+    again = tightened(problem, {name: 2 * gy for name, gy in lacking.items()})
+    assert {limit.structure: limit.gap_gy for limit in again.limits}["Cord"] == pytest.approx(0.5 + 13.5)
+
+
 def test_two_doses_disagree_by_the_metric_that_differs_most() -> None:
     sets = {"PTV": VoxelSet("PTV", np.arange(1, 101), np.ones(100)), "Low": VoxelSet("Low", np.array([0]), np.ones(1))}
     asked = [

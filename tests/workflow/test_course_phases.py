@@ -13,13 +13,16 @@ from hypothesis import strategies as st
 
 from tailort.errors import GeometryError, InputError
 from tailort.geometry import Grid, Image
-from tailort.patient import Constraint, Dose, Normalisation, Prescription
+from tailort.patient import Constraint, Dose, Normalisation, Plan, Prescription, Structure, StructureSet
 from tailort.protocols import Technique
+from tailort.protocols.schema import HandOver
 from tailort.radiobiology import course_dose, eqd2
 from tailort.workflow import StageClock, courses
 from tailort.workflow.phases import Phase, in_gray, is_ceiling, phase_label
+from tailort.workflow.records import Convergence, PhasePlan
 
 GRID = Grid.axial((2, 2, 2), (3.0, 3.0, 3.0), (0.0, 0.0, 0.0), "1.2.3")
+NOTHING: Any = SimpleNamespace(seconds=0.0, beams=())
 
 
 def dose(values_gy: float | list[float], fractions: int) -> Dose:
@@ -156,3 +159,65 @@ def test_plans_of_phases_are_named_and_fit_into_dicom() -> None:
     assert phase_label("smart-imrt", 1, 1) == "smart-imrt"
     assert phase_label("a-long-protocol-name", 12, 13).endswith("ph 12")
     assert len(phase_label("a-long-protocol-name", 3, 3)) <= 16
+
+
+class Cord:
+    """Plans of three phases by what each gives the cord a fraction, Gy; the third gives what it may where told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, third_gy: float) -> None:
+        self.asked: list[Phase] = []
+        self.per_fraction_gy = {1: 1.9, 2: 0.5, 3: third_gy}
+        monkeypatch.setitem(courses.MAKERS, "3dcrt", self.make)
+        corners = [(-1.0, -1.0), (4.0, -1.0), (4.0, 4.0), (-1.0, 4.0)]
+        cord = Structure(
+            "SpinalCord", "ORGAN", tuple(np.array([(*c, z) for c in corners]) for z in (0.0, 3.0)), "1.2.3"
+        )
+        self.bench: Any = SimpleNamespace(structures=StructureSet((cord,), "1.2.3"), slice_mm=3.0)
+        hand_over = HandOver(from_phase=1, to_phase=2, structure="SpinalCord", metric="Max[Gy]", below_gy=45.0)
+        self.technique = Technique(kind="3dcrt", arrangement="ap-pa", aperture_margin_mm=7, hand_over=hand_over)
+        asked = tuple(
+            Prescription(name, gy, n, Normalisation("isodose", percent=93.0), phase)
+            for name, gy, n, phase in (("A", 39.6, 22, 1), ("A", 10.8, 6, 2), ("B", 14.4, 8, 3))
+        )
+        self.request = courses.Request("Test", "test", asked, asked, (CORD,), (), (self.technique,))
+
+    def make(self, bench: Any, phase: Phase, *_: Any) -> PhasePlan:
+        self.asked.append(phase)
+        given_gy = self.per_fraction_gy[phase.number] * phase.lead.fractions
+        if phase.constraints:
+            so_far_gy = sum(float(one.image.values.max()) for one in phase.earlier)
+            given_gy = min(given_gy, 0.999 * CORD.limit - so_far_gy)
+        n = phase.lead.fractions
+        plan = Plan(phase.label, (), phase.prescriptions, n, "HFS", "1.2.3")
+        return PhasePlan(phase.number, "3dcrt", plan, dose(given_gy, n), Convergence(True, "", 0, 0.0, False), NOTHING)
+
+    def planned(self) -> tuple[tuple[PhasePlan, ...], int]:
+        clock = StageClock(lambda stage, share: None)
+        return courses._phases(
+            self.bench, self.request, self.technique, [self.request], clock, lambda: False, lambda: None
+        )
+
+
+def test_a_phase_that_handing_over_cannot_make_room_for_gets_all_the_room_that_it_can_make(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cord = Cord(monkeypatch, third_gy=4.0)
+    phases, moved = cord.planned()
+    # Alone 22 x 1.9 + 6 x 0.5 Gy are 44.8 Gy, so none had to move; handed over, 28 x 0.5 Gy leave 31 Gy.
+    assert [bool(phase.constraints) for phase in cord.asked] == [False, False, False, True]
+    assert float(phases[2].dose.image.values.max()) == pytest.approx(0.999 * 45.0 - 14.0, abs=0.01)
+    assert moved == 22
+    left = courses._after(cord.request, cord.technique.hand_over, phases, moved)
+    assert [(phase.number, phase.plan.fractions) for phase in left] == [(2, 28), (3, 8)]
+    assert float(course_dose([phase.dose for phase in left]).image.values.max()) < 45.0
+
+
+def test_a_phase_for_which_fractions_can_make_room_is_planned_without_the_cord(monkeypatch: pytest.MonkeyPatch) -> None:
+    cord = Cord(monkeypatch, third_gy=2.0)
+    phases, moved = cord.planned()
+    assert len(cord.asked) == 3
+    # 16 Gy leave 29 Gy: 1.4 Gy less for each fraction that moves, from 44.8 Gy.
+    assert moved == 12
+    left = courses._after(cord.request, cord.technique.hand_over, phases, moved)
+    assert sum(phase.plan.fractions for phase in left) == 36
+    assert sum(p.dose_gy for phase in left for p in phase.plan.prescriptions) == pytest.approx(64.8)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tailort.errors import InputError
+from tailort.evaluation import histograms
 from tailort.geometry import Grid, Image
 from tailort.patient import (
     Beam,
@@ -93,7 +94,17 @@ def test_an_earlier_phase_may_use_what_the_whole_course_may() -> None:
 def test_a_plan_that_a_limit_keeps_below_its_prescription_says_so() -> None:
     (note,) = scaled(np.full(GRID.shape, 40.0), hard("Max[Gy]", 45.0)).notes
     assert "Lungs Max[Gy] <= 45" in note
-    assert "89.9 %" in note
+    assert "keeps D95%[Gy] of PTV at 89.9 % of the 50 Gy" in note
+
+
+def test_of_several_targets_the_one_that_lacks_most_is_told_with_what_it_gets() -> None:
+    values = np.where(X < 0, 40.0, 30.0)
+    found = scaled(values, hard("Max[Gy]", 45.0), targets=("PTV", "Node"))
+    (note,) = found.notes
+    percent = float(note.partition(" at ")[2].partition(" %")[0])
+    assert "keeps D95%[Gy] of Node at" in note
+    got = histograms([BENCH.structures["Node"]], found.dose)["Node"].value("D95%[Gy]")
+    assert percent == pytest.approx(100.0 * got / 50.0, abs=0.1)
 
 
 @pytest.mark.parametrize("quantity", ["EQD2", "BED"])
@@ -143,6 +154,16 @@ def test_no_volume_at_all_above_a_dose_is_a_limit_too() -> None:
 def test_a_volume_that_earlier_phases_have_used_up_is_left_to_the_scorecard() -> None:
     found = scaled(np.full(GRID.shape, 40.0), hard("V30Gy[%]", 30.0), earlier_gy=35.0)
     assert found.plan.mu == pytest.approx(125.0)
+
+
+def test_a_dose_that_earlier_phases_have_used_up_is_told_and_lacks_all_that_is_beyond() -> None:
+    found = scaled(np.full(GRID.shape, 40.0), hard("Max[Gy]", 45.0), earlier_gy=46.0)
+    assert found.plan.mu == pytest.approx(125.0)
+    assert found.notes == (
+        "the phases before this one leave nothing of the hard limit Lungs Max[Gy] <= 45, which is not kept",
+    )
+    # Corrections of the plan see what they can make less.
+    assert found.lack_gy["Lungs"] == pytest.approx(46.0 + 50.0 - 45.0, abs=0.1)
 
 
 def test_the_volume_that_earlier_phases_have_left_is_kept() -> None:

@@ -22,7 +22,8 @@ SALVAGE = load("salvage-crt")
 # R0, one node in region II, 10 months: elective; the distance chooses the plan.
 RECORD = {
     "tumour_site": "thoracic oesophagus", "histology": "squamous cell carcinoma", "salvage_surgery_possible": False,
-    "surgery": "R0", "locoregional_recurrence": True, "adjuvant_therapy": "none", "therapy_after_recurrence": False,
+    "surgery": "R0", "locoregional_recurrence": True, "adjuvant_therapy": "none", "prior_radiotherapy": False,
+    "therapy_after_recurrence": False,
     "age_years": 61, "kps": 70, "white_cells_10e9_per_l": 6.1, "neutrophils_10e9_per_l": 3.0,
     "platelets_10e9_per_l": 210, "haemoglobin_g_per_l": 128, "bilirubin_times_uln": 0.6, "ast_times_uln": 0.8,
     "alt_times_uln": 0.7, "creatinine_clearance_ml_per_min": 85, "other_malignancy_within_5_years": False,
@@ -169,6 +170,18 @@ def test_a_wrong_condition_of_a_requirement_is_told_with_its_line() -> None:
         parse(text, "own.yaml")
 
 
+def test_what_cannot_be_told_of_a_patient_is_not_taken_for_no() -> None:
+    # In involved-field irradiation no volume needs the third region, so the plan is made without it.
+    known = RECORD | INVOLVED | {"region_i_involved": True}
+    three = "Lesions in regions I, II and III"
+    (note,) = [note for note in asked(known | {"region_iii_involved": None}).notes if three in note]
+    assert note.endswith("is not known without: region_iii_involved")
+    assert not any(three in note for note in asked(known).notes)
+    assert not any(flag.text.startswith(three) for flag in asked(known).flags)
+    found = asked(known | {"region_iii_involved": True})
+    assert any(flag.text.startswith(three) for flag in found.flags)
+
+
 # --- evaluation
 
 
@@ -207,6 +220,50 @@ def test_a_protocol_of_one_course_needs_no_record() -> None:
     result = evaluate(dosed({}), load("smart-imrt"), ())
     assert result.decision is None
     assert any(row.structure == "SpinalCord" for row in result.scorecard.rows)
+
+
+def with_a_table() -> Protocol:
+    return parse(
+        """
+id: own
+version: "1"
+title: t
+facts: [{name: earlier_gy, type: number, unit: Gy}]
+tables:
+  - name: cord_gy
+    text: what the cord may have
+    rows: [{when: {fact: earlier_gy, operator: ">", value: 50}, outcome: "10"}]
+    otherwise: "20"
+prescriptions: [{target: GTVn, dose_gy: 24, fractions: 2}]
+normalisation: {coverage: "D95%[Gy]"}
+technique: {kind: imrt, beams: 5}
+table_limits: [{structure: SpinalCord, metric: "Max[Gy]", operator: "<=", table: cord_gy, priority: hard}]
+limits: [{structure: Larynx, metric: "Max[Gy]", operator: "<=", limit: 20, priority: hard, if_drawn: true}]
+""",
+        "own.yaml",
+    )
+
+
+def test_a_limit_of_the_record_is_judged_or_asked_for_and_never_left_out() -> None:
+    (row,) = [r for r in evaluate(dosed({"earlier_gy": 60.0}), with_a_table(), ()).scorecard.rows if r.limit == 10.0]
+    assert (row.structure, row.verdict) == ("SpinalCord", "fail")
+    with pytest.raises(UndecidedError, match=r"Max\[Gy\] of SpinalCord is one of 10, 20 .* earlier_gy"):
+        evaluate(dosed({}), with_a_table(), ())
+
+
+def test_a_limit_for_where_an_organ_is_drawn_does_not_judge_a_case_without_it() -> None:
+    result = evaluate(dosed({"earlier_gy": 60.0}), with_a_table(), ())
+    assert [row.structure for row in result.scorecard.rows if row.priority == "hard"] == ["SpinalCord"]
+
+
+@pytest.mark.parametrize(
+    ("reading", "hard"), [({}, {"D100%[Gy]", "V40Gy[%]"}), ({"RT-18": "mean"}, {"Mean[Gy]", "V40Gy[%]"})]
+)
+def test_a_reading_that_a_person_chose_counts_without_a_record_too(reading: dict[str, str], hard: set[str]) -> None:
+    result = evaluate(dosed({}), load("rtog-9405"), (), options=PlanningOptions(readings=reading))
+    rows = [row for row in result.scorecard.rows if row.structure == "Heart"]
+    assert {row.metric for row in rows if row.priority == "hard"} == hard
+    assert any("tumour_level" in note for note in result.notes)
 
 
 # --- which rule led to what
@@ -267,3 +324,38 @@ def test_the_hot_spot_is_105_percent_of_the_ptv_or_by_the_other_reading_of_the_h
         own = for_patient(SALVAGE, read_record(RECORD | facts), readings, None, option)
         (found,) = [c for c in own.constraints() if (c.structure, c.metric) == ("Stomach", "D0.03cc[Gy]")]
         assert found.limit == pytest.approx(limit)
+
+
+def test_the_technique_that_is_tried_first_the_phases_and_what_moves_between_them_are_told() -> None:
+    upper = read_record({"tumour_level": "upper", "tumour_length_cm": 5.0})
+    high = load("rtog-9405")
+    told = {trace.of: (trace.told, trace.rules) for trace in numbers_traced(for_patient(high, upper))}
+    assert "three-field-cervical" in told["technique that is tried first"][0]
+    assert "ap-pa" in told["technique"][0]
+    assert "opposed-obliques" in told["technique of phase 3"][0]
+    assert told["hand-over"] == (
+        "fractions move from phase 1 to phase 2 until SpinalCord Max[Gy] is below 45 Gy", ("TR-10", "RT-16")
+    )  # fmt: skip
+    supplement = told["PTVn_Sclav_L"]
+    assert supplement[0].startswith("up to 50.4 Gy at 30 mm below the anterior skin, at most 1.8 Gy a fraction")
+    lower = numbers_traced(for_patient(high, read_record({"tumour_level": "middle", "tumour_length_cm": 5.0})))
+    assert not any(trace.of == "technique that is tried first" for trace in lower)
+
+
+def test_a_limit_on_all_courses_together_is_not_told_as_one_of_this_course() -> None:
+    cumulative = parse(
+        """
+id: own
+version: "1"
+title: t
+prescriptions: [{target: GTVn, dose_gy: 24, fractions: 2}]
+normalisation: {coverage: "D95%[Gy]"}
+technique: {kind: imrt, beams: 5}
+limits:
+  - {structure: Esophagus, metric: "Max[Gy]", operator: "<", limit: 203, priority: goal, quantity: BED,
+     alpha_beta_gy: 3, scope: cumulative}
+""",
+        "own.yaml",
+    )
+    (told,) = [trace.told for trace in numbers_traced(cumulative) if trace.of == "Esophagus"]
+    assert told == "Max[Gy] BED(a/b=3) of all courses together < 203 (goal)"

@@ -81,6 +81,19 @@ def test_what_was_measured_and_what_followed_stands_at_the_top(run: Any) -> None
     assert (row["asked"], row["found"], row["kind"]) == ("Stomach V50Gy[%] > 50", "61.50", "fail")
 
 
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [(None, "Not known whether to amend. Plan C"), (61.5, "Not amended. Plan C: Stomach V50Gy[%] is 61.50")],
+)
+def test_an_amendment_that_was_not_made_is_not_called_one(run: Any, value: float | None, says: str) -> None:
+    verdict: Any = "unknown" if value is None else "report"
+    row = Row("Stomach", "V50Gy[%]", "physical", "course", value, None, None, "report", verdict, "", reason="outside")
+    plan: Any = SimpleNamespace(title="Plan C: involved field", scorecard=Scorecard((row,)), dvhs=())
+    found = amendments_of(for_patient(SALVAGE, read_record(FACTS)), plan)
+    told = rule_warnings(SimpleNamespace(amendments=found, imaging=()))  # type: ignore[arg-type]
+    assert told[0].startswith(says)
+
+
 def test_defaults_are_parted_into_those_that_were_applied_and_the_others(run: Any) -> None:
     tables = default_tables(run.decision, run.protocol)
     used, others = ({row["id"] for row in tables[name]} for name in ("used", "others"))

@@ -123,6 +123,7 @@ def decide_record(
     from tailort.protocols import decide, load, load_record
     from tailort.protocols.plans import with_plan
     from tailort.protocols.proposals import proposals
+    from tailort.protocols.reading_effects import with_effects
     from tailort.protocols.treatment import treatment
 
     loaded, day = load(protocol), today or dt.date.today()
@@ -132,6 +133,7 @@ def decide_record(
     named = readings_of_text(readings)
     decision = decide(loaded, facts, named, day)
     found = treatment(loaded, facts, decision, readings=named, today=day)
+    decision = with_effects(loaded, facts, decision, found, named, day)
     course = None
     if found is not None and len(found.courses) == 1 and decision.answer == "yes":
         course = with_plan(loaded, found.courses[0].plan) if loaded.file.plans else loaded

@@ -105,12 +105,16 @@ class _Page:
             if reason.answer == "no" and not self.everything and holds and stratum.table == "plan":
                 continue
             if reason.answer == "no" and not self.everything:
-                self.line(_first_line(reason), 1)
+                if not _not_taken(reason):
+                    self.line(_first_line(reason), 1)
             else:
                 self.reason(reason, 1)
 
     def reason(self, reason: Any, depth: int) -> None:
         self.line(_first_line(reason), depth)
+        # What holds in every part says no more by its parts.
+        if not self.everything and all(part.answer == "yes" for part in reason.parts):
+            return
         for part in reason.parts:
             if self.everything or reason.answer == "unknown" or part.answer == reason.answer:
                 self.reason(part, depth + 1)
@@ -124,7 +128,7 @@ class _Page:
         for default in defaults:
             others = default.others
             told = self.everything or default.chosen or default.rule in changed
-            if not (told or any(other.changes for other in others or ())):
+            if not (told or any(other.told for other in others or ())):
                 why = "their other reading is told, not executed" if others is None else "another changes nothing here"
                 silent.setdefault(why, []).append(default.rule)
                 continue
@@ -133,8 +137,9 @@ class _Page:
             if others is None:
                 self.line(f"other reading, told only: {default.other}", 2)
             for other in others or ():
-                changes = "; ".join(other.changes) or "changes nothing for this patient"
-                self.line(f"{default.rule}={other.name} ({other.text}): {changes}", 2)
+                if other.told or told:
+                    changes = "; ".join(other.told) or "changes nothing for this patient"
+                    self.line(f"{default.rule}={other.name} ({other.text}): {changes}", 2)
         for why, rules in silent.items():
             self.line(f"by default ({why}): {', '.join(rules)}", 1)
 
@@ -147,12 +152,18 @@ class _Page:
         )
         if len(treatment.courses) > 1:
             self.line("one of these courses; the facts that are missing decide", 1)
+        for stratum in decision.strata:
+            if stratum.table == "plan" and not stratum.possible:
+                self.line("no course: none of the plans is for this patient as the record stands", 1)
         for course in treatment.courses:
             self.course(course)
         if treatment.missing:
             self.line(f"missing for what applies: {', '.join(treatment.missing)}")
         for part in treatment.statements:
-            self.line(f"{'note' if part.applies == 'yes' else 'possibly'}: {part.text}{_cited(part.rules)}")
+            if part.applies == "yes":
+                self.line(f"note: {part.text}{_cited(part.rules)}")
+            else:
+                self.line(f"possibly (needs {', '.join(part.missing)}): {part.text}{_cited(part.rules)}")
         if treatment.drugs is not None:
             self.drugs(treatment.drugs, treatment.rules)
         if treatment.toxicity is not None:
@@ -334,6 +345,11 @@ def _rules_of(reasons: Iterable[Any]) -> Iterator[tuple[str, tuple[str, str, str
         yield from _rules_of(reason.parts)
 
 
+def _not_taken(reason: Any) -> bool:
+    """Whether a row is ruled out by the reading alone, which another place tells."""
+    return any(part.answer == "no" and not part.facts and " is read as " in part.condition for part in reason.parts)
+
+
 def _first_line(reason: Any) -> str:
     return f"{reason.rule} [{reason.mark}] {reason.text}" if reason.rule else str(reason.text)
 
@@ -343,7 +359,7 @@ def _cited(rules: Sequence[str]) -> str:
 
 
 def _open(part: Any) -> str:
-    return "" if part.applies == "yes" else f" only perhaps: needs {', '.join(part.missing)}"
+    return "" if part.applies == "yes" else f" (only perhaps: needs {', '.join(part.missing)})"
 
 
 def _quantity(limit: Any) -> str:

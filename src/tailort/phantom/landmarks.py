@@ -30,7 +30,7 @@ def points(body: Body) -> dict[str, Point]:
         "aortic_arch_top": body.arteries.arch_top,
         "carina": body.airways.carina,
         **{f"diaphragm_dome_{side}": point for side, point in domes(body).items()},
-        "diaphragm_hiatus": hiatus(body),
+        "diaphragm_hiatus": body.hiatus,
         "coeliac_axis": body.arteries.celiac_origin,
     }
 
@@ -44,13 +44,6 @@ def domes(body: Body) -> dict[str, Point]:
         n = int(np.argmax(height))
         found[name] = (float(x.flat[n]), float(y.flat[n]), float(height.flat[n]))
     return found
-
-
-def hiatus(body: Body) -> Point:
-    """Where the oesophagus crosses the diaphragm, or crossed it before surgery, body coordinates in mm."""
-    z, line = p.HIATUS_Z * body.sz, body.course.line
-    x, y, height = (float(np.interp(-z, -line[:, 2], line[:, axis])) for axis in range(3))
-    return x, y, height
 
 
 def _point(at: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Point:

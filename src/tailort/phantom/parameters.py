@@ -101,6 +101,9 @@ OESOPHAGUS_FLATNESS = 1.15
 OESOPHAGEAL_WALL_MM = 3.5
 """Of the normal, collapsed organ; above 5 mm counts as thickened on CT."""
 HIATUS_Z = -122.0
+"""About where the staples on a gastric tube end; the hiatus itself is where the way of food meets the diaphragm."""
+ABDOMINAL_OESOPHAGUS_MM = 20.0
+"""From the hiatus to the junction with the stomach, 1 to 2.5 cm."""
 LEVELS_CM: dict[Level, tuple[float, float]] = {"upper": (20.0, 25.0), "middle": (25.0, 30.0), "lower": (30.0, 40.0)}
 """From the incisors (AJCC, 8th edition: upper, middle and lower thoracic; the cervical part ends at 20 cm)."""
 TUMOUR_CENTRE_CM: dict[Level, tuple[float, float]] = {
@@ -133,6 +136,8 @@ CONDUIT = (
 CONDUIT_RADIUS: Pairs = ((80, 9.5), (45, 10.5), (15, 13), (-20, 14.5), (-95, 14.5), (-122, 12), (-145, 15), (-220, 16))
 """Half width; a tube of 3 to 4 cm is cut from the greater curvature and collapses lying down."""
 CONDUIT_FLATNESS = 1.15
+OMENTUM_MM = 8.0
+"""Fat between the tube and the liver."""
 CONDUIT_WIDENS_OVER = 30.0
 CONDUIT_WALL_MM = 3.5
 STAPLE_RADIUS = 0.7
@@ -169,6 +174,8 @@ STERNAL_NOTCH_Z = 47.0
 ASCENDING_RADIUS, ARCH_RADIUS, DESCENDING_RADIUS, ABDOMINAL_RADIUS = 15.5, 13.2, 12.2, 10.0
 """Diameters 31, 26, 24 and 20 mm."""
 CAROTID_RADIUS, BRACHIOCEPHALIC_RADIUS, SUBCLAVIAN_RADIUS, CELIAC_RADIUS, AZYGOS_RADIUS = 3.6, 6.2, 4.8, 3.6, 4.2
+CELIAC_BRANCH_RADIUS = 2.4
+"""Left gastric, common hepatic and splenic artery, about 4 to 6 mm wide."""
 CAVA_RADIUS, PULMONARY_TRUNK_RADIUS, PULMONARY_ARTERY_RADIUS, PULMONARY_VEIN_RADIUS = 9.5, 13.0, 10.0, 6.0
 
 # --- regions of lymph nodes: see `anatomy.stations` for the atlases ----------------------------------------------

@@ -81,10 +81,19 @@ class OperatedBody(Body):
         return self.growth
 
     @property
+    def food_line(self) -> NDArray[np.float64]:
+        """Centre-line of the gastric tube."""
+        return self.oesophagus.line
+
+    @property
     def additions(self) -> tuple[tuple[Shape, str], ...]:
-        """Content of the gastric tube and staples."""
+        """Content of the gastric tube, staples, and the arteries of the upper abdomen that surgery leaves."""
         fluid, gas = self.oesophagus.content
-        return (fluid, "stomach fluid"), (gas, "gas"), *((staple, "staple") for staple in self.oesophagus.staples)
+        left = [self.levels.arteries[name] for name in ("A_Hepatic", "A_Splenic")]
+        return (
+            (fluid, "stomach fluid"), (gas, "gas"), *((staple, "staple") for staple in self.oesophagus.staples),
+            *((artery, "blood") for artery in left),
+        )  # fmt: skip
 
     @cached_property
     def levels(self) -> NodalLevels:
@@ -103,6 +112,7 @@ class OperatedBody(Body):
             "Esophagus": ("ORGAN", (way.remnant,)),
             "Stomach": ("ORGAN", (way.conduit,)),
             "Glnd_Thyroid": ("ORGAN", tuple(Minus(lobe, carotids, 0.3) for lobe in self.neck.thyroid)),
+            **{name: ("ORGAN", (artery,)) for name, artery in self.levels.arteries.items()},
             **growth,
             **self.node_regions,
         }

@@ -142,7 +142,7 @@ def describe(anatomy: Anatomy, planes_mm: tuple[float, float]) -> dict[str, Any]
             "incisors": at((0.0, -80 * a.sy, 191 * a.sz)),
             "cricoid_lower_edge": at(a.airways.trachea_centre((p.CRICOID_Z - 6) * a.sz)),
             "oesophagus_inlet": at(line[0]),
-            "diaphragm_hiatus": at(landmarks.hiatus(a)),
+            "diaphragm_hiatus": at(a.hiatus),
             "gastro_oesophageal_junction": at(line[-1]),
             "aortic_arch_top": at(a.arteries.arch_top),
             "coeliac_origin": at(a.arteries.celiac_origin),

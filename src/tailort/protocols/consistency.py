@@ -368,12 +368,13 @@ def _sections(file: ProtocolFile) -> Iterator[Mistake]:
         if entry.plan is None and plans:
             yield ("adaptations", n), "say in 'plan' to which of the plans this belongs"
             continue
-        courses = [plans[entry.plan]] if entry.plan is not None else [file]
-        for prescribed in (course.prescriptions for course in courses):
-            if entry.target not in {own.target for own in prescribed}:
-                yield ("adaptations", n, "target"), f"'{entry.target}' is not prescribed"
-            elif sum(own.dose_gy for own in prescribed if own.target == entry.target) < entry.at_gy:
-                yield ("adaptations", n, "at_gy"), f"'{entry.target}' never gets {entry.at_gy:g} Gy"
+        # An option of the plan may have a target of its own.
+        courses = (plans[entry.plan], *plans[entry.plan].options) if entry.plan is not None else (file,)
+        doses = [[own.dose_gy for own in one.prescriptions if own.target == entry.target] for one in courses]
+        if not any(doses):
+            yield ("adaptations", n, "target"), f"'{entry.target}' is not prescribed"
+        elif any(own and sum(own) < entry.at_gy for own in doses):
+            yield ("adaptations", n, "at_gy"), f"'{entry.target}' never gets {entry.at_gy:g} Gy"
     if file.drugs is None:
         return
     ids = [regimen.id for regimen in file.drugs.regimens]

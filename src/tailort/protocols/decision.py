@@ -71,11 +71,32 @@ class Reason:
 
 @dataclass(frozen=True)
 class OtherReading:
-    """Another reading of an ambiguous rule, and what it changes for this patient; nothing when the tuple is empty."""
+    """Another reading of an ambiguous rule, and what it changes.
+
+    Parameters
+    ----------
+    name, text : str
+        The reading.
+    changes : tuple of str
+        Every condition of the file that comes out otherwise, by its place, also of plans that are not this patient's.
+    effects : tuple of str or None
+        What of it changes this patient's own course, in words; None as long as nobody asked.
+    """
 
     name: str
     text: str
     changes: tuple[str, ...]
+    effects: tuple[str, ...] | None = None
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What it changes for this patient, as far as that was asked."""
+        return self.changes if self.effects is None else self.effects
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the reading ready for JSON."""
+        own = {} if self.effects is None else {"for_this_patient": list(self.effects)}
+        return {"name": self.name, "text": self.text, "changes": list(self.changes), **own}
 
 
 @dataclass(frozen=True)
@@ -109,7 +130,7 @@ class AppliedDefault:
         """Return the reading ready for JSON; what another one changes is null where it is only told."""
         others = None
         if self.others is not None:
-            others = [{"name": one.name, "text": one.text, "changes": list(one.changes)} for one in self.others]
+            others = [one.as_dict() for one in self.others]
         return {
             "rule": self.rule,
             "text": self.text,

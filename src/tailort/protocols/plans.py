@@ -251,7 +251,7 @@ def _targets(course: CourseEntry) -> tuple[str, ...]:
 
 
 def _only_adaptations_of(file: ProtocolFile, plan: PlanEntry) -> ProtocolFile:
-    """Keep the adaptations of a plan; those on a target that its option replaces go with the target."""
+    """Keep the adaptations of a plan, or of its option: those whose target the course prescribes."""
     prescribed = {entry.target for entry in file.prescriptions}
     own = tuple(
         entry.model_copy(update={"plan": None})

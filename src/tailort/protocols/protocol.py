@@ -302,7 +302,11 @@ class Protocol:
 
     def where_drawn(self, structures: StructureSet) -> Protocol:
         """Return the protocol without limits that hold only where a structure is drawn, and it is not."""
-        there = {s.name.lower() for s in structures if not s.is_empty} | {s.name.lower() for s in self.file.targets}
+        there = {s.name.lower() for s in structures if not s.is_empty}
+        for step in self.file.targets:
+            # A step that names only what may be drawn makes nothing where none of it is.
+            if step.of or step.stations is not None or any(name.lower() in there for name in step.if_drawn):
+                there.add(step.name.lower())
         kept = tuple(limit for limit in self.file.limits if not limit.if_drawn or limit.structure.lower() in there)
         if len(kept) == len(self.file.limits):
             return self

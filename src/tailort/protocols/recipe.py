@@ -178,10 +178,14 @@ class BordersEntry(Section):
 
 
 class StationsEntry(Section):
-    """Nodal stations of AJCC, 8th edition: as drawn, else constructed with `reach_mm` from what they follow."""
+    """Nodal stations of AJCC, 8th edition: as drawn, else constructed with `reach_mm` from what they follow.
+
+    A constructed station 7 goes down to the end of the main bronchi, or `subcarinal_mm` below the carina.
+    """
 
     of: tuple[Name, ...] = Field(min_length=1)
     reach_mm: Positive
+    subcarinal_mm: Positive | None = None
 
     @field_validator("of")
     @classmethod
@@ -194,7 +198,7 @@ class StationsEntry(Section):
 
     def record(self) -> TakeStations:
         """Return the stations as `targets` takes them."""
-        return TakeStations(self.of, self.reach_mm)
+        return TakeStations(self.of, self.reach_mm, self.subcarinal_mm)
 
 
 def _parts_of(station: str) -> tuple[str, ...]:

@@ -53,6 +53,8 @@ def operation_in_words(operation: BaseModel) -> str:
             case "lengthen", _:
                 largest = f"the largest of {_listed(value.to_largest_of)}"
                 length = largest if value.to_mm is None else f"{value.to_mm:g} mm"
+                if value.at_each_end == "nothing":
+                    return f"left as drawn, whatever {length} is"
                 return f"made as long as {length}, the {value.at_each_end} of what is lacking at each end"
             case "sectors", _:
                 return _sectors(value)
@@ -109,9 +111,9 @@ def normalisation_in_words(entry: NormalisationEntry) -> str:
 def _stations(entry: StationsEntry | None) -> str:
     if entry is None:
         return ""
-    return (
-        f"station{'s' * (len(entry.of) > 1)} {_listed(entry.of)} as drawn, else constructed with {entry.reach_mm:g} mm"
-    )
+    deep = "" if entry.subcarinal_mm is None else f", 7 down to {entry.subcarinal_mm:g} mm below the carina"
+    many = "s" * (len(entry.of) > 1)
+    return f"station{many} {_listed(entry.of)} as drawn, else constructed with {entry.reach_mm:g} mm{deep}"
 
 
 def _borders(borders: Sequence[BorderEntry]) -> str:

@@ -17,7 +17,8 @@ from tailort.radiobiology import bed
 class WithEarlier(Section):
     """What limit and earlier BED make together: told, and marked for review above `review_above_gy`, Gy BED.
 
-    `earlier` are facts, each a BED of all earlier courses, of which the largest that is known counts.
+    `earlier` are facts, each a BED of all earlier courses, of which the largest that is known counts; the sum is told
+    as a lower bound while one of them is unknown.
     """
 
     earlier: tuple[Name, ...] = Field(min_length=1)
@@ -33,7 +34,8 @@ class WithEarlier(Section):
             return ""
         by = max(known, key=lambda name: known[name])
         together = known[by] + float(bed(limit_gy, self.fractions, self.alpha_beta_gy))
-        told = f"with {by} of {known[by]:g} Gy together {together:.1f} Gy BED (a/b={self.alpha_beta_gy:g})"
+        bound = "" if len(known) == len(self.earlier) else "at least "
+        told = f"with {by} of {known[by]:g} Gy together {bound}{together:.1f} Gy BED (a/b={self.alpha_beta_gy:g})"
         if together > self.review_above_gy + 1e-6:
             told += f", above {self.review_above_gy:g} Gy: to be reviewed"
         return f"{told} [{', '.join(self.rules)}]" if self.rules else told

@@ -18,7 +18,8 @@ from tailort.targets.recipe import (
     derive,
     require_inputs,
 )
-from tailort.targets.stations import STATIONS, stations_named, to_review
+from tailort.targets.station_rules import STATIONS, stations_named
+from tailort.targets.stations import to_review
 
 __all__ = [
     "LANDMARKS",

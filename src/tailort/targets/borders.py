@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tailort.errors import GeometryError, InputError
+from tailort.errors import GeometryError, InputError, MissingStructureError
 from tailort.patient import StructureSet
 from tailort.targets.landmarks import LANDMARKS, find, locate
 
@@ -144,7 +144,13 @@ def place(borders: Sequence[Border], side: Side, structures: StructureSet, plane
             mark = locate(border.landmark, structures, planes_mm)
             placed.append(PlacedBorder(border, mark.z_mm, f"{mark.name} ({mark.found})"))
         else:
-            levels = structures[border.structure].slice_positions_mm
+            edge = structures[border.structure]
+            if edge.is_empty:
+                raise MissingStructureError(
+                    f"the {'top' if border.top_of else 'bottom'} of '{edge.name}' is a border, and it has no contours; "
+                    "draw it"
+                )
+            levels = edge.slice_positions_mm
             z = float(levels[-1]) + half if border.top_of else float(levels[0]) - half
             placed.append(PlacedBorder(border, z, f"{'top' if border.top_of else 'bottom'} of {border.structure}"))
     if not placed:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ Reading = tuple[float, str]
 NEAR_EQUAL_MM = 1.0
 MEDIAL_END_MM = 5.0
 BODY_SHARE = 0.5
+BRANCH_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -231,7 +233,8 @@ def _upper_margin_t1(structures: StructureSet, spacing: float) -> Reading | None
     at = sections_of(canal) if canal is not None else {}
     areas: dict[float, float] = {}
     for z, rings in sections_of(vertebra).items():
-        front = min(r[:, 1].min() for r in at[z]) if z in at else np.inf
+        # Where the canal is not drawn, its nearest contour tells what lies before it: else arch would count as body.
+        front = min(r[:, 1].min() for r in at[min(at, key=lambda level: abs(level - z))]) if at else np.inf
         areas[z] = abs(sum(_area_before(ring, front) for ring in rings))
     enough = BODY_SHARE * max(areas.values())
     top = max(z for z, area in areas.items() if area >= enough)
@@ -273,7 +276,9 @@ def _carina(structures: StructureSet, spacing: float) -> Reading | None:
     if trachea is None:
         return None
     sections = sections_of(trachea)
-    apart = [z for z, rings in sections.items() if _outer_rings(rings) > 1]
+    # A speck beside the trachea is no bronchus, and one plane alone is no fork where there is a longer one.
+    runs = groupby(sorted(sections), lambda z: _branches(sections[z]) > 1)
+    apart = max((list(run) for divided, run in runs if divided), key=len, default=[])
     above = [z for z in sections if not apart or z > max(apart)]
     if apart and above:
         return 0.5 * (max(apart) + min(above)), "where Trachea divides in two"
@@ -284,9 +289,11 @@ def _carina(structures: StructureSet, spacing: float) -> Reading | None:
     )
 
 
-def _outer_rings(rings: list[Float]) -> int:
-    turn = np.sign([area_mm2(ring) for ring in rings])
-    return int((turn == turn[int(np.argmax([abs(area_mm2(ring)) for ring in rings]))]).sum())
+def _branches(rings: list[Float]) -> int:
+    """Outer polygons that are no specks beside the largest one."""
+    area = np.array([area_mm2(ring) for ring in rings])
+    largest = float(area[int(np.argmax(np.abs(area)))])
+    return int((area / largest >= BRANCH_SHARE).sum())
 
 
 def _brachiocephalic(structures: StructureSet, spacing: float) -> Reading | None:

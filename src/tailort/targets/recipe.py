@@ -17,7 +17,8 @@ from tailort.targets.borders import CutAt, between, borders_of, landmarks_missin
 from tailort.targets.landmarks import what_to_draw
 from tailort.targets.parts import connected_parts
 from tailort.targets.sectors import SpreadToSectors, spread_to_sectors
-from tailort.targets.stations import TO_REVIEW, StationAtlas, stations_named
+from tailort.targets.station_rules import stations_named
+from tailort.targets.stations import TO_REVIEW, StationAtlas
 from tailort.targets.tumour_length import length_along_mm
 
 Float = NDArray[np.float64]
@@ -137,16 +138,21 @@ class TakeStations:
         Stations of AJCC, 8th edition, see `tailort.targets.stations`.
     reach_mm : float
         How far a constructed station reaches from the wall of what it follows, mm.
+    subcarinal_mm : float or None
+        Depth of a constructed station 7 below the carina, mm; None is to the end of the main bronchi.
     """
 
     of: tuple[str, ...]
     reach_mm: float
+    subcarinal_mm: float | None = None
 
     def __post_init__(self) -> None:
         for name in self.of:
             stations_named(name)
         if not self.of or not self.reach_mm > 0:
             raise InputError("stations need at least one name, and a reach above 0 mm")
+        if self.subcarinal_mm is not None and not self.subcarinal_mm > 0:
+            raise InputError(f"the depth of station 7 must be above 0 mm; found {self.subcarinal_mm:g} mm")
 
 
 @dataclass(frozen=True)
@@ -462,9 +468,10 @@ class _Maker:
         found: dict[str, Contours] = {}
         if self.step.stations is None:
             return found
-        atlas = StationAtlas(self.structures, self.planes, self.step.stations.reach_mm, self.end_cap)
+        wanted = self.step.stations
+        atlas = StationAtlas(self.structures, self.planes, wanted.reach_mm, self.end_cap, wanted.subcarinal_mm)
         told = []
-        for name in self.step.stations.of:
+        for name in wanted.of:
             taken = atlas.take(name)
             made = [s for s in taken if s.made_by and s.made_by[0].startswith(TO_REVIEW)]
             self.beside += [s for s in made if self.structures.find(s.name) is None]

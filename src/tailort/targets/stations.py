@@ -6,19 +6,24 @@ reaches in a plane is not. It reaches `reach_mm`, which the protocol gives, from
 less every organ that is drawn:
 
 - 1, 2 and 4 lie around the trachea, before the plane of its hind wall; its middle parts right from left.
-- 7 lies between the main bronchi, at least as wide as the trachea, from their front to `reach_mm` behind them, down to
-  `SUBCARINAL_MM` below the carina or to the end of the bronchi, whichever comes first.
+- 7 lies between the main bronchi, from their front to their back. Its definition prints no depth ("caudal to the
+  carina"): it goes down to the end of the main bronchi as they are drawn or, in the other reading, to a distance below
+  the carina that the protocol gives.
 - 8U, 8M and 8Lo lie around the oesophagus, or what replaced it in its bed, less 1, 2, 4 and 7.
+- 9 hangs straight down from the inferior pulmonary vein of its side to the hiatus: no CT shows the ligament itself.
+- 15 lies around the oesophagus, or what replaced it, from the hiatus to where 16 begins, and around the aorta (behind
+  the crura) from the hiatus to the coeliac trunk.
+- 16 lies around the junction of oesophagus and stomach, `CARDIA_MM` above and below it; where that was resected it
+  is taken `ABDOMINAL_OESOPHAGUS_MM` below the hiatus.
 - 17, 18 and 19 lie around their artery, 20 around the first `TRUNK_MM` of the coeliac trunk.
 
-The supraclavicular nodes, 9, 15 and 16 are bordered by what planning structures do not show (muscles, pulmonary
-ligament, crura, a junction that may be resected) and must be drawn.
+The supraclavicular nodes are bordered by muscles, which planning structures do not show, and must be drawn.
 
 References
 ----------
 Rice, Ishwaran, Ferguson, Blackstone, Goldstraw 2017, doi:10.1016/j.jtho.2016.10.016 (stations and their borders).
 Goodman, Regine, Dawson et al. 2012, doi:10.1016/j.ijrobp.2012.01.022 (first 10 to 15 mm of the coeliac trunk).
-NCT03731442, doi:10.1186/s12885-020-07315-0 (lower border of elective fields, 2 to 3 cm below the carina).
+Siewert and Stein 1998, doi:10.1046/j.1365-2168.1998.00940.x (cardia: 1 cm above to 2 cm below the junction).
 """
 
 from __future__ import annotations
@@ -29,142 +34,46 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tailort.errors import GeometryError, InputError, UndecidedError
+from tailort.errors import GeometryError, UndecidedError
 from tailort.geometry import EndCap, Margin, contract, expand, intersect, subtract, unite
 from tailort.geometry.contours import nesting_depth
 from tailort.patient import Structure, StructureSet
 from tailort.targets.landmarks import Landmark, centroid, find, foodway, sections_of, what_to_draw
+from tailort.targets.station_rules import EITHER_SIDE, STATIONS, stations_named
 
 Float = NDArray[np.float64]
 Contours = tuple[Float, ...]
 
-SUBCARINAL_MM = 30.0
-"""Lowest border that NCT03731442 prints for fields whose lowest midline station is 7 (rule MS-44, 2.0 to 3.0 cm)."""
+CARDIA_MM = (10.0, 20.0)
+"""Above and below the junction of oesophagus and stomach."""
+ABDOMINAL_OESOPHAGUS_MM = 20.0
+"""From the hiatus to a junction that was resected; the abdominal part is about 1 to 2.5 cm long."""
 TRUNK_MM = 15.0
 AIRWAY_WALL_MM = 2.0
 """Contours of the airways follow their lumen; the wall of about 1 to 3 mm around it holds no node."""
 HALF_DISC_MM = 4.0
 """Vertebrae are drawn without the discs; each is taken with half of the disc above and below."""
-SEAM_MM = 2.0
+SEAM_MM = 3.0
 """Seams between organs that are narrower than this are left out."""
 TO_REVIEW = "constructed, to be reviewed"
 
 ORGANS = (
-    "Trachea", "Bronchus_Main", "Esophagus", "Stomach", "Lung_L", "Lung_R", "Heart", "Pericardium", "A_Aorta",
+    "Trachea", "Bronchus_Main", "Esophagus", "Stomach", "Heart", "Pericardium", "A_Aorta",
     "A_Brachiocephls", "A_Carotid_L", "A_Carotid_R", "A_Subclavian_L", "A_Subclavian_R", "A_Pulmonary", "V_Pulmonary",
     "V_Azygos", "V_VenaCava_S", "V_VenaCava_I", "V_Brachioceph_L", "V_Brachioceph_R", "Larynx", "Pharynx",
     "Glnd_Thyroid", "Sternum", "Clavicle_L", "Clavicle_R", "Ribs", "SpinalCanal", "Liver", "Spleen", "Bowel",
     "Kidney_L", "Kidney_R",
 )  # fmt: skip
-"""What no station lies in, where it is drawn; and every vertebra."""
+"""What no station lies in, where it is drawn; and every vertebra, and for all but the ligaments the lungs."""
 AIRWAYS = ("Trachea", "Bronchus_Main")
 
-
-@dataclass(frozen=True)
-class StationRule:
-    """What a station is.
-
-    Parameters
-    ----------
-    title, rule : str
-        Its name, and the id of the definition.
-    names : tuple of str
-        Names under which it may be drawn; the first one is given to what is constructed.
-    upper, lower : tuple of str
-        Landmarks that border it; of several the higher one above, and of several below the first that is found.
-    needs : tuple of str
-        Structures without which it cannot be constructed.
-    constructed : bool
-        Whether it ever is.
-    """
-
-    title: str
-    rule: str
-    names: tuple[str, ...]
-    upper: tuple[str, ...] = ()
-    lower: tuple[str, ...] = ()
-    needs: tuple[str, ...] = ()
-    constructed: bool = True
-
-
-_APICES = ("lung-apex-left", "lung-apex-right")
-_VEIN = "inferior-pulmonary-vein"
-STATIONS: dict[str, StationRule] = {
-    "supraclavicular_L": StationRule(
-        "left supraclavicular", "NM-97", ("LN_Sclav_L",), constructed=False
-    ),
-    "supraclavicular_R": StationRule(
-        "right supraclavicular", "NM-97", ("LN_Sclav_R",), constructed=False
-    ),
-    "1L": StationRule(
-        "left lower cervical paratracheal", "NM-81", ("LN_1L",), ("cricoid-lower-edge",), ("lung-apex-left",),
-        ("Trachea", "Glnd_Thyroid"),
-    ),
-    "1R": StationRule(
-        "right lower cervical paratracheal", "NM-81", ("LN_1R",), ("cricoid-lower-edge",), ("lung-apex-right",),
-        ("Trachea", "Glnd_Thyroid"),
-    ),
-    "2L": StationRule(
-        "left upper paratracheal", "NM-83", ("LN_2L",), ("lung-apex-left",), ("aortic-arch-top",), ("Trachea",)
-    ),
-    "2R": StationRule(
-        "right upper paratracheal", "NM-82", ("LN_2R",), ("lung-apex-right",), ("brachiocephalic-lower-margin",),
-        ("Trachea",),
-    ),
-    "4L": StationRule("left lower paratracheal", "NM-85", ("LN_4L",), ("aortic-arch-top",), ("carina",), ("Trachea",)),
-    "4R": StationRule(
-        "right lower paratracheal", "NM-84", ("LN_4R",), ("brachiocephalic-lower-margin",), ("azygos-upper-border",),
-        ("Trachea",),
-    ),
-    "7": StationRule("subcarinal", "NM-86", ("LN_7",), ("carina",), (), ("Trachea", "Bronchus_Main")),
-    "8U": StationRule("upper thoracic para-oesophageal", "NM-87", ("LN_8U",), _APICES, ("carina",)),
-    "8M": StationRule("middle thoracic para-oesophageal", "NM-88", ("LN_8M",), ("carina",), (_VEIN,)),
-    "8Lo": StationRule(
-        "lower thoracic para-oesophageal", "NM-89", ("LN_8Lo",), (_VEIN,), ("oesophagogastric-junction", "hiatus")
-    ),
-    "9L": StationRule("left pulmonary ligament", "NM-90", ("LN_9L",), constructed=False),
-    "9R": StationRule("right pulmonary ligament", "NM-90", ("LN_9R",), constructed=False),
-    "15": StationRule("diaphragmatic", "NM-91", ("LN_15",), constructed=False),
-    "16": StationRule("paracardial", "NM-92", ("LN_16",), constructed=False),
-    "17": StationRule("left gastric", "NM-93", ("LN_17",), needs=("A_Gastric_L",)),
-    "18": StationRule("common hepatic", "NM-94", ("LN_18",), needs=("A_Hepatic",)),
-    "19": StationRule("splenic", "NM-95", ("LN_19",), needs=("A_Splenic",)),
-    "20": StationRule("coeliac", "NM-96", ("LN_Celiac", "LN_20"), needs=("A_Celiac", "A_Aorta")),
-}  # fmt: skip
-
-WHOLE = {
-    "1": ("1L", "1R"), "2": ("2L", "2R"), "4": ("4L", "4R"), "9": ("9L", "9R"),
-    "supraclavicular": ("supraclavicular_L", "supraclavicular_R"), "8M/L": ("8M", "8Lo"),
-}  # fmt: skip
-"""Stations of two parts; a contour of the whole is taken for both."""
-EITHER_SIDE = ("9",)
-"""Of these one side is enough where the other is not drawn: they are treated where they are involved."""
 _BESIDE = ("1L", "1R", "2L", "2R", "4L", "4R")
+_LIGAMENTS = ("9L", "9R")
+_AROUND_FOODWAY = ("8U", "8M", "8Lo", "15", "16")
+_FIRST = {**dict.fromkeys(("8U", "8M", "8Lo"), (*_BESIDE, "7")), "15": ("16", "20"), "17": ("16", "20")}
+_FIRST |= dict.fromkeys(("18", "19"), ("20",))
+"""What belongs to other stations before it belongs to this one."""
 _ARTERY = {"17": "A_Gastric_L", "18": "A_Hepatic", "19": "A_Splenic"}
-
-
-def stations_named(name: str) -> tuple[str, ...]:
-    """Return the stations (keys of `STATIONS`) that a name of AJCC, 8th edition, means.
-
-    Raises
-    ------
-    InputError
-        When the name is not clear, or one of another system of numbers.
-    """
-    if name in STATIONS:
-        return (name,)
-    if name in WHOLE:
-        return WHOLE[name]
-    if name in ("8", "8L"):
-        other = ", or the left side" if name == "8L" else ""
-        raise InputError(f"station '{name}' is not clear: expected 8U, 8M or 8Lo (8L could be the lower part{other})")
-    number = name.rstrip("LR")
-    if number.isdigit() and (int(number) in (3, 5, 6, *range(10, 15)) or int(number) > 20):
-        raise InputError(
-            f"station '{name}' is a number of the lung (IASLC) or of the Japanese classification; expected stations of "
-            f"AJCC, 8th edition: {', '.join((*STATIONS, *WHOLE))}"
-        )
-    raise InputError(f"there is no station '{name}'; known are: {', '.join((*STATIONS, *WHOLE))}")
 
 
 def to_review(structures: StructureSet) -> tuple[str, ...]:
@@ -203,15 +112,23 @@ class StationAtlas:
         z of the CT planes, ascending, LPS mm.
     end_cap : EndCap
         How solids end, see `tailort.geometry.solid`.
+    subcarinal_mm : float or None
+        Depth of station 7 below the carina, mm; None is to the end of the main bronchi.
     """
 
     def __init__(
-        self, structures: StructureSet, planes_mm: Float, reach_mm: float, end_cap: EndCap = "half_slice"
+        self,
+        structures: StructureSet,
+        planes_mm: Float,
+        reach_mm: float,
+        end_cap: EndCap = "half_slice",
+        subcarinal_mm: float | None = None,
     ) -> None:
         self.structures = structures
         self.planes = np.asarray(planes_mm, dtype=np.float64)
         self.reach_mm = reach_mm
         self.end_cap: EndCap = end_cap
+        self.subcarinal_mm = subcarinal_mm
         self.spacing_mm = float(np.median(np.diff(self.planes)))
         self._rooms: dict[str, Contours] = {}
         self._landmarks: dict[str, Landmark | None] = {}
@@ -241,9 +158,15 @@ class StationAtlas:
         rule = STATIONS[station]
         own = rule.names[0]
         if not rule.constructed:
-            return Lacking(station, (own,), f"station {station} ({rule.title}) is never constructed: draw {own}")
+            return Lacking(
+                station,
+                (own,),
+                f"station {station} ({rule.title}) is never constructed, as muscles border it: draw {own}, from the "
+                "lower edge of the cricoid to that of the head of the clavicle, from the carotid outwards between "
+                "sternomastoid and scalenes",
+            )
         missing = [name for name in rule.needs if self._structure(name) is None]
-        if station.startswith("8") and not foodway(self.structures):
+        if station in _AROUND_FOODWAY and not foodway(self.structures):
             missing.append("Esophagus (after oesophagectomy Stomach with Diaphragm)")
         marks = [name for name in rule.upper if self._landmark(name) is None]
         if rule.lower and all(self._landmark(name) is None for name in rule.lower):
@@ -294,11 +217,10 @@ class StationAtlas:
             raise UndecidedError(lacking.text, lacking.draw)
         rule = STATIONS[station]
         room = self._room(station)
-        if station.startswith("8"):
-            for other in (*_BESIDE, "7"):
-                if self._lacking_part(other) is None:
-                    room = self._without(room, self._room(other))
-        contours, organs = self._cleared(room)
+        for other in _FIRST.get(station, ()):
+            if self._lacking_part(other) is None and len(self._within(other)):
+                room = self._without(room, self._room(other))
+        contours, organs = self._cleared(room, () if station in _LIGAMENTS else ("Lung_L", "Lung_R"))
         if not contours:
             raise GeometryError(
                 f"station {station} comes out empty ({self._borders_in_words(station)}): check the structures that it "
@@ -318,10 +240,14 @@ class StationAtlas:
             side = "left" if station.endswith("L") else "right"
             return borders, f"{side} half of {self.reach_mm:g} mm around Trachea, before its hind wall"
         if station == "7":
-            return (
-                borders,
-                f"between the main bronchi, from their front to {self.reach_mm:g} mm behind them",
-            )
+            return borders, "between the main bronchi, from their front to their back"
+        if station in _LIGAMENTS:
+            return borders, f"{self.reach_mm:g} mm around a line straight below the vein"
+        if station == "15":
+            way = " and ".join(foodway(self.structures))
+            return borders, f"{self.reach_mm:g} mm around A_Aorta, and around {way} above station 16, less 16 and 20"
+        if station == "16":
+            return borders, f"{self.reach_mm:g} mm around {' and '.join(foodway(self.structures))}"
         if station in _ARTERY:
             return (f"{self.reach_mm:g} mm around {_ARTERY[station]}",)
         if station == "20":
@@ -343,15 +269,29 @@ class StationAtlas:
         uppers = [mark for mark in map(self._landmark, rule.upper) if mark is not None]
         top = max(uppers, key=lambda mark: mark.z_mm)
         if station == "7":
-            end = float(self.structures["Bronchus_Main"].slice_positions_mm[0]) - 0.5 * self.spacing_mm
-            low = max(top.z_mm - SUBCARINAL_MM, end)
-            return low, top.z_mm, f"z = {low:.1f} mm ({top.z_mm - low:.0f} mm below the carina)", str(top)
+            low = float(self.structures["Bronchus_Main"].slice_positions_mm[0]) - 0.5 * self.spacing_mm
+            told = f"the end of Bronchus_Main at z = {low:.1f} mm"
+            if self.subcarinal_mm is not None:
+                low, told = top.z_mm - self.subcarinal_mm, f"{self.subcarinal_mm:g} mm below the carina"
+            return low, top.z_mm, told, str(top)
+        if station == "16":
+            return self._cardia(top)
         bottom = next(mark for mark in map(self._landmark, rule.lower) if mark is not None)
         if bottom.z_mm >= top.z_mm:
             raise GeometryError(
                 f"station {station} has its lower border, {bottom}, above its upper one, {top}: check what was drawn"
             )
         return bottom.z_mm, top.z_mm, str(bottom), str(top)
+
+    def _cardia(self, hiatus: Landmark) -> tuple[float, float, str, str]:
+        """Lower and upper border of 16, which does not reach above the hiatus."""
+        junction = self._landmark("oesophagogastric-junction")
+        z = hiatus.z_mm - ABDOMINAL_OESOPHAGUS_MM if junction is None else junction.z_mm
+        at = f"the junction, taken {ABDOMINAL_OESOPHAGUS_MM:g} mm below {hiatus}" if junction is None else str(junction)
+        above, below = CARDIA_MM
+        if z + above > hiatus.z_mm:
+            return z - below, hiatus.z_mm, f"{below:g} mm below {at}", str(hiatus)
+        return z - below, z + above, f"{below:g} mm below {at}", f"{above:g} mm above it"
 
     def _landmark(self, name: str) -> Landmark | None:
         if name not in self._landmarks:
@@ -372,15 +312,26 @@ class StationAtlas:
                 room = self._grown(self.structures[_ARTERY[station]].contours, Margin.uniform(self.reach_mm))
             elif station == "20":
                 room = self._around_trunk()
+            elif station in _LIGAMENTS:
+                room = self._below_vein(station)
+            elif station == "15":
+                room = self._at_diaphragm()
+            elif station == "16":
+                room = self._around_cardia()
             else:
                 room = self._around_foodway(station)
             self._rooms[station] = room
         return self._rooms[station]
 
+    def _within(self, station: str) -> Float:
+        """Planes of the CT between the borders; one on a border that two stations share belongs to the upper one."""
+        low, high, _, _ = self._limits(station)
+        within: Float = self.planes[(self.planes >= low) & (self.planes < high)]
+        return within
+
     def _planes_of(self, station: str) -> Float:
         low, high, _, _ = self._limits(station)
-        # A plane on a border that two stations share belongs to the upper one.
-        within: Float = self.planes[(self.planes >= low) & (self.planes < high)]
+        within = self._within(station)
         if not len(within):
             raise GeometryError(
                 f"station {station} lies between two planes of the CT (z = {low:.1f} to {high:.1f} mm, planes "
@@ -408,24 +359,56 @@ class StationAtlas:
     def _between_bronchi(self) -> Contours:
         boxes = []
         sections = sections_of(self.structures["Bronchus_Main"])
-        trachea = self.structures["Trachea"]
-        lowest = np.concatenate([c for c in trachea.contours if c[0, 2] - trachea.slice_positions_mm[0] < 0.01])
-        width = float(lowest[:, 0].min()), float(lowest[:, 0].max())
         for z in self._planes_of("7"):
             rings = sections.get(round(float(z), 4))
             if rings is None:
                 continue
             depth = nesting_depth(rings)
             outer = [ring for ring, d in zip(rings, depth, strict=True) if d == 0]
-            ends = sorted(outer, key=lambda ring: float(ring[:, 0].min()))
-            between = (float(ends[0][:, 0].max()), float(ends[-1][:, 0].min())) if len(ends) > 1 else width
-            x = min(between[0], width[0]), max(between[1], width[1])
+            if len(outer) < 2:
+                continue
+            ends = sorted(outer, key=lambda ring: float(ring[:, 0].mean()))
+            x = float(ends[0][:, 0].mean()), float(ends[-1][:, 0].mean())
             points = np.concatenate(outer)
-            boxes.append(_box(x, (float(points[:, 1].min()), float(points[:, 1].max()) + self.reach_mm), float(z)))
+            y = float(points[:, 1].min()) - AIRWAY_WALL_MM, float(points[:, 1].max()) + AIRWAY_WALL_MM
+            boxes.append(_box(x, y, float(z)))
         return tuple(boxes)
 
+    def _below_vein(self, station: str) -> Contours:
+        """Discs straight below the inferior pulmonary vein of the side, the lower half of what is drawn there."""
+        side = 1.0 if station.endswith("L") else -1.0
+        veins = self.structures["V_Pulmonary"]
+        middle = 0.5 * sum(float(edge[0]) for edge in veins.bounds_mm())
+        own = np.concatenate([ring for ring in veins.contours if side * (float(ring[:, 0].mean()) - middle) > 0])
+        x, y, _ = own[own[:, 2] <= 0.5 * (own[:, 2].min() + own[:, 2].max())].mean(axis=0)
+        turn = np.linspace(0.0, 2.0 * np.pi, 48, endpoint=False)
+        disc = np.column_stack([x + self.reach_mm * np.cos(turn), y + self.reach_mm * np.sin(turn)])
+        return tuple(np.column_stack([disc, np.full(len(disc), z)]) for z in self._planes_of(station))
+
+    def _at_diaphragm(self) -> Contours:
+        planes = self._planes_of("15")
+        behind = self._around(self._near(self.structures["A_Aorta"].contours, planes), planes)
+        _, top, _, _ = self._limits("16")
+        above = planes[planes >= top]
+        beside = self._beside_foodway(above) if len(above) else ()
+        return unite(behind, beside, planes, self.end_cap, self.spacing_mm) if behind and beside else behind or beside
+
+    def _around_cardia(self) -> Contours:
+        """Around what leads to the stomach; below an oesophagus that was not resected, around where it ends."""
+        planes = self._planes_of("16")
+        beside = self._beside_foodway(planes)
+        way = self._structure("Esophagus")
+        if way is None or foodway(self.structures) != (way.name,):
+            return beside
+        end = tuple(c for c in way.contours if c[0, 2] - way.slice_positions_mm[0] < 0.01)
+        margin = Margin(*(self.reach_mm,) * 4, 0.0, CARDIA_MM[1])
+        below = expand(end, margin, planes, self.end_cap, self.spacing_mm)
+        return unite(beside, below, planes, self.end_cap, self.spacing_mm) if beside and below else beside or below
+
     def _around_foodway(self, station: str) -> Contours:
-        planes = self._planes_of(station)
+        return self._beside_foodway(self._planes_of(station))
+
+    def _beside_foodway(self, planes: Float) -> Contours:
         way: Contours = ()
         for name in foodway(self.structures):
             near = self._near(self.structures[name].contours, planes)
@@ -480,9 +463,9 @@ class StationAtlas:
     def _levels(self, contours: Contours) -> Float:
         return np.unique(np.round([c[0, 2] for c in contours], 4))
 
-    def _cleared(self, room: Contours) -> tuple[Contours, list[str]]:
+    def _cleared(self, room: Contours, lungs: Sequence[str]) -> tuple[Contours, list[str]]:
         """Take every organ off that is drawn; specks of less than a square millimetre go too."""
-        names = [*ORGANS, *(s.name for s in self.structures if s.name.upper().startswith("VB_"))]
+        names = [*ORGANS, *lungs, *(s.name for s in self.structures if s.name.upper().startswith("VB_"))]
         taken = []
         for name in names:
             organ = self._structure(name)

@@ -52,7 +52,12 @@ def rule_tables(run: PlanningRun) -> dict[str, Any]:
 
 def rule_warnings(run: PlanningRun) -> list[str]:
     """What of it stands at the top of the report."""
-    told = [f"Amended. {found.text}." for found in run.amendments if found.due != "no"]
+    said = {(True, "yes"): "Amended", (False, "yes"): "Not amended", (False, "unknown"): "Not known whether to amend"}
+    told = [
+        f"{said[found.superseded is not None, found.due]}. {found.text}."
+        for found in run.amendments
+        if found.due != "no"
+    ]
     told += [
         f"Imaging requirement not kept: {row.requirement}; found: {row.found} ({', '.join(row.rules)})."
         for row in run.imaging
@@ -117,7 +122,7 @@ def _cited(run: PlanningRun, rules: Sequence[str]) -> list[Mapping[str, str]]:
 
 def _default(default: AppliedDefault) -> dict[str, Any]:
     changes = [
-        f"{default.rule}={other.name}: {'; '.join(other.changes) or 'changes nothing for this patient'}"
+        f"{default.rule}={other.name}: {'; '.join(other.told) or 'changes nothing for this patient'}"
         for other in default.others or ()
     ]
     return {

@@ -28,8 +28,9 @@ Float = NDArray[np.float64]
 
 # Beyond what is found, as a share of the level: the plan still changes.
 SPARE = 0.002
-# What a limit lacks beyond this share of its level is not lost in segments: no plan reaches its prescription inside it.
-MOST_FARTHER = 0.2
+# A limit is asked for no farther inside than by this share of its level: what lacks more is not lost in segments, and
+# no plan reaches its prescription inside that. Segments can lose an eighth of a level, which is asked for twice over.
+MOST_FARTHER = 0.3
 # A limit that voxels hold by this share of its level is held in the histogram too.
 NEAR = 0.1
 # Shares of a target's volume at which two doses are compared.

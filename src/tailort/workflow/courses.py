@@ -223,6 +223,8 @@ def _phases(
         with clock.stage(f"hand over {request.label}"):
             moved = _to_move(bench, request, technique.hand_over, made)
         if _is_without_room(bench, request, technique.hand_over, made, moved) and not stop():
+            # It is planned beside what helps most: beside the fewest that its forerunners need there is no room at all.
+            earlier = tuple(done.dose for done in _after(request, technique.hand_over, made[:-1], moved))
             phase = phase_of(bench, request, requests, technique, number, earlier, no_room=True)
             made[-1] = MAKERS[phase.technique.kind](bench, phase, clock, stop, tell)
             with clock.stage(f"hand over {request.label}"):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from tailort.errors import InputError, MissingStructureError, UndecidedError
 from tailort.evaluation import DEFAULT_METRICS, Scorecard, assess, histograms
 from tailort.patient import Case, Constraint, Dose, Prescription, StructureSet
 from tailort.protocols import Decision, Protocol, decide, for_patient
+from tailort.protocols.known import seen
 from tailort.targets import derive
 from tailort.workflow.options import PlanningOptions
 from tailort.workflow.records import Evaluation
@@ -42,7 +44,7 @@ def evaluate(
     InputError
         When the case has no dose or several, or when `fractions` contradicts the case.
     UndecidedError, NotEligibleError
-        When the protocol has several plans and the clinical record does not tell which is this patient's.
+        When the clinical record does not tell which of several plans is this patient's, or the number of a limit.
     """
     dose = _fractionated(_only_dose(case), fractions)
     notes = list(case.notes)
@@ -56,6 +58,7 @@ def evaluate(
     if protocol is not None:
         decision, protocol, told = _for_patient(case, protocol, options or PlanningOptions())
         structures, missing = _with_helpers(case, protocol)
+        protocol = protocol.where_drawn(structures)
         notes += (*told, *missing)
         constraints, prescriptions = protocol.constraints(), protocol.course()
         for metric in protocol.report_metrics():
@@ -120,10 +123,22 @@ def _for_patient(case: Case, protocol: Protocol, options: PlanningOptions) -> tu
     try:
         own = for_patient(protocol, case.facts, options.readings, options.today, options.option)
     except UndecidedError as error:
-        if protocol.file.plans:
+        # A limit whose number is not known would go without a word.
+        if protocol.file.plans or protocol.file.table_limits:
             raise
-        return decision, protocol, [*notes, f"volumes of some patients only are not made: {error}"]
+        own = _limits_decided(protocol, seen(protocol.file, case.facts, options.readings, options.today).values)
+        return decision, own, [*notes, f"volumes of some patients only are not made: {error}"]
     return decision, own, notes
+
+
+def _limits_decided(protocol: Protocol, values: Mapping[str, Any]) -> Protocol:
+    """The protocol with the limits that hold by what is known, such as the readings that a person chose."""
+    limits = []
+    for limit in protocol.file.limits:
+        answer = "yes" if limit.when is None else limit.when.evaluate(values).answer
+        if answer != "no":
+            limits.append(limit.model_copy(update={"when": None}) if answer == "yes" else limit)
+    return replace(protocol, file=protocol.file.model_copy(update={"limits": tuple(limits)}))
 
 
 def _only_dose(case: Case) -> Dose:

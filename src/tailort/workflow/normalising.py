@@ -129,14 +129,18 @@ def scaled_to_prescription(bench: Bench, phase: Phase, made: Plan, dose: Dose) -
     }
     needed = max(factors.values(), default=1.0)
     scale, lack, keeps = needed, dict[str, float](), ""
+    broken: list[str] = []
     for c in phase.constraints:
         if not is_hard_dose(c):
             continue
         allowed, beyond = _allowed(bench, phase, c, dose, needed)
-        if allowed < needed:
+        told = f"{c.structure} {c.metric} {c.operator} {c.limit:g}"
+        if beyond > 0.0:
             lack[c.structure] = max(beyond, lack.get(c.structure, 0.0))
+            if allowed == needed and phase.earlier:
+                broken.append(told)
         if allowed < scale:
-            scale, keeps = allowed, f"{c.structure} {c.metric} {c.operator} {c.limit:g}"
+            scale, keeps = allowed, told
     if scale > MOST_SCALED or not needed < NO_DOSE:
         missed = max(factors, key=lambda name: factors[name])
         raise InputError(
@@ -144,9 +148,27 @@ def scaled_to_prescription(bench: Bench, phase: Phase, made: Plan, dose: Dose) -
             "more MU would not mend that: a part of it is seen by no beam; check its contours, isocentre and angles"
         )
     notes = [note for p in phase.prescriptions if (note := _point_note(bench, p, made))]
+    notes += [
+        f"the phases before this one leave nothing of the hard limit {told}, which is not kept" for told in broken
+    ]
     if scale < (1.0 - TOLD) * needed:
-        notes.append(f"the hard limit {keeps} keeps the dose at {100.0 * scale / needed:.1f} % of what is prescribed")
+        lead = max(phase.prescriptions, key=lambda p: factors[p.target])
+        percent = 100.0 * scale / needed
+        notes.append(
+            f"the hard limit {keeps} keeps {_in_words(lead)} at {percent:.1f} % of the {lead.dose_gy:g} Gy that this "
+            "plan is to give it"
+        )
     return Scaled(*times(made, dose, scale), dose, lack, tuple(notes))
+
+
+def _in_words(prescription: Prescription) -> str:
+    """What of a target a prescription is about."""
+    how = prescription.normalisation
+    if how.kind == "coverage":
+        return f"{how.metric} of {prescription.target}"
+    if how.percent is not None:
+        return f"the {how.percent:g} % isodose of {prescription.target}"
+    return f"the point that the dose of {prescription.target} is prescribed to"
 
 
 def _point_note(bench: Bench, prescription: Prescription, plan: Plan) -> str:

@@ -91,7 +91,12 @@ def decided(case: Case, protocol: Protocol, options: PlanningOptions) -> Decided
     techniques, chosen = options.techniques_of(protocol)
     linac = options.machine_of(protocol)
     position = protocol.position_note(case.ct.patient_position)
-    notes = tuple(note for note in (*chosen, position) if note)
+    open_flags = [
+        f"whether to tell '{entry.text}' is not known without: {', '.join(finding.open_facts())}"
+        for entry, finding in told
+        if finding.answer == "unknown"
+    ]
+    notes = tuple(note for note in (*chosen, position, *open_flags) if note)
     flags = tuple(entry for entry, finding in told if finding.answer == "yes")
     return Decided(decision, protocol, techniques, linac, notes, plan, imaging, flags)
 

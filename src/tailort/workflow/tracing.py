@@ -102,13 +102,32 @@ def _numbers(protocol: Protocol) -> Iterator[Trace]:
             yield Trace(step.name, operation_in_words(operation), operation.rules or step.rules)
     for limit in file.limits:
         yield Trace(limit.structure, _limit(limit, protocol), (limit.rule,) if limit.rule else ())
-    yield Trace("technique", technique_in_words(protocol.technique), protocol.technique.rules)
+    yield from _techniques(protocol)
+    for extra in file.supplements:
+        told = f"up to {extra.up_to_gy:g} Gy at {extra.depth_mm:g} mm below the anterior skin"
+        yield Trace(extra.target, f"{told}, at most {extra.fraction_gy_at_most:g} Gy a fraction", extra.rules)
     for change in file.amendments:
         doses = ", ".join(f"{p.dose_gy:g} Gy in {p.fractions} fractions to {p.target}" for p in change.prescriptions)
         told = f"{doses} where {change.metric} {change.operator} {change.value:g}"
         yield Trace(change.structure, told, change.rules)
     for new in file.adaptations:
         yield Trace(new.target, f"{new.image} at {new.at_gy:g} Gy ({new.strength}), then {new.then}", new.rules)
+
+
+def _techniques(protocol: Protocol) -> Iterator[Trace]:
+    """Every technique that the plan may have been made with, and what moves fractions between its phases."""
+    technique, first = protocol.technique, protocol.file.preferred
+    if first is not None:
+        rules = dict.fromkeys((*first.rules, *first.technique.rules))
+        yield Trace("technique that is tried first", technique_in_words(first.technique), tuple(rules))
+    yield Trace("technique", technique_in_words(technique), technique.rules)
+    for own in technique.phases:
+        told = technique_in_words(technique.of_phase(own.phase))
+        yield Trace(f"technique of phase {own.phase}", told, own.rules or technique.rules)
+    if technique.hand_over is not None:
+        move = technique.hand_over
+        told = f"fractions move from phase {move.from_phase} to phase {move.to_phase} until {move.structure}"
+        yield Trace("hand-over", f"{told} {move.metric} is below {move.below_gy:g} Gy", move.rules)
 
 
 def _dose(entry: PrescriptionEntry, protocol: Protocol) -> str:
@@ -128,4 +147,5 @@ def _limit(limit: LimitEntry, protocol: Protocol) -> str:
     percent = "" if limit.percent_of is None else f" % of the prescription of {limit.percent_of}"
     quantity = "" if limit.quantity == "physical" else f" {limit.quantity}(a/b={limit.alpha_beta_gy:g})"
     then = "" if limit.on_violation is None else f", otherwise {limit.on_violation}"
-    return f"{limit.metric}{quantity} {limit.operator} {limit.limit:g}{percent} ({limit.priority}{then})"
+    courses = " of all courses together" if limit.scope == "cumulative" else ""
+    return f"{limit.metric}{quantity}{courses} {limit.operator} {limit.limit:g}{percent} ({limit.priority}{then})"

@@ -139,8 +139,10 @@ class Abdomen(Region):
         """Right and left lobe under the diaphragm."""
         right = self._ball((-72, -2, -166), (66, 92, 84))
         left = self._ball((-6, -38, -146), (74, 46, 44))
+        # What was the lesser omentum lies as fat around a stomach that was drawn up.
+        fat = 1.0 if self.oesophagus.conduit is None else p.OMENTUM_MM
         around = (
-            Grown(self.stomach, 1.0), Grown(self.oesophagus.organ, 1.0), self.veins.cava_inferior,
+            Grown(self.stomach, fat), Grown(self.oesophagus.organ, 1.0), self.veins.cava_inferior,
             self.arteries.aorta, self.spine.paraspinal, self.veins.azygos, Grown(self.kidneys["Kidney_R"], 2.0),
             self.gallbladder, self.bowel,
         )  # fmt: skip

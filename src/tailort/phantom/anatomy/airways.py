@@ -49,8 +49,8 @@ class Airways(Region):
         return Cut(Tube(points, radii), limits=(0.0, (p.CRICOID_Z - 6) * self.sz))
 
     @cached_property
-    def bronchi(self) -> Shape:
-        """Both main bronchi."""
+    def bronchus_lines(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Middle lines (n, 3) of the right and the left main bronchus."""
         x, y, z = self.carina
         start = (x, y, z + 4)
 
@@ -59,8 +59,13 @@ class Airways(Region):
 
         right = [start, from_carina(-17, 6, 17), from_carina(-34, 12, 33)]
         left = [start, from_carina(19, 4.5, 16), from_carina(41, 10, 33)]
+        return smooth_line(right), smooth_line(left)
+
+    @cached_property
+    def bronchi(self) -> Shape:
+        """Both main bronchi."""
+        right_line, left_line = self.bronchus_lines
         radius = p.BRONCHUS_RADIUS * self.r
-        right_line, left_line = smooth_line(right), smooth_line(left)
         right_radii = np.full(len(right_line), radius)
         right_radii[0] *= 1.1
         tubes = (Tube(right_line, right_radii), Tube(left_line, radius * 0.92))

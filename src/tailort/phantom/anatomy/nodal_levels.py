@@ -1,11 +1,21 @@
 """True solids of the numbered nodal stations of the oesophagus, between the borders that the body itself gives.
 
-The borders along the body are those printed for the AJCC-8 stations; how far a station reaches in a plane is not
-printed anywhere, so it is a distance of this file from the wall of the organ that the station follows.
+The borders along the body are those printed for the AJCC-8 stations. How far a station reaches in a plane is printed
+nowhere: it is the distance that NCT03731442 takes around what it treats (`REACH_MM`), from the wall of the organ or
+vessel that the station follows. Room between organs that is narrower than `NARROWEST_MM`, two pixels of a planning CT,
+is drawn by nobody.
+
+- 7, printed as caudal to the carina, lies between the main bronchi, from their front to their back, down to their ends.
+- 15, printed as on the dome or beside and behind the crura, lies around the way of food at the hiatus and around the
+  aorta from there to the coeliac trunk.
+- 16, printed as adjacent to the junction of oesophagus and stomach, lies around the way of food from 10 mm above to
+  20 mm below it; after surgery the junction is where it was, `ABDOMINAL_OESOPHAGUS_MM` below the hiatus.
 
 References
 ----------
 Rice, Ishwaran, Ferguson, Blackstone and Goldstraw 2017, doi:10.1016/j.jtho.2016.10.016 (AJCC-8, stations 1 to 20).
+NCT03731442, doi:10.1186/s12885-020-07315-0 (rule MS-51: 0.6 to 0.8 cm horizontally).
+Siewert and Stein 1998, doi:10.1046/j.1365-2168.1998.00940.x (cardia: 1 cm above to 2 cm below the junction).
 """
 
 from __future__ import annotations
@@ -14,26 +24,29 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tailort.phantom import parameters as p
 from tailort.phantom.anatomy.person import Body
+from tailort.phantom.anatomy.region import Point
+from tailort.phantom.opening import Opened
 from tailort.phantom.shapes import (
+    EVERYWHERE,
     Array,
     Column,
     Cut,
-    Ellipsoid,
     Grown,
     Lattice,
     Minus,
-    Profile,
     Shape,
     Tube,
-    constant,
+    Union,
     smooth_line,
 )
 
-TRACHEAL_REACH_MM, OESOPHAGEAL_REACH_MM, ARTERIAL_RADIUS_MM = 10.0, 8.0, 8.0
-SUBCARINAL_DEPTH_MM, LIGAMENT_RADIUS_MM, CARDIAC_RADIUS_MM, DIAPHRAGMATIC_MM = 28.0, 6.0, 16.0, 14.0
+REACH_MM, NARROWEST_MM = 8.0, 2.0
+CARDIA_MM = (10.0, 20.0)
+"""Above and below the junction of oesophagus and stomach."""
 REGION_OF = {
     "LN_Sclav_L": "I", "LN_Sclav_R": "I", "1L": "I", "1R": "I", "2L": "II", "2R": "II", "4L": "II", "4R": "II",
     "8U": "II", "7": "III", "8M": "III", "8Lo": "III", "9L": "III", "9R": "III", "15": "IV", "16": "IV", "17": "IV",
@@ -62,10 +75,48 @@ class NodalLevels:
             "azygos_arch_top": b.veins.azygos_course.z_range[1],
             "aortic_arch_top": b.arteries.arch_top[2],
             "carina": b.airways.carina[2],
-            "subcarinal_lower_end": b.airways.carina[2] - SUBCARINAL_DEPTH_MM * b.sz,
+            "main_bronchi_lower_end": b.airways.bronchi.z_range[0],
             "inferior_pulmonary_vein_lower_margin": b.heart.pulmonary_veins.z_range[0],
-            "diaphragm_hiatus": p.HIATUS_Z * b.sz,
-            "gastro_oesophageal_junction": float(b.course.line[-1, 2]),
+            "diaphragm_hiatus": b.hiatus[2],
+            "gastro_oesophageal_junction": self.junction[2],
+            "coeliac_axis": b.arteries.celiac_origin[2],
+        }
+
+    @cached_property
+    def junction(self) -> Point:
+        """Where the oesophagus goes over into the stomach, or did before surgery."""
+        line, z = self.body.food_line, self.body.hiatus[2] - p.ABDOMINAL_OESOPHAGUS_MM * self.body.sz
+        x, y = (float(np.interp(-z, -line[:, 2], line[:, axis])) for axis in (0, 1))
+        return x, y, z
+
+    @cached_property
+    def artery_lines(self) -> dict[str, NDArray[np.float64]]:
+        """Middle lines of the three branches of the coeliac trunk, from its end.
+
+        The left gastric artery is divided when the stomach becomes a tube; its line is the bed in which it ran,
+        behind the tube.
+        """
+        b = self.body
+        x, y, z = b.arteries.celiac_origin
+        end = (x - 3, y - 26 * b.sy, z - 4)
+        jx, jy, jz = self.junction
+        return {
+            "A_Gastric_L": smooth_line([end, (x + 2, end[1] + 6, z + 18), (jx - 3, jy + 17 * b.sy, jz)]),
+            "A_Hepatic": smooth_line([end, (x - 9 * b.sx, end[1] - 1, z - 12), (x - 17 * b.sx, end[1] - 3, z - 22)]),
+            "A_Splenic": smooth_line([end, (x + 18 * b.sx, end[1] + 6, z - 2), (x + 38 * b.sx, end[1] + 22, z + 4)]),
+        }
+
+    @cached_property
+    def arteries(self) -> dict[str, Shape]:
+        """Those branches, outside of the region around the trunk and of other organs; a growth may run around them."""
+        b, a = self.body, self.body.abdomen
+        others = (
+            b.stations.celiac, b.oesophagus.organ, b.arteries.aorta, a.liver, a.spleen, a.bowel,
+            *a.kidneys.values(), *a.crura_and_psoas,
+        )  # fmt: skip
+        return {
+            name: Minus(Tube(line, p.CELIAC_BRANCH_RADIUS * b.r), others, 0.6)
+            for name, line in self.artery_lines.items()
         }
 
     @cached_property
@@ -92,16 +143,16 @@ class NodalLevels:
             "1L": ("cricoid_lower_edge", f"{apex}left"), "1R": ("cricoid_lower_edge", f"{apex}right"),
             "2L": (f"{apex}left", arch), "2R": (f"{apex}right", brachiocephalic),
             "4L": (arch, carina), "4R": (brachiocephalic, azygos),
-            "7": (carina, "subcarinal_lower_end"),
+            "7": (carina, "main_bronchi_lower_end"),
             "8U": (higher, carina), "8M": (carina, vein), "8Lo": (vein, hiatus),
             "9L": (vein, hiatus), "9R": (vein, hiatus),
-            "15": (hiatus, hiatus),
+            "15": (hiatus, "coeliac_axis"),
         }  # fmt: skip
 
     def limits(self, station: str) -> tuple[float, float]:
         """Lowest and highest plane of a station between two borders."""
         upper, lower = (self.borders[name] for name in self.extents[station])
-        return (lower - DIAPHRAGMATIC_MM, upper) if station == "15" else (lower, upper)
+        return lower, upper
 
     @cached_property
     def solids(self) -> dict[str, Shape]:
@@ -111,7 +162,7 @@ class NodalLevels:
         }
 
     def _cleared(self, room: Shape, others: tuple[Shape, ...]) -> Shape:
-        return Minus(room, others, 0.3)
+        return Opened(Minus(room, others, 0.3), 0.5 * NARROWEST_MM)
 
     @cached_property
     def hard_obstacles(self) -> tuple[Shape, ...]:
@@ -138,29 +189,23 @@ class NodalLevels:
     def _rooms(self) -> dict[str, Shape]:
         b = self.body
         beside = {f"{n}{side}": self._beside_trachea(f"{n}{side}") for n in (1, 2, 4) for side in "LR"}
-        around = Grown(b.oesophagus.organ, OESOPHAGEAL_REACH_MM)
+        around = Grown(b.oesophagus.organ, REACH_MM)
         along = {name: Cut(around, limits=self.limits(name)) for name in ("8U", "8M", "8Lo")}
-        hiatus, junction = b.course.point(0.94 * b.course.length_mm), b.course.point(b.course.length_mm)
-        cardia = Ellipsoid(junction, (CARDIAC_RADIUS_MM,) * 3)
-        ring = Grown(b.oesophagus.organ, CARDIAC_RADIUS_MM)
-        x, y, z = b.arteries.celiac_origin
-        end = (x - 3, y - 26 * b.sy, z - 4)
-        arteries = {
-            "17": [end, (x + 2, end[1] - 6, z + 18), (hiatus[0], hiatus[1] - 4, junction[2] - 6)],
-            "18": [end, (x - 16 * b.sx, end[1] - 2, z - 8), (x - 32 * b.sx, end[1] - 4, z - 12)],
-            "19": [end, (x + 18 * b.sx, end[1] + 6, z - 2), (x + 38 * b.sx, end[1] + 22, z + 4)],
+        trunk, (low, high) = self.body.stations.celiac, self.limits("15")
+        top, bottom = (self.junction[2] + step for step in (CARDIA_MM[0], -CARDIA_MM[1]))
+        cardia = Cut(around, limits=(bottom, min(top, high)))
+        crural = Union((Cut(around, limits=(top, high)), Cut(Grown(b.arteries.aorta, REACH_MM), limits=(low, high))))
+        beds = {
+            name: Tube(line, p.CELIAC_BRANCH_RADIUS * b.r + REACH_MM)
+            for name, line in zip(("17", "18", "19"), self.artery_lines.values(), strict=True)
         }
-        trunk = self.body.stations.celiac
         first = {**beside, "7": self._subcarinal}
         return {
             **first,
             **{name: Minus(room, tuple(first.values()), 0.3) for name, room in along.items()},
-            "15": Cut(ring, limits=self.limits("15")),
-            "16": Cut(cardia, limits=(b.course.line[-1, 2] - CARDIAC_RADIUS_MM, self.limits("15")[0])),
-            **{
-                name: Minus(Tube(smooth_line(line), ARTERIAL_RADIUS_MM * b.r), (trunk, cardia), 0.3)
-                for name, line in arteries.items()
-            },
+            "15": Minus(crural, (trunk, cardia), 0.3),
+            "16": cardia,
+            **{name: Minus(room, (trunk, cardia), 0.3) for name, room in beds.items()},
             "20": trunk,
         }
 
@@ -174,15 +219,31 @@ class NodalLevels:
             field: Array = np.maximum(sign * (x - at.x), at.y - (y + p.TRACHEA_RADIUS * b.r))
             return field
 
-        return Cut(Grown(b.airways.wall, TRACHEAL_REACH_MM), half, self.limits(station))
+        return Cut(Grown(b.airways.wall, REACH_MM), half, self.limits(station))
 
     @cached_property
     def _subcarinal(self) -> Shape:
+        """Room between the middle lines of the main bronchi, as deep as they are with their walls."""
         b = self.body
-        x, y, z = b.airways.carina
-        width = Profile([(z, 7.0 * b.sx), (z - 0.6 * SUBCARINAL_DEPTH_MM, 16.0 * b.sx), (z - 40, 18.0 * b.sx)])
-        depth = constant(11.0 * b.sy)
-        return Column(self.limits("7"), constant(x), constant(y + 9 * b.sy), width, depth, depth, 2.5)
+        lines, depth = b.airways.bronchus_lines, (p.BRONCHUS_RADIUS + p.TRACHEA_WALL) * b.r
+
+        def along(z: float, axis: int) -> list[float]:
+            return [float(np.interp(-z, -line[:, 2], line[:, axis])) for line in lines]
+
+        def between(at: Lattice) -> Array:
+            left, right = sorted(along(at.z, 0), reverse=True)
+            y = along(at.z, 1)
+            across = np.maximum(right - at.x, at.x - left)
+            field: Array = np.maximum(across, np.maximum(min(y) - depth - at.y, at.y - max(y) - depth))
+            return field
+
+        span = np.concatenate(lines)
+        (x0, y0, _), (x1, y1, _) = span.min(axis=0) - depth, span.max(axis=0) + depth
+        whole = Column(
+            EVERYWHERE, lambda z: 0.5 * (x0 + x1), lambda z: 0.5 * (y0 + y1), lambda z: 0.6 * (x1 - x0),
+            lambda z: 0.6 * (y1 - y0), lambda z: 0.6 * (y1 - y0), 8.0,
+        )  # fmt: skip
+        return Cut(whole, between, self.limits("7"))
 
     @cached_property
     def _ligaments(self) -> dict[str, Shape]:
@@ -194,7 +255,7 @@ class NodalLevels:
             ("9R", [(-44, 16, -70), (-42, 18, -90), (-30, 14, -122)]),
         ):  # fmt: skip
             points = np.array(line, dtype=float) * np.array([b.sx, b.sy, b.sz])
-            found[name] = Cut(Tube(smooth_line(points), LIGAMENT_RADIUS_MM * b.r), limits=self.limits(name))
+            found[name] = Cut(Tube(smooth_line(points), REACH_MM), limits=self.limits(name))
         return found
 
 

@@ -6,6 +6,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tailort.phantom.anatomy.abdomen import Abdomen
 from tailort.phantom.anatomy.airways import Airways
 from tailort.phantom.anatomy.arteries import Arteries
@@ -17,7 +20,7 @@ from tailort.phantom.anatomy.lungs import Lungs
 from tailort.phantom.anatomy.neck import Neck
 from tailort.phantom.anatomy.node import Lump, Node
 from tailort.phantom.anatomy.oesophagus import Gullet, Oesophagus
-from tailort.phantom.anatomy.region import Region
+from tailort.phantom.anatomy.region import Point, Region
 from tailort.phantom.anatomy.spine import Spine
 from tailort.phantom.anatomy.stations import Stations
 from tailort.phantom.anatomy.surface import Surface
@@ -76,6 +79,20 @@ class Body(Region, ABC):
     def course(self) -> Course:
         """Where the oesophagus runs, and where along it the tumour lies."""
         return Course(self.build, self.spine)
+
+    @property
+    def food_line(self) -> NDArray[np.float64]:
+        """Centre-line (n, 3) of what crosses the diaphragm, from head to foot."""
+        return self.course.line
+
+    @cached_property
+    def hiatus(self) -> Point:
+        """Where that line crosses the diaphragm's upper surface."""
+        line = self.food_line
+        above = line[:, 2] - np.array([self.dome.height(x, y) for x, y, _ in line])
+        n = int(np.argmax(above < 0))
+        x, y, z = (float(v) for v in line[n] + (line[n - 1] - line[n]) * above[n] / (above[n] - above[n - 1]))
+        return x, y, z
 
     @cached_property
     def airways(self) -> Airways:

@@ -1,0 +1,86 @@
+"""Of all corrections of a deliverable plan the one is kept that loses least: hard limits first, then goals."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tailort.optimisation import Limit
+from tailort.optimisation.objectives import Physical, SquaredMeanOverdose
+from tailort.workflow import StageClock, fluence_plans
+from tailort.workflow.fluence_plans import ASKED_OVER, MOST_INSIDE
+
+GOAL = Limit("Lungs", SquaredMeanOverdose(20.0), 0.0, Physical(), "Mean[Gy] <= 20")
+# What a plan lacks of hard limits, how far the optimiser's dose is from the engine's, and what it loses of the goal.
+Found = tuple[float, float, float]
+
+
+def corrected(
+    monkeypatch: pytest.MonkeyPatch, *found: Found, share: float = 1.0, stopped: bool = False
+) -> tuple[int, list[Any], list[Any]]:
+    """Which of the plans is taken (0 is the first one), and what was asked of goals and of limits on the way."""
+    goals: list[Any] = []
+    limits: list[Any] = []
+    made = iter(range(len(found)))
+    monkeypatch.setattr(fluence_plans, "calibrated", lambda bench, problem, dose: problem)
+    monkeypatch.setattr(fluence_plans, "tightened", lambda problem, farther: limits.append(dict(farther)) or problem)
+    monkeypatch.setattr(fluence_plans, "asked_inside", lambda aim, served, lost: goals.append(lost) or aim)
+
+    def scaled(work: Any, delivery: int) -> Any:
+        lack_gy = found[delivery][0]
+        lacking = {"SpinalCord": lack_gy} if lack_gy else {}
+        return SimpleNamespace(
+            lack_gy=lacking, most_lack_gy=lack_gy, dose=delivery, made=SimpleNamespace(image=None)
+        ), found[delivery][1]
+
+    own = fluence_plans._Work
+    monkeypatch.setattr(own, "_first", lambda *_: next(made))
+    monkeypatch.setattr(own, "_again", lambda *_: next(made))
+    monkeypatch.setattr(own, "_scaled", scaled)
+    monkeypatch.setattr(fluence_plans, "beyond_gy", lambda bench, problem, kept, dose: [found[dose][2]] * len(kept))
+    bench: Any = SimpleNamespace(in_rows=lambda image: np.zeros(1))
+    phase: Any = SimpleNamespace(label="x", share=share, technique=SimpleNamespace(delivery="step-and-shoot"))
+    served: Any = SimpleNamespace(problem=None, solution=SimpleNamespace(weights_mu=None), kept=(GOAL,))
+    beams: Any = SimpleNamespace(arcs=())
+    clock = StageClock(lambda stage, share: None)
+    work = own(bench, phase, beams, clock, lambda: stopped)
+    return work.delivered(served)[0], goals, limits  # type: ignore[return-value]
+
+
+def test_a_plan_that_regains_a_goal_at_the_cost_of_a_hard_limit_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = (0.0, 0.0, 0.0)
+    assert corrected(monkeypatch, first, (0.0, 0.005, 0.5), (0.3, 0.005, 0.0), (0.1, 0.005, 0.0))[0] == 1
+
+
+def test_of_plans_that_keep_the_hard_limits_the_one_that_loses_least_of_the_goals_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = (0.0, 0.0, 0.0)
+    assert corrected(monkeypatch, first, (0.0, 0.002, 0.5), (0.3, 0.005, 0.0), (0.0, 0.008, 0.2))[0] == 3
+    # Beyond a percent the doses do not agree, and then the goal is not what decides.
+    assert corrected(monkeypatch, first, (0.0, 0.002, 0.5), (0.3, 0.005, 0.0), (0.0, 0.05, 0.2))[0] == 1
+
+
+def test_what_is_lost_is_asked_for_from_the_second_correction_and_no_farther_inside_than_its_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, goals, limits = corrected(monkeypatch, (0.2, 0.0, 0.7), (0.1, 0.0, 0.5), (0.4, 0.0, 5.0), (0.0, 0.0, 0.0))
+    assert goals == [[], [(GOAL, ASKED_OVER * 0.5)], [(GOAL, MOST_INSIDE * 20.0)]]
+    assert limits == [{}, {"SpinalCord": ASKED_OVER * 0.1}, {"SpinalCord": pytest.approx(ASKED_OVER * 0.5)}]
+
+
+def test_a_plan_that_keeps_all_is_not_corrected_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, goals, _ = corrected(monkeypatch, (0.0, 0.0, 0.0), (0.0, 0.009, 0.0))
+    assert (taken, len(goals)) == (1, 1)
+
+
+def test_an_earlier_phase_is_not_held_to_the_goals_of_the_course(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, goals, _ = corrected(monkeypatch, (0.0, 0.0, 3.0), (0.0, 0.009, 3.0), share=0.7)
+    assert (taken, goals) == (1, [[]])
+
+
+def test_who_stops_gets_the_plan_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert corrected(monkeypatch, (0.5, 0.05, 3.0), stopped=True)[0] == 0
