@@ -148,7 +148,8 @@ def test_a_protocol_of_ones_own_is_planned(case: Path, tmp_path: Path, capsys: p
     protocol = tmp_path / "own.yaml"
     protocol.write_text(OWN_PROTOCOL)
     out = tmp_path / "out"
-    options = ["--protocol", str(protocol), "--dose-grid", "5", "--out", str(out), "--json"]
+    quick = ["--engine", "pencil-nyholm", "--dose-grid", "6"]
+    options = ["--protocol", str(protocol), *quick, "--out", str(out), "--json"]
     assert run(["plan", str(case), *options]) == 0
     printed = json.loads(capsys.readouterr().out)
     value = {(row["structure"], row["metric"]): row["value"] for row in printed["metrics"]}
@@ -164,7 +165,8 @@ def test_a_limit_that_cannot_hold_is_exit_status_3(
     impossible = '  - {structure: GTVp, metric: "Min[Gy]", operator: ">", limit: 60, priority: hard}\n'
     protocol.write_text(OWN_PROTOCOL + impossible)
     out = tmp_path / "out"
-    assert run(["plan", str(case), "--protocol", str(protocol), "--dose-grid", "6", "--out", str(out)]) == 3
+    quick = ["--engine", "pencil-nyholm", "--dose-grid", "6"]
+    assert run(["plan", str(case), "--protocol", str(protocol), *quick, "--out", str(out)]) == 3
     assert "hard limit violated: GTVp Min[Gy]" in capsys.readouterr().out
     assert (out / "report.html").exists()
 

@@ -316,9 +316,9 @@ def nearest_mm(body: OperatedBody, growth: Recurrence) -> float:
 
 
 def test_each_plan_of_the_trial_has_its_patient() -> None:
-    """Seeds 11, 2, 0 and 1 of the first dozen."""
+    """Seeds 2, 3, 0 and 1 of the first dozen."""
     protocol = load("salvage-crt")
-    assert {choose_plan(protocol, facts_of(seed)).plan for seed in (11, 2, 0, 1)} == {"A", "B", "C", "D"}
+    assert {choose_plan(protocol, facts_of(seed)).plan for seed in (2, 3, 0, 1)} == {"A", "B", "C", "D"}
 
 
 def test_the_patient_comes_back_from_dicom(tmp_path: object) -> None:
