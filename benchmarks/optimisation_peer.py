@@ -21,6 +21,7 @@ import numpy as np
 
 from tailort.optimisation import Effort, Problem, VoxelSet, Wish, reference_weight, solve
 from tailort.optimisation.objectives import SquaredOverdose, SquaredUnderdose
+from tailort.optimisation.screening import CompactMap
 from tailort.patient.influence import _multiply_transposed, column_type, multiply
 
 KINDS = {"SquaredOverdosing": (SquaredOverdose,), "SquaredDeviation": (SquaredOverdose, SquaredUnderdose)}
@@ -86,10 +87,15 @@ def bandwidth(problem: Problem) -> None:
 
     weights, by_dose = np.ones(matrix.shape[1]), np.ones(matrix.shape[0])
     size = matrix.values.nbytes + matrix.columns.nbytes + matrix.starts.nbytes
+    # What a search repeats: rows that matter, here all of them, kept by rows and by columns.
+    compact = CompactMap.of(matrix, np.arange(matrix.shape[0]))
+    by_column = sum(part.nbytes for part in compact.by_column)
     rows = {
         "copy": (lambda: copy(source, target), 2 * source.nbytes),
         "matrix times weights": (lambda: matrix.dose(weights), size),
         "transpose times rows": (lambda: matrix.gradient(by_dose), size),
+        "search: times weights": (lambda: compact.dose(weights), sum(part.nbytes for part in compact.by_row)),
+        "search: transpose": (lambda: compact.gradient(by_dose), by_column),
     }
     for name, (run, moved) in rows.items():
         run()

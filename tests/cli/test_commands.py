@@ -156,6 +156,13 @@ def test_a_protocol_of_ones_own_is_planned(case: Path, tmp_path: Path, capsys: p
     assert value["PTV_5000", "D95%[Gy]"] >= 0.97 * 50
     assert value["SpinalCord", "Max[Gy]"] < 45
     assert not (out / "comparator").exists()
+    assert 0 < kkt_residual(out) < 1
+    assert f"KKT residual {kkt_residual(out):.2g}" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def kkt_residual(out: Path) -> float:
+    (plan,) = json.loads((out / "run.json").read_text(encoding="utf-8"))["plans"].values()
+    return float(plan["phases"][0]["kkt_residual"])
 
 
 def test_a_limit_that_cannot_hold_is_exit_status_3(

@@ -128,7 +128,33 @@ def test_a_wrong_cell_is_named_by_row_and_column(
     assert told.out == ""
 
 
-def test_a_table_without_ids_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    name = file(tmp_path, "t.csv", "patient,surgery\nP1,none\n")
+@pytest.mark.parametrize("header", ["patient,surgery", "id;surgery"])
+def test_a_table_without_ids_is_refused(header: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = file(tmp_path, "t.csv", f"{header}\nP1,none\n")
     assert run(["decide", "--table", name, "--protocol", "smart-imrt"]) == 2
-    assert "column 'id'" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "column 'id'" in told
+    assert "read with ',' between cells" in told
+
+
+def test_a_mapping_to_what_is_no_fact_of_the_protocol_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mapping = file(tmp_path, "m.yaml", "source: X\nid_column: id\ncolumns:\n  op: {fact: surgry, type: text}\n")
+    name = file(tmp_path, "t.csv", "id,op\nP1,none\n")
+    assert run(["decide", "--table", name, "--mapping", mapping, "--protocol", "smart-imrt"]) == 0
+    assert "no fact of the protocol: op (surgry)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("of", ["record", "table"])
+@pytest.mark.parametrize(("fact", "status"), [("radiotherapy_start_date", 0), ("mescc_date", 2)])
+def test_only_a_planned_day_lies_after_today(
+    of: str, fact: str, status: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if of == "record":
+        given = [file(tmp_path, "r.yaml", f"{fact}: 2999-01-04\n")]
+        status = status or 4  # nothing else is known
+    else:
+        given = ["--table", file(tmp_path, "t.csv", f"id,{fact}\nP1,2999-01-04\n")]
+    assert run(["decide", *given, "--protocol", "reirradiation-spine"]) == status
+    assert ("today" in capsys.readouterr().err) == (status == 2)

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import dicom_cases as d
 import pytest
 
+from tailort.cli import commands
 from tailort.cli.app import run
+from tailort.errors import InputError
+from tailort.patient import Case
+from tailort.protocols import Protocol
+from tailort.workflow.options import PlanningOptions
+from tailort.workflow.planning import decided
 
 PROTOCOL = """
 id: own
@@ -86,7 +93,10 @@ def refused(arguments: list[str], capfd: pytest.CaptureFixture[str], tmp_path: P
 FAR = "consent: yes\ndistance_cm: 1.5\n"
 
 
-@pytest.mark.parametrize("command", ["plan", "evaluate"])
+GOALS = ("--goal", "SpinalCord: Mean[Gy]", "--goal", "External: Mean[Gy]")
+
+
+@pytest.mark.parametrize("command", [("plan",), ("evaluate",), ("tradeoffs", *GOALS)])
 @pytest.mark.parametrize(
     ("more", "says"),
     [
@@ -99,7 +109,7 @@ FAR = "consent: yes\ndistance_cm: 1.5\n"
     ],
 )
 def test_an_unknown_choice_is_refused(
-    command: str,
+    command: tuple[str, ...],
     more: list[str],
     says: str,
     case: Path,
@@ -108,9 +118,32 @@ def test_an_unknown_choice_is_refused(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     record(case, FAR)
-    status, told = refused([command, str(case), "--protocol", protocol, *more], capfd, tmp_path)
+    status, told = refused([*command, str(case), "--protocol", protocol, *more], capfd, tmp_path)
     assert status == 2
     assert says in told
+
+
+@pytest.mark.parametrize(
+    ("choice", "dose_gy"),
+    [((), 50), (("--reading", "R-2=two"), 45), (("--option", "high"), 54)],
+)
+def test_trade_offs_are_those_of_the_plan_that_reading_and_option_lead_to(
+    choice: tuple[str, ...],
+    dose_gy: float,
+    case: Path,
+    protocol: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def stop(case: Case, protocol: Protocol, options: PlanningOptions, *rest: Any, **more: Any) -> None:
+        (prescription,) = decided(case, protocol, options).protocol.prescriptions()
+        raise InputError(f"prescribed {prescription.dose_gy:g} Gy")
+
+    record(case, FAR)
+    monkeypatch.setattr(commands.workflow, "trade", stop)
+    arguments = ["tradeoffs", str(case), "--protocol", protocol, *GOALS, *choice]
+    assert f"prescribed {dose_gy} Gy" in refused(arguments, capfd, tmp_path)[1]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from tailort.errors import GeometryError, InputError
 from tailort.evaluation import DVH, dvh, histograms
-from tailort.evaluation.sampling import PRISMS_ABOVE_CM3, sample
+from tailort.evaluation.sampling import PRISMS_ABOVE_CM3, cut
 from tailort.geometry import Grid, Image, interpolate
 from tailort.patient import Dose, Structure
 from tailort.radiobiology import eqd2, geud
@@ -228,7 +228,7 @@ def test_a_hole_is_taken_off_a_large_structure():
 def test_the_sampled_parts_fill_the_volume():
     small = box((-10, -7, -6), (10, 7, 6))
     dose = field(lambda x, y, z: x + 30)
-    got = sample(small, dose, "half_slice", None)
+    got = cut(small, dose.image.grid, "half_slice", None).sample(dose)
     assert got.volume_cm3 == pytest.approx(3.36, rel=1e-4)
     assert len(got.doses_gy) > 10_000
 

@@ -19,7 +19,7 @@ from solid_shapes import (
 )
 
 from tailort.errors import GeometryError
-from tailort.geometry import Grid, partial_volume, sticks_out, surface_points, volume_cm3
+from tailort.geometry import Grid, partial_volume, surface_points, volume_cm3
 from tailort.geometry.contours import area_mm2
 from tailort.geometry.solid import build_solid, section, sections
 
@@ -331,15 +331,6 @@ def test_what_sticks_out_of_the_grid_is_left_off_and_the_rest_is_unchanged() -> 
     part = whole.crop((4, 5, 6), (9, 14, 20))
     inside = partial_volume(contours, whole).full()[4:9, 5:14, 6:20]
     np.testing.assert_allclose(partial_volume(contours, part).full(), inside, atol=1e-5)
-    assert sticks_out(contours, part)
-    assert not sticks_out(contours, whole)
-
-
-def test_a_half_slice_beyond_the_last_slice_sticks_out() -> None:
-    contours = [ring(5, z) for z in (0.0, 2.0, 4.0)]
-    grid = Grid.axial((5, 20, 20), (1, 1, 1), (-9.5, -9.5, 0.0), FRAME)
-    assert sticks_out(contours, grid)
-    assert not sticks_out(contours, grid, "none")
 
 
 def test_a_solid_beside_the_grid_fills_nothing() -> None:

@@ -17,7 +17,7 @@ from tailort.optimisation import Limit, Problem, VoxelSet, Wish
 from tailort.optimisation.arrangements import setups_of
 from tailort.optimisation.conformal import Aperture, ApertureMargin, Prisms, conform, seen
 from tailort.optimisation.conformal_subfields import field_in_field, without
-from tailort.optimisation.conformal_weights import Anchor, Segments, anchor_of, change_after, weigh
+from tailort.optimisation.conformal_weights import Anchor, Segments, anchor_of, weigh
 from tailort.optimisation.objectives import MaxDoseVolume, SquaredOverdose, UniformDose
 from tailort.patient import Prescription
 from tailort.patient.prescription import Normalisation
@@ -254,36 +254,6 @@ def test_weights_that_cannot_be_are_refused() -> None:
         anchor_of(prescription("coverage", metric="D2cc[Gy]"), body().sets["PTV"])
     with pytest.raises(InputError, match="isodose"):
         anchor_of(prescription("isodose", point_mm=(0.0, 0.0, 0.0), percent=120.0), body().sets["PTV"], 0)
-
-
-@given(
-    first=st.lists(st.floats(0.0, 2.2), min_size=1, max_size=5),
-    seed=st.integers(0, 1000),
-    most=st.integers(0, 28),
-    limit=st.floats(5.0, 60.0),
-)
-@settings(max_examples=60, deadline=None)
-def test_fields_over_the_cord_give_way_as_late_as_its_limit_allows(first, seed, most, limit) -> None:
-    a = np.array(first)
-    b = np.random.default_rng(seed).uniform(0.0, 1.5, len(a))
-    count = change_after(a, b, 28, limit, most)
-
-    def holds(n: int) -> bool:
-        return bool((n * a + (28 - n) * b <= limit).all())
-
-    if count is None:
-        assert not any(holds(n) for n in range(most + 1))
-    else:
-        assert holds(count)
-        assert count <= most
-        assert not any(holds(n) for n in range(count + 1, most + 1))
-
-
-def test_e0113_gives_22_fractions_by_ap_pa_and_fewer_when_the_cord_would_pass_45_gy() -> None:
-    # 1.8 Gy a fraction at the cord by AP/PA and 0.5 Gy by obliques: 22 x 1.8 + 6 x 0.5 = 42.6 Gy.
-    assert change_after(np.array([1.8]), np.array([0.5]), 28, 45.0, 22) == 22
-    # With 1.94 Gy, the dose of the ICRU point: 22 fractions give 45.68 Gy, 21 give 44.24 Gy.
-    assert change_after(np.array([1.94]), np.array([0.5]), 28, 45.0, 22) == 21
 
 
 @cache

@@ -40,11 +40,9 @@ from tailort.optimisation.scenarios import (
     OverScenarios,
     Part,
     ScenarioSets,
-    moved_beamlets,
     moved_volumes,
     named,
     robust,
-    stacked,
     structure_of,
     united,
 )
@@ -319,7 +317,9 @@ def test_moved_voxels_have_nearly_the_dose_that_the_engine_finds_for_the_shifted
     rows = np.unique(np.concatenate([volume.indices()[0] for volume in volumes.values()]))
     compute, linac = engine("collapsed-cone").influence, machine("generic-6MV")
     own, share = volumes["nominal"].indices()
-    exact = compute(density, moved_beamlets(beamlets, shift), linac, grid, own, position="HFS").dose(weights)
+    back = (-shift[0], -shift[1], -shift[2])
+    off = replace(beamlets, setups=tuple(replace(setup, isocentre_mm=back) for setup in setups))
+    exact = compute(density, off, linac, grid, own, position="HFS").dose(weights)
     planned = compute(density, beamlets, linac, grid, rows, position="HFS").dose(weights)
     there, part = volumes["moved"].indices()
     cloud = planned[np.searchsorted(rows, there)]
@@ -332,27 +332,6 @@ def test_moved_voxels_have_nearly_the_dose_that_the_engine_finds_for_the_shifted
 
     for quantile in (0.02, 0.5, 0.98):
         assert at(cloud, part, quantile) == pytest.approx(at(exact, share, quantile), abs=0.02 * full)
-
-
-def test_moved_beamlets_have_their_isocentres_on_the_other_side(patient) -> None:
-    influence, _, _ = patient
-    there = moved_beamlets(influence.beamlets, (3.0, -2.0, 1.0))
-    assert {setup.isocentre_mm for setup in there.setups} == {(-3.0, 2.0, -1.0)}
-    back = moved_beamlets(there, (-3.0, 2.0, -1.0))
-    assert {setup.isocentre_mm for setup in back.setups} == {(0.0, 0.0, 0.0)}
-
-
-def test_stacked_matrices_give_the_doses_of_each(patient) -> None:
-    influence, _, _ = patient
-    half = replace(influence, values=influence.values * np.float32(0.5))
-    whole, offsets = stacked([influence, half])
-    weights = np.random.default_rng(2).uniform(0.0, 1.0, influence.shape[1])
-    one = influence.dose(weights)
-    assert offsets == (0, len(one))
-    np.testing.assert_allclose(whole.dose(weights), np.concatenate([one, 0.5 * one]), rtol=1e-6)
-    by_dose = np.random.default_rng(3).normal(size=2 * len(one))
-    both = influence.gradient(by_dose[: len(one)]) + 0.5 * influence.gradient(by_dose[len(one) :])
-    np.testing.assert_allclose(whole.gradient(by_dose), both, rtol=1e-5, atol=1e-9)
 
 
 def test_what_cannot_be_robust_is_refused(patient) -> None:
@@ -374,8 +353,6 @@ def test_what_cannot_be_robust_is_refused(patient) -> None:
     painted = Limit("Core", SquaredOverdose(np.linspace(20.0, 30.0, len(sets["Core"].rows))), 0.1)
     with pytest.raises(InputError, match="voxel by voxel"):
         robust_problem(patient, (painted,))
-    with pytest.raises(InputError, match="same beamlets"):
-        stacked([influence, toy(n_beams=5, spacing_mm=4.0, slices=6)[0]])
 
 
 def test_levels_painted_voxel_by_voxel_follow_the_voxels_of_each_scenario(patient) -> None:

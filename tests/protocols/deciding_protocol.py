@@ -2,22 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ruamel.yaml import YAML
-
-from tailort.protocols import Protocol
-from tailort.protocols.schema import ProtocolFile
-from tailort.protocols.tables import Contradiction, DecisionTable, ReadingChoice
-
-
-class DecidingFile(ProtocolFile):
-    """A protocol file with the sections that only decide."""
-
-    tables: tuple[DecisionTable, ...] = ()
-    readings: tuple[ReadingChoice, ...] = ()
-    contradictions: tuple[Contradiction, ...] = ()
-
+from tailort.protocols import Protocol, parse
 
 SALVAGE = """\
 id: salvage-example
@@ -113,13 +98,6 @@ technique: {kind: imrt, beams: 7}
 """
 
 
-def plain(node: Any) -> Any:
-    """Lists as tuples, as the strict sections take them."""
-    if isinstance(node, dict):
-        return {key: plain(value) for key, value in node.items()}
-    return tuple(plain(value) for value in node) if isinstance(node, list) else node
-
-
 def protocol_of(text: str) -> Protocol:
-    """Read a protocol that may have the sections that only decide."""
-    return Protocol(DecidingFile.model_validate(plain(YAML(typ="safe").load(text))), "example.yaml")
+    """Read a protocol from its text."""
+    return parse(text, "example.yaml")

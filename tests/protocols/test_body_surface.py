@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tailort.errors import InputError
-from tailort.protocols.scores import body_surface
+from tailort.protocols.scores import BsaFormula, body_surface
 
 
 def test_we_51_body_surface_of_170_cm_and_65_kg() -> None:
@@ -19,9 +19,11 @@ def test_we_51_body_surface_of_170_cm_and_65_kg() -> None:
 
 @pytest.mark.parametrize("formula", ["mosteller", "dubois"])
 @given(height=st.floats(130, 200), weight=st.floats(35, 120), more=st.floats(1, 20))
-def test_body_surface_grows_with_height_and_weight(formula: str, height: float, weight: float, more: float) -> None:
+def test_body_surface_grows_with_height_and_weight(
+    formula: BsaFormula, height: float, weight: float, more: float
+) -> None:
     def area(height_cm: float, weight_kg: float) -> float:
-        bsa_m2 = body_surface(height_cm, weight_kg, formula).bsa_m2  # type: ignore[arg-type]
+        bsa_m2 = body_surface(height_cm, weight_kg, formula).bsa_m2
         assert bsa_m2 is not None
         assert 0.5 <= bsa_m2 <= 3.0
         return bsa_m2

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from tailort.errors import InputError
 from tailort.protocols.endpoints_size import (
+    approximations,
     arcsine_size,
     corrected_size,
+    enough_from,
     exact_design,
     log_rank_size,
     normal_size,
@@ -79,6 +81,28 @@ def test_ms_111_the_power_falls_below_again_above_199_and_stays_from_210() -> No
     enough = [exact_design(n, *INVOLVED[:3]).power >= 0.80 for n in range(199, 300)]
     assert not all(enough[: 210 - 199])
     assert all(enough[210 - 199 :])
+    assert enough_from(smallest_design(*INVOLVED), *INVOLVED) == 210
+
+
+def test_ms_111_no_approximation_gives_the_numbers_of_the_exact_test() -> None:
+    elective, involved = approximations(*ELECTIVE), approximations(*INVOLVED)
+    assert len(elective) == 7
+    for name in elective:
+        assert (math.ceil(elective[name]), math.ceil(involved[name])) != (83, 199)
+
+
+@pytest.mark.parametrize(("null", "assumed"), [(0.55, 0.70), (0.70, 0.55)])
+def test_a_one_sided_test_has_the_whole_of_alpha_on_the_side_of_the_assumed_proportion(
+    null: float, assumed: float
+) -> None:
+    from scipy.stats import binomtest
+
+    side = "greater" if assumed > null else "less"
+    design = exact_design(60, null, assumed, 0.05, sides=1)
+    rejected = [n for n in range(61) if n <= design.reject_at_most or n >= design.reject_at_least]
+    assert rejected == [n for n in range(61) if binomtest(n, 60, null, side).pvalue <= 0.05]
+    assert design.power > exact_design(60, null, assumed, 0.05).power
+    assert smallest_design(null, assumed, 0.05, 0.8, sides=1).patients < 83
 
 
 @settings(max_examples=60, deadline=None)

@@ -85,7 +85,9 @@ def test_the_example_of_modifiers_and_triggers_is_a_protocol_that_only_proposes(
 def test_the_example_of_an_overlay_is_one_and_tells_the_hard_limit_that_it_loosens() -> None:
     (text,) = (example for example in EXAMPLES if "\nextends:" in example)
     (overlay,) = parse(text, "example.yaml").overlays
-    assert [change.loosens for change in overlay.changes] == ["goal", "", "hard limit", "", "", ""]
+    assert [change.loosens for change in overlay.changes] == ["goal", "", "hard limit", "", "", "", ""]
+    (added,) = [change.what for change in overlay.changes if change.added]
+    assert added == "Liver Mean[Gy], OUR-1: Mean dose to the liver"
     assert len(overlay.warnings) == 1
 
 

@@ -25,10 +25,10 @@ from tailort.protocols.records import (
     load_mapping,
     parse_mapping,
     parse_table,
-    read_table,
 )
 from tailort.protocols.records.fhir import Stage
 from tailort.protocols.records.units import conversion_factor, unit_name
+from tailort.text_files import read_text
 
 TODAY = dt.date(2026, 2, 1)
 
@@ -110,6 +110,12 @@ def test_unknown_not_done_and_not_applicable_are_three_things_and_none_is_a_valu
     assert facts["platelets_10e9_per_l"].value == 180.0
 
 
+def test_a_table_of_which_no_row_is_asked_for_is_refused() -> None:
+    table = small("  a: {fact: f, type: text}", "only_rows: {event: [first]}")
+    with pytest.raises(InputError, match="no row has 'event' first; correct 'only_rows'"):
+        parse_table("id,event,a\n1,second,x\n", table, today=TODAY)
+
+
 def test_rows_of_other_events_are_passed_over() -> None:
     assert [record.patient_id for record in parse_table(EXPORT, mapping(), today=TODAY)] == ["S-01", "S-02"]
 
@@ -151,6 +157,8 @@ def test_a_list_is_not_applicable_only_where_all_its_boxes_are() -> None:
         ("1,60.5,1,2026-01-01", "age", "a whole number"),
         ("1,<18,1,2026-01-01", "age", "a number"),
         ("1,nan,1,2026-01-01", "age", "a number"),
+        (f"1,{'9' * 5000},1,2026-01-01", "age", "a number"),
+        ("1,\u0661,1,2026-01-01", "age", "a number"),
         ("1,160,1,2026-01-01", "age", "0 to 120 years"),
         ("1,-1,1,2026-01-01", "age", "0 to 120 years"),
         ("1,61 years,1,2026-01-01", "age", "without the unit"),
@@ -257,7 +265,7 @@ def test_the_unit_of_the_protocol_and_of_the_mapping_must_be_the_same() -> None:
         ("", "row 1: expected the names of the columns"),
         ("id,age\n", "a header and no patient"),
         ("id,age,age\n1,2,3\n", "'age' is there twice"),
-        ("id;age\n1;2\n", "needs the columns 'id', 'age'"),
+        ("id;age\n1;2\n", "needs the columns 'id', 'age'.*'delimiter' in the mapping tells"),
         ("id,age,weight\n1,2,3\n", "does not tell the column 'weight'"),
         ('id,age\n1,"2\n', "not a table"),
     ],
@@ -283,8 +291,10 @@ def test_a_table_that_does_not_fit_the_mapping_is_refused(text: str, message: st
         ("  a: {fact: f, type: boolean, codes: {1: maybe}}", "", "no value of type boolean"),
         ("  a: {fact: f, type: text}\n  b: {fact: f, type: text}", "", "both the fact 'f'"),
         ('  a: {fact: f, type: date, format: "%d.%m.%y"}', "", "four digits"),
+        ('  a: {fact: f, type: date, format: "%Y-%m-%d %Y"}', "", "each once"),
+        ('  a: {fact: f, type: date, format: "%Y-%m-%d %"}', "", "may have %H"),
         ("  id: {fact: f, type: text}", "", "cannot be a fact as well"),
-        ("  a: {fact: f, type: text}", "missing: [-9.5]", "line 4, missing: .*string"),
+        ("  a: {fact: f, type: text}", "missing: [-9.5]", r"line 4, missing\[0\]: expected text"),
         ("  a: {fact: f, type: text}", 'missing: ["-9"]\nnot_done: ["-9.0"]', "means both"),
         ("  a: {fact: f, type: text}", 'missing: [""]', "always unknown"),
         ("  a: {fact: f, type: choice, codes: {9: x}, missing: [9]}", "", "both a value and unknown"),
@@ -336,15 +346,18 @@ def test_a_date_needs_its_format() -> None:
 
 def test_files_are_read_with_and_without_a_byte_order_mark(tmp_path: Path) -> None:
     table, columns = tmp_path / "export.csv", tmp_path / "mapping.yaml"
-    columns.write_text(MAPPING, encoding="utf-8")
     found = []
     for encoding in ("utf-8", "utf-8-sig"):
+        columns.write_text(MAPPING, encoding=encoding)
         table.write_text(EXPORT, encoding=encoding)
-        found.append(read_table(table, load_mapping(columns), today=TODAY))
+        found.append(parse_table(read_text(table, "table"), load_mapping(columns), today=TODAY))
     assert found[0] == found[1]
+    table.write_bytes(b"id\n\x00")
+    with pytest.raises(InputError, match="zero bytes"):
+        read_text(table, "table")
     table.write_bytes("id\n\xe4".encode("latin-1"))
     with pytest.raises(InputError, match="UTF-8"):
-        read_table(table, load_mapping(columns), today=TODAY)
+        read_text(table, "table")
     with pytest.raises(InputError, match="cannot be read"):
         load_mapping(tmp_path / "none.yaml")
 
@@ -437,9 +450,10 @@ def test_a_course_that_cannot_be_exported_is_refused() -> None:
         course_bundle("S-01", (), "planned")
     with pytest.raises(InputError, match="twice"):
         course_bundle("S-01", (*COURSE, COURSE[0]), "planned")
-    for stage, status in (("delivered", None), ("planned", "completed"), ("delivered", "draft")):
+    wrong: list[tuple[Stage, str | None]] = [("delivered", None), ("planned", "completed"), ("delivered", "draft")]
+    for stage, status in wrong:
         with pytest.raises(InputError, match="status"):
-            course_bundle("S-01", COURSE, stage, status=status)  # type: ignore[arg-type]
+            course_bundle("S-01", COURSE, stage, status=status)
 
 
 def test_the_example_of_the_documents_is_read() -> None:

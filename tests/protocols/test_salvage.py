@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -11,12 +10,14 @@ from hypothesis import strategies as st
 
 from tailort.errors import InputError, NotEligibleError, ProtocolError, UndecidedError
 from tailort.protocols import Protocol, decide, for_patient, load, read_record
+from tailort.protocols.course_dates import fraction_of_course, serious_event
 from tailort.protocols.drugs import DrugEntry
 from tailort.protocols.known import require_consistent, seen
 from tailort.protocols.modifications import modification
-from tailort.protocols.plans import PlanChoice, amended, amendments_due, choose_plan, statements, with_plan
-from tailort.protocols.regions import pairing, regions_of
-from tailort.protocols.schedule import fraction_reaching, report_by, visit_months
+from tailort.protocols.plans import PlanChoice, amended, choose_plan, statements, with_plan
+from tailort.protocols.schedule import visit_months
+from tailort.protocols.treatment import prescribed_doses, treatment
+from tailort.protocols.trial_words import design_in_words
 from tailort.targets import CutAt
 from tailort.targets.borders import counting
 
@@ -40,7 +41,7 @@ MARKS = {
     100: SEED, 101: SEED, 102: SEED, 103: SEED, 104: SEED, 105: SEED, 106: AMBIGUOUS, 107: VERIFIED, 108: SEED,
     109: DERIVED, 110: VERIFIED, 111: DERIVED,
 }  # fmt: skip
-NOT_EXECUTED_AT_ALL = {"MS-23", "MS-107", "MS-110", "MS-111"}
+NOT_EXECUTED_AT_ALL = {"MS-23", "MS-107", "MS-110"}
 
 ELIGIBLE = {
     "tumour_site": "thoracic oesophagus", "histology": "squamous cell carcinoma", "salvage_surgery_possible": False,
@@ -68,7 +69,7 @@ def _in(*regions: str) -> dict[str, object]:
 
 
 def _choice(**facts: object) -> PlanChoice:
-    return choose_plan(SALVAGE, read_record(PATIENT | facts))
+    return choose_plan(SALVAGE, seen(SALVAGE.file, read_record(PATIENT | facts)))
 
 
 def _of(**facts: object) -> Protocol:
@@ -208,8 +209,7 @@ def test_ms_67_the_ct_at_50_gy_stays_with_every_option(
     own_file = with_plan(SALVAGE, plan, option).file
     (image,) = own_file.adaptations
     assert image.strength == strength
-    dose = next(one for one in own_file.prescriptions if one.target == image.target)
-    assert fraction_reaching(image.at_gy, dose.dose_gy, dose.fractions) == fraction
+    assert fraction_of_course(own_file.prescriptions, image.target, image.at_gy) == fraction
 
 
 def test_another_drug_allergy_waits_for_a_clinician() -> None:
@@ -270,7 +270,7 @@ def test_more_facts_never_change_a_plan_that_is_known(data: st.DataObject) -> No
     }  # fmt: skip
     whole = {name: data.draw(st.sampled_from(told)) for name, told in values.items()}
     some = {name: value for name, value in whole.items() if data.draw(st.booleans())}
-    less, more = (choose_plan(SALVAGE, read_record(facts)) for facts in (some, whole))
+    less, more = (choose_plan(SALVAGE, seen(SALVAGE.file, read_record(facts))) for facts in (some, whole))
     assert more.missing == ()
     assert set(more.possible) <= set(less.possible)
     if less.plan is not None:
@@ -359,7 +359,7 @@ def test_readings_of_who_is_admitted(reading: dict[str, str], facts: dict[str, o
 )  # fmt: skip
 def test_readings_of_the_tree(reading: dict[str, str], facts: dict[str, object], was: str, becomes: str) -> None:
     record = read_record(PATIENT | facts)
-    assert [choose_plan(SALVAGE, record, taken).plan for taken in (None, reading)] == [was, becomes]
+    assert [choose_plan(SALVAGE, seen(SALVAGE.file, record, taken)).plan for taken in (None, reading)] == [was, becomes]
 
 
 def test_every_reading_of_a_rule_is_told_in_its_words() -> None:
@@ -426,8 +426,6 @@ def _flags(**facts: object) -> set[str]:
         ({"surgery": "R1", "largest_lesion_cm": 5.1}, {"residual-bulk"}),
         ({"surgery": "R1"} | _in("ii", "iv"), {"residual-bulk"}),
         ({"primary_level": "upper"} | _in("iv"), {"skip-metastasis"}),
-        ({"stomach_v50gy_percent": 50.0}, set()),
-        ({"stomach_v50gy_percent": 50.1, "stomach_v40gy_percent": 60.0}, {"reduced-dose"}),
     ],
 )
 def test_what_a_clinician_must_know_is_told(facts: dict[str, object], flags: set[str]) -> None:
@@ -448,8 +446,10 @@ def test_what_a_clinician_must_know_is_told(facts: dict[str, object], flags: set
 def test_we_94_regions_follow_from_stations(stations: list[str], regions: tuple[str, ...], pair: str) -> None:
     section = SALVAGE.file.regions
     assert section is not None
-    assert regions_of(section, stations).regions == regions
-    assert pairing(section, regions) == pair
+    # Without the side, which is no part of a station's region.
+    bare = {name if name == "supraclavicular" else name.rstrip("RL") for name in stations}
+    assert {region.name for region in section.regions if bare & {*region.stations}} == {*regions}
+    assert any({*two} <= {*regions} for two in section.distant) == (pair == "distant")
     involved = {f"region_{name.lower()}_involved": name in regions for name in ("I", "II", "III", "IV")}
     told = statements(SALVAGE.file.definitions, SALVAGE, read_record(PATIENT | involved))
     answers = {entry.id: finding.answer for entry, finding in told}
@@ -613,8 +613,9 @@ def test_every_course_has_its_coverage_and_its_organ_limits(plan: str, option: s
 @COURSES
 def test_eqd2_of_the_dose_levels_is_that_of_the_worked_examples(plan: str, option: str | None) -> None:
     sums = {"PTV": 0.0, "PGTV": 0.0}
-    for level in with_plan(SALVAGE, plan, option).dose_levels():
-        sums["PTV" if level.target == "PTV_5040" else "PGTV"] += level.eqd2_gy
+    for dose in prescribed_doses(with_plan(SALVAGE, plan, option).file):
+        assert dose.eqd2_gy is not None
+        sums["PTV" if dose.target == "PTV_5040" else "PGTV"] += dose.eqd2_gy
     boosted = sums["PGTV"] + (sums["PTV"] if plan == "B" else 0.0)
     expected = {
         ("A", None): 60.62,
@@ -637,13 +638,45 @@ def test_violating_the_cord_rejects_and_the_other_organs_ask_for_a_new_plan() ->
 
 @pytest.mark.parametrize(("volume", "due"), [(50.0, ()), (50.1, ("45-in-25",))])
 def test_only_above_half_of_the_stomach_the_dose_is_reduced(volume: float, due: tuple[str, ...]) -> None:
-    made = amendments_due(_of(), {("Stomach", "V50Gy[%]"): volume})
-    assert tuple(entry.id for entry in made) == due
+    amendments = _of().file.amendments
+    assert [(entry.structure, entry.metric) for entry in amendments] == [("Stomach", "V50Gy[%]")]
+    assert tuple(entry.id for entry in amendments if entry.due(volume) == "yes") == due
+
+
+@pytest.mark.parametrize(
+    ("facts", "plan"),
+    [({}, "A"), ({"gtv_to_stomach_cm": 0.5}, "B"), ({"largest_lesion_cm": 6.0}, "C"),
+     ({"largest_lesion_cm": 6.0, "gtv_to_stomach_cm": 0.5}, "D")],
+)  # fmt: skip
+def test_a_plan_made_already_with_v50_above_50_percent_asks_for_45_gy_in_25_in_every_plan(
+    facts: dict[str, object], plan: str
+) -> None:
+    """MS-76 by the record; of MS-77, V50 of exactly 50 % changes no dose."""
+    for v50_percent, doses in ((50.0, None), (50.1, [("PTV_4500", 45.0, 25)])):
+        record = read_record(PATIENT | facts | {"stomach_v50gy_percent": v50_percent, "stomach_v40gy_percent": 60.0})
+        usual = [(p.target, p.dose_gy, p.fractions) for p in with_plan(SALVAGE, plan).prescriptions()]
+        own = for_patient(SALVAGE, record)
+        assert [(p.target, p.dose_gy, p.fractions) for p in own.prescriptions()] == (doses or usual)
+        made = treatment(SALVAGE, record, decide(SALVAGE, record))
+        assert made is not None
+        (course,) = made.courses
+        assert [(p.target, p.dose_gy, p.fractions) for p in course.prescriptions] == (doses or usual)
+        (amendment,) = course.amendments
+        if doses is None:
+            assert amendment.text.startswith("if Stomach V50Gy[%] > 50 in the assessed plan: ")
+            assert course.options or plan == "C"
+        else:
+            told = (
+                "Stomach V50Gy[%] is 50.1 in the plan that was made already, > 50: PTV_4500 45 Gy in 25, in place of "
+            )
+            assert amendment.text.startswith(told + usual[0][0])
+            assert course.title.endswith(", amended by 45-in-25")
+            assert course.options == ()
+        assert amendment.rules == ("MS-76", "MS-77", "MS-78")
 
 
 def test_without_the_stomach_it_is_not_known_whether_the_dose_is_reduced() -> None:
-    with pytest.raises(UndecidedError, match="V50Gy"):
-        amendments_due(_of(), {})
+    assert [entry.due(None) for entry in _of().file.amendments] == ["unknown"]
 
 
 @COURSES
@@ -798,8 +831,9 @@ def test_an_unknown_grade_that_could_be_worse_is_asked() -> None:
 def test_we_46_the_new_ct_is_due_at_the_fraction_that_reaches_50_gy(plan: str, fraction: int, strength: str) -> None:
     made = with_plan(SALVAGE, plan)
     (entry,) = made.file.adaptations
-    (own,) = [p for p in made.prescriptions() if p.target == entry.target]
-    assert (fraction_reaching(entry.at_gy, own.dose_gy, own.fractions), entry.strength) == (fraction, strength)
+    assert (fraction_of_course(made.file.prescriptions, entry.target, entry.at_gy), entry.strength) == (
+        fraction, strength,
+    )  # fmt: skip
 
 
 def test_follow_up_is_eight_visits_in_two_years_six_in_three_and_one_a_year_after() -> None:
@@ -816,12 +850,9 @@ def test_a_serious_event_is_reported_within_a_day() -> None:
     safety = SALVAGE.file.safety
     assert safety is not None
     assert (safety.report_to, safety.within_hours) == ("ethics committee", 24.0)
-    assert report_by(safety, dt.datetime(2026, 1, 1, 8, tzinfo=dt.UTC)) == dt.datetime(2026, 1, 2, 8, tzinfo=dt.UTC)
-    # A night in which the clock is changed has 23 hours.
-    noticed = dt.datetime(2026, 3, 28, 12, tzinfo=ZoneInfo("Europe/Berlin"))
-    assert report_by(safety, noticed).hour == 13
-    with pytest.raises(InputError, match="time zone"):
-        report_by(safety, dt.datetime(2026, 1, 1, 8))
+    told = serious_event(safety, dt.date(2026, 1, 1))
+    assert (told.first_day, told.last_day) == (dt.date(2026, 1, 1), dt.date(2026, 1, 2))
+    assert "Within 24 hours" in told.text
 
 
 def test_the_design_has_the_printed_numbers() -> None:
@@ -852,6 +883,26 @@ def test_the_design_is_that_of_an_exact_binomial_test() -> None:
     for arm in design.arms:  # WE-38, WE-39
         found = _smallest(arm.null_proportion, arm.assumed_proportion, design.alpha, design.power)
         assert found == arm.patients
+
+
+def test_the_design_is_told_with_what_its_own_test_asks_for_and_what_approximations_would() -> None:
+    assert SALVAGE.file.design is not None
+    told = {part.name: part for part in design_in_words(SALVAGE.file.design)}
+    for arm, says in (
+        ("elective nodal irradiation", "83, power 0.8069, true alpha 0.0465"),  # WE-38
+        ("involved-field irradiation", "199, power 0.8037, true alpha 0.0469"),  # WE-39
+    ):
+        assert says in told[arm].text
+        assert "NOT the number" not in told[arm].text
+    assert "enough from 210" in told["involved-field irradiation"].text
+    assert told["normal approximation"].text == "83 and 194 patients: not the numbers of the protocol"  # WE-40
+    assert told["arcsine"].text.startswith("81 and 194 patients")  # WE-41
+    assert told["enrolled"].text == "282 to 300 with losses"  # WE-45
+    assert "MS-111" in told["arcsine"].rules
+    wrong = SALVAGE.file.design.model_copy(
+        update={"arms": tuple(arm.model_copy(update={"patients": 84}) for arm in SALVAGE.file.design.arms)}
+    )
+    assert next(iter(design_in_words(wrong))).text.endswith("NOT the number of the protocol")
 
 
 def test_survival_is_counted_from_the_start_of_salvage_chemoradiation() -> None:

@@ -2,64 +2,72 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from spine_patient import BOTH, DECOMPRESS, PATIENT, SBRT, SPINE, STABILISE, flags
 
 from tailort.errors import InputError
+from tailort.protocols import read_record
 from tailort.protocols.scores import (
-    BILSKY_ORDER,
+    PathAnswer,
+    SinsAnswer,
     SpinalLevel,
-    bilsky_rank,
     collapse_of,
-    is_high_grade,
+    level_of_record,
     location_of,
-    sins,
-    sins_class,
+    parse_levels,
+    score_level,
     spine_path,
 )
-from tailort.protocols.scores.instability import POINTS, Alignment, BoneLesion, Collapse, Location, Pain, Posterolateral
+from tailort.protocols.scores import sins as sins_of
+from tailort.protocols.scores.instability import Collapse, Location, components
 
 VERTEBRAE = [f"{region}{n}" for region, last in (("C", 7), ("T", 12), ("L", 5), ("S", 5)) for n in range(1, last + 1)]
-FULL = SpinalLevel("T4", "occasional", "mixed", "normal", "none-body-above-half", "unilateral")
+WORDS = {component: entry.choices for component, entry in components(SPINE).items()}
+FULL: dict[str, str | None] = {
+    "pain": "occasional", "bone_lesion": "mixed", "alignment": "normal", "collapse": "none-body-above-half",
+    "posterolateral": "unilateral",
+}  # fmt: skip
+WORST: dict[str, str | None] = {
+    "pain": "mechanical", "bone_lesion": "lytic", "alignment": "subluxation", "collapse": "above-half",
+    "posterolateral": "bilateral",
+}  # fmt: skip
 
 
-def maybe(kind: object) -> st.SearchStrategy[str | None]:
-    return st.sampled_from([*get_args(kind), None])
+def level(name: str, found: dict[str, str | None] = FULL, **more: str | None) -> SpinalLevel:
+    return score_level(SPINE, name, {"location": location_of(name), **found, **more})
+
+
+def sins(*levels: SpinalLevel) -> SinsAnswer:
+    return sins_of(SPINE, levels)
 
 
 LEVELS = st.builds(
-    SpinalLevel,
+    level,
     st.sampled_from(VERTEBRAE),
-    maybe(Pain),
-    maybe(BoneLesion),
-    maybe(Alignment),
-    maybe(Collapse),
-    maybe(Posterolateral),
+    st.fixed_dictionaries({name: st.sampled_from([*WORDS[name], None]) for name in FULL}),
 )
 
 
 def test_we_90_sins_of_a_stable_thoracic_vertebra_is_5() -> None:
-    answer = sins([FULL])
+    answer = sins(level("T4"))
     assert (answer.score, answer.klass, answer.surgical_consultation) == (5, "stable", False)
     assert answer.missing == ()
     assert answer.readings == ()
 
 
 def test_we_91_sins_of_an_unstable_junction_is_15() -> None:
-    answer = sins([SpinalLevel("C7", "mechanical", "lytic", "deformity", "below-half", "bilateral")])
+    answer = sins(level("C7", WORST, alignment="deformity", collapse="below-half"))
     assert (answer.score, answer.klass, answer.surgical_consultation) == (15, "unstable", True)
 
 
 def test_every_kind_of_finding_has_points_and_the_highest_sum_is_18() -> None:
-    for component, kind in zip(POINTS, (Location, Pain, BoneLesion, Alignment, Collapse, Posterolateral), strict=True):
-        assert set(POINTS[component]) == set(get_args(kind))
-    worst = SpinalLevel("L5", "mechanical", "lytic", "subluxation", "above-half", "bilateral")
-    least = SpinalLevel("S3", "none", "blastic", "normal", "none", "none")
-    assert (sins([worst]).score, sins([least]).score) == (18, 0)
+    assert (set(WORDS["location"]), set(WORDS["collapse"])) == (set(get_args(Location)), set(get_args(Collapse)))
+    least = level("S3", pain="none", bone_lesion="blastic", alignment="normal", collapse="none", posterolateral="none")
+    assert (sins(level("L5", WORST)).score, sins(least).score) == (18, 0)
 
 
 def test_ko_20_locations_cover_the_spine_as_printed() -> None:
@@ -73,18 +81,30 @@ def test_ko_20_locations_cover_the_spine_as_printed() -> None:
 
 
 def test_ko_21_occasional_pain_is_1_point_and_not_2() -> None:
-    scores = [sins([replace(FULL, pain=pain)]).score for pain in ("none", "occasional", "mechanical")]
+    scores = [sins(level("T4", pain=pain)).score for pain in ("none", "occasional", "mechanical")]
     assert scores == [4, 5, 7]
 
 
 def test_ko_26_classes_change_after_6_and_after_12() -> None:
-    assert [sins_class(score) for score in (0, 6, 7, 12, 13, 18)] == [
-        "stable", "stable", "potentially-unstable", "potentially-unstable", "unstable", "unstable",
+    # A mixed lesion in a semirigid level has 2 points; then 4 for the alignment, 1 or 3 for the sides, 3 for collapse.
+    found = [
+        sins(level("T4", pain="none", posterolateral=side, alignment=alignment, collapse=collapse))
+        for side, alignment, collapse in (
+            ("none", "normal", "none"), ("none", "subluxation", "none"), ("unilateral", "subluxation", "none"),
+            ("bilateral", "subluxation", "above-half"),
+        )
     ]  # fmt: skip
+    assert [one.score for one in found] == [2, 6, 7, 12]
+    assert [one.klass for one in found] == ["stable", "stable", "potentially-unstable", "potentially-unstable"]
+    assert [one.surgical_consultation for one in found] == [False, False, True, True]
+    thirteen = sins(level("T4", WORST, bone_lesion="mixed", collapse="below-half"))
+    assert (thirteen.score, thirteen.klass) == (14, "unstable")
+    assert (sins(level("S3", WORST, alignment="deformity")).score, sins(level("S3", WORST)).klass) == (13, "unstable")
+    assert sins(level("S3", WORST, alignment="deformity")).klass == "unstable"
 
 
 def test_ko_27_collapse_of_exactly_half_is_3_points_and_tells_the_other_reading() -> None:
-    half, below, above = (sins([replace(FULL, collapse=kind)]) for kind in ("half", "below-half", "above-half"))
+    half, below, above = (sins(level("T4", collapse=kind)) for kind in ("half", "below-half", "above-half"))
     assert half.score == above.score == 7
     assert below.score == 6
     assert [reading.rule for reading in half.readings] == ["KO-27"]
@@ -94,8 +114,7 @@ def test_ko_27_collapse_of_exactly_half_is_3_points_and_tells_the_other_reading(
 
 
 def test_ko_27_of_several_levels_the_worst_counts() -> None:
-    worse = replace(FULL, name="T5", pain="mechanical")
-    answer = sins([FULL, worse])
+    answer = sins(level("T4"), level("T5", pain="mechanical"))
     assert (answer.score, answer.worst_level) == (7, "T5")
     assert answer.scores == (("T4", 5), ("T5", 7))
     assert answer.readings[0].rule == "KO-27"
@@ -112,40 +131,40 @@ def test_collapse_follows_from_percentages(collapse: float | None, involved: flo
     assert collapse_of(collapse, involved) == kind
 
 
-@given(st.lists(LEVELS, min_size=1, max_size=3, unique_by=lambda level: level.name))
+@given(st.lists(LEVELS, min_size=1, max_size=3, unique_by=lambda one: one.name))
 def test_an_unknown_score_lies_between_its_bounds_and_names_what_is_missing(levels: list[SpinalLevel]) -> None:
-    answer = sins(levels)
+    answer = sins(*levels)
     assert 0 <= answer.lowest <= answer.highest <= 18
     assert (answer.score is None) == bool(answer.missing) == (answer.lowest < answer.highest)
     if answer.klass is not None:
-        assert sins_class(answer.lowest) == sins_class(answer.highest) == answer.klass
+        classes = {(score >= 7) + (score >= 13) for score in (answer.lowest, answer.highest)}
+        assert classes == {("stable", "potentially-unstable", "unstable").index(answer.klass)}
 
 
 @given(LEVELS, st.data())
-def test_a_fact_more_never_leaves_the_bounds(level: SpinalLevel, data: st.DataObject) -> None:
-    before = sins([level])
-    for component in level.missing:
-        found = data.draw(st.sampled_from(list(POINTS[component])))
-        after = sins([replace(level, **{component: found})])
+def test_a_fact_more_never_leaves_the_bounds(one: SpinalLevel, data: st.DataObject) -> None:
+    before = sins(one)
+    for component in one.missing:
+        found = data.draw(st.sampled_from(WORDS[component]))
+        after = sins(score_level(SPINE, one.name, {**one.findings, component: found}))
         assert before.lowest <= after.lowest <= after.highest <= before.highest
         assert before.klass in (None, after.klass)
 
 
 def test_ko_26_class_and_consultation_are_known_as_soon_as_every_possible_score_agrees() -> None:
     # The pain is 0, 1 or 3 points.
-    low = SpinalLevel("T4", None, "mixed", "deformity", "none-body-above-half", "unilateral")
+    low = level("T4", pain=None, alignment="deformity")
     assert (low.lowest, low.highest) == (6, 9)
-    assert (sins([low]).klass, sins([low]).surgical_consultation) == (None, None)
-    high = replace(low, name="T11", posterolateral="none")
+    assert (sins(low).klass, sins(low).surgical_consultation) == (None, None)
+    high = level("T11", pain=None, alignment="deformity", posterolateral="none")
     assert (high.lowest, high.highest) == (7, 10)
-    answer = sins([high])
+    answer = sins(high)
     assert (answer.score, answer.klass, answer.surgical_consultation) == (None, "potentially-unstable", True)
     assert answer.missing == ("T11 pain",)
 
 
 def test_a_level_that_cannot_be_the_worst_needs_no_facts() -> None:
-    worst = SpinalLevel("L5", "mechanical", "lytic", "subluxation", "above-half", "bilateral")
-    answer = sins([worst, SpinalLevel("S3", None, None, None, None, None)])
+    answer = sins(level("L5", WORST), level("S3", dict.fromkeys(FULL)))
     assert (answer.score, answer.missing) == (18, ())
 
 
@@ -156,61 +175,83 @@ def test_a_vertebra_that_does_not_exist_is_invalid(name: str) -> None:
 
 
 def test_bad_input_of_sins_is_named() -> None:
-    with pytest.raises(InputError, match="pain of T4 is 'yes'"):
-        replace(FULL, pain="yes")
-    with pytest.raises(InputError, match="twice"):
-        sins([FULL, replace(FULL, name="Th4")])
+    with pytest.raises(InputError, match="T4: fact 'sins_pain' cannot be 'yes'"):
+        level("T4", pain="yes")
+    twice = "vertebra,pain,bone_lesion,alignment,posterolateral,collapse\nT4,,,,,\nTh4,,,,,\n"
+    with pytest.raises(InputError, match="row 3: the vertebra 'Th4' is there twice"):
+        parse_levels(SPINE, twice, "levels.csv")
     with pytest.raises(InputError, match="without a vertebra"):
-        sins([])
+        sins()
     with pytest.raises(InputError, match="0 to 100"):
         collapse_of(101, None)
-    for score in (-1, 19, True):
-        with pytest.raises(InputError, match="SINS"):
-            sins_class(score)
+
+
+def test_a_record_is_scored_as_the_protocol_scores_it_and_names_its_vertebrae_as_tg_263_does() -> None:
+    assert sins(level_of_record(SPINE, read_record(PATIENT))).score == 5
+    several = PATIENT | {"target_vertebrae": ["VB_T05", "VB_T06"], "sins_pain": None}
+    assert sins(level_of_record(SPINE, read_record(several))).missing == ("worst level pain",)
+    with pytest.raises(InputError, match="tell the 'sins_location' of the worst"):
+        level_of_record(SPINE, read_record(several | {"sins_location": None}))
+
+
+# The path
+
+BILSKY = ("0", "1a", "1b", "1c", "2", "3")
+
+
+def path(bilsky: str | None, score: int | None, possible: bool | None) -> PathAnswer:
+    facts: dict[str, Any] = {"bilsky_grade": bilsky, "sins_score": score, "surgery_possible": possible}
+    return spine_path(SPINE, read_record(facts))
 
 
 def test_ko_30_bilsky_grades_are_in_their_order() -> None:
-    assert list(BILSKY_ORDER) == ["0", "1a", "1b", "1c", "2", "3"]
-    assert [bilsky_rank(grade) for grade in BILSKY_ORDER] == list(range(6))
-    assert [grade for grade in BILSKY_ORDER if is_high_grade(grade)] == ["1c", "2", "3"]
+    (entry,) = (entry for entry in SPINE.file.facts if entry.name == "bilsky_grade")
+    assert entry.choices == BILSKY
+    assert [grade for grade in BILSKY if path(grade, 0, True).path != SBRT] == ["1c", "2", "3"]
 
 
-@pytest.mark.parametrize("grade", ["1", "4", "", "1A", "0a"])
+@pytest.mark.parametrize("grade", ["1", "4", "1d", "0a"])
 def test_ko_30_a_bare_1_and_other_words_are_no_grade(grade: str) -> None:
-    with pytest.raises(InputError, match="Bilsky"):
-        spine_path(grade, 5, True)
+    with pytest.raises(InputError, match="bilsky_grade"):
+        path(grade, 5, True)
 
 
 PATHS = {
-    (False, False): ("sbrt-alone", "KO-10", None),
-    (True, False): ("decompression-then-sbrt", "KO-11", "stabilisation"),
-    (False, True): ("stabilisation-then-sbrt", "KO-12", "decompression"),
-    (True, True): ("decompression-and-stabilisation-then-sbrt", "KO-13", None),
+    (False, False): (SBRT, "KO-10", ""),
+    (True, False): (DECOMPRESS, "KO-11", "with or without stabilisation"),
+    (False, True): (STABILISE, "KO-12", "with or without decompression"),
+    (True, True): (BOTH, "KO-13", ""),
 }
 
 
-@pytest.mark.parametrize("bilsky", BILSKY_ORDER)
+@pytest.mark.parametrize("bilsky", BILSKY)
 @pytest.mark.parametrize("score", range(19))
 def test_ko_10_to_13_the_path_follows_grade_and_score(bilsky: str, score: int) -> None:
-    path, rule, may_add = PATHS[bilsky in ("1c", "2", "3"), score >= 9]
-    answer = spine_path(bilsky, score, True)
-    assert (answer.path, answer.may_add) == (path, may_add)
+    expected, rule, note = PATHS[bilsky in ("1c", "2", "3"), score >= 9]
+    answer = path(bilsky, score, True)
+    assert answer.path == expected
+    assert answer.note.endswith(note)
     assert rule in {cited.rule for cited in answer.cited}
-    assert [reading.rule for reading in answer.readings] == (["KO-13"] if rule == "KO-13" else [])
-    unknown, refused = spine_path(bilsky, score, None), spine_path(bilsky, score, False)
-    assert refused.path == "sbrt-alone"
+    # KO-27 waits for the collapse where one point less changes the path.
+    assert [reading.rule for reading in answer.readings if reading.rule != "KO-27"] == ["KO-13"] * (rule == "KO-13")
+    assert ("KO-27" in {reading.rule for reading in answer.readings}) == (score == 9)
+    unknown, refused = path(bilsky, score, None), path(bilsky, score, False)
+    assert refused.path == SBRT
+    facts: dict[str, Any] = {"bilsky_grade": bilsky, "sins_score": score, "surgery_possible": False}
+    assert ("surgery-not-possible" in flags(facts)) == (rule != "KO-10")
     if rule == "KO-10":
         assert unknown == refused == answer
     else:
         assert (unknown.path, unknown.missing) == (None, ("surgery_possible",))
-        assert "KO-14" in refused.flags[0]
+        assert "4 of 4 such patients failed early" in refused.note
         assert "KO-14" in {cited.rule for cited in refused.cited}
 
 
 def test_ko_16_without_a_score_the_path_is_undetermined() -> None:
-    assert spine_path(None, 18, False).missing == ("bilsky",)
-    assert spine_path("0", None, True).missing == ("sins",)
-    both = spine_path(None, None, None)
-    assert (both.path, both.missing) == (None, ("bilsky", "sins"))
-    with pytest.raises(InputError, match="SINS is 19"):
-        spine_path(None, 19, True)
+    assert path(None, 18, False).missing == ("bilsky_grade",)
+    assert path("0", None, True).missing == ("sins_score",)
+    both = path(None, None, True)
+    assert (both.path, set(both.missing)) == (None, {"bilsky_grade", "sins_score"})
+    assert {cited.rule for cited in both.cited} == {"KO-16"}
+    with pytest.raises(InputError, match="'sins_score' cannot be 19"):
+        path(None, 19, True)

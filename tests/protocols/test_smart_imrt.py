@@ -9,6 +9,7 @@ import pytest
 from tailort.errors import MissingStructureError, ProtocolError
 from tailort.patient import Structure, StructureSet
 from tailort.protocols import load, parse
+from tailort.protocols.treatment import prescribed_doses
 
 SMART = load("smart-imrt")
 TEXT = (resources.files("tailort.protocols") / "library" / "smart-imrt.yaml").read_text(encoding="utf-8")
@@ -36,7 +37,7 @@ def test_it_prescribes_66_and_54_gy_in_the_same_30_fractions() -> None:
 
 
 def test_bed_and_eqd2_of_its_levels_are_the_printed_ones() -> None:
-    levels = {level.target: level for level in SMART.dose_levels()}
+    levels = {dose.target: dose for dose in prescribed_doses(SMART.file)}
     assert levels["PTV_6600"].bed_gy == pytest.approx(80.52, abs=0.005)
     assert levels["PTV_6600"].eqd2_gy == pytest.approx(67.10, abs=0.005)
     assert levels["PTV_5400"].eqd2_gy == pytest.approx(53.10, abs=0.005)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_salvage import PATIENT
 
-from tailort.errors import InputError
-from tailort.protocols import available, load, read_record
+from tailort.errors import InputError, ProtocolError
+from tailort.protocols import available, load, parse, read_record
 from tailort.protocols.condition import Answer
 from tailort.protocols.decision import Deciding
+from tailort.protocols.known import seen
+from tailort.protocols.reading_effects import decide_with_effects
 from tailort.protocols.treatment import STANDARD_FACTS, treatment
+from tailort.protocols.treatment_drugs import drugs_of
 from tailort.protocols.treatment_records import Regimen, Treatment
 
 MONDAY, TODAY = dt.date(2026, 1, 5), dt.date(2025, 12, 29)
@@ -298,3 +303,49 @@ def test_an_empty_record_is_told_what_is_open_and_is_plain_json(name: str) -> No
 def test_the_facts_of_every_protocol_are_documented() -> None:
     page = (Path(__file__).parents[2] / "docs" / "records.md").read_text(encoding="utf-8")
     assert all(f"`{entry.name}`" in page for entry in STANDARD_FACTS)
+
+
+@pytest.mark.parametrize(("protocol", "rule"), [("salvage-crt", "SC-08"), ("rtog-9405", "TR-26")])
+def test_we_51_the_body_surface_goes_by_the_formula_that_a_person_names(protocol: str, rule: str) -> None:
+    file = load(protocol).file
+    for readings, formula, other, area in (
+        ({}, "mosteller", "dubois", 1.752), ({rule: "dubois"}, "dubois", "mosteller", 1.754),
+    ):  # fmt: skip
+        values = seen(file, {}, readings).values | {"height_cm": 170.0, "weight_kg": 65.0}
+        made = drugs_of(file, values, None)
+        assert made is not None
+        assert made.body_surface is not None
+        assert made.by_other_formula is not None
+        assert (made.body_surface.formula, made.by_other_formula.formula) == (formula, other)
+        assert made.body_surface.bsa_m2 == pytest.approx(area, abs=5e-4)
+        doses = [dose for one in made.regimens for drug in (*one.drugs, *one.one_of) for dose in drug.doses]
+        per_day = [(dose.text, dose.mg_by_day[0][1]) for dose in doses if not dose.capped and "135 mg/m2" in dose.text]
+        assert per_day or protocol != "salvage-crt"
+        assert all(mg == pytest.approx(135 * made.body_surface.bsa_m2) for _, mg in per_day)
+    with pytest.raises(InputError, match=f"no reading 'haycock' of '{rule}'"):
+        seen(file, {}, {rule: "haycock"})
+
+
+def test_what_the_other_formula_changes_is_told_of_the_patient() -> None:
+    facts = read_record(PATIENT | {"height_cm": 170, "weight_kg": 65})
+    decision, _ = decide_with_effects(load("salvage-crt"), facts)
+    (default,) = [one for one in decision.defaults if one.rule == "SC-08"]
+    assert [other.effects for other in default.others or ()] == [
+        ("body surface area, and doses per m2: 1.754 m2 by dubois instead of 1.752 m2 by mosteller",)
+    ]
+
+
+def test_a_formula_is_told_or_left_to_a_reading_with_the_names_of_formulas() -> None:
+    text = (resources.files("tailort.protocols") / "library" / "rtog-9405.yaml").read_text(encoding="utf-8")
+    place = "body_surface: {reading: TR-26,"
+    for wrong, says in (
+        ("body_surface: {reading: RT-18,", "drugs.body_surface.reading: the readings of 'RT-18' must have names of"),
+        ("body_surface: {reading: TR-26, formula: dubois,", "give the 'formula', or the 'reading'"),
+        ("body_surface: {", "give the 'formula', or the 'reading'"),
+    ):
+        with pytest.raises(ProtocolError, match=re.escape(says)):
+            parse(text.replace(place, wrong), "own.yaml")
+    parsed = parse(text.replace(place, "body_surface: {formula: dubois,"), "own.yaml")
+    assert parsed.file.drugs is not None
+    assert parsed.file.drugs.body_surface is not None
+    assert parsed.file.drugs.body_surface.taken({}) == "dubois"

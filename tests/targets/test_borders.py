@@ -82,7 +82,7 @@ def test_a_border_counts_only_where_its_volume_was_made() -> None:
     upper = (Border(landmark="carina"), Border(landmark="sternal-notch", if_made="CTVn_I"))
     case = marked(Carina=0.0, SternalNotch=21.0)
     assert cut(case, CutAt(upper))[0][-1] == 0.0
-    assert cut(case.with_structures(CASE["GTVp"].renamed("CTVn_I")), CutAt(upper))[0][-1] == 21.0
+    assert cut(case.with_structures(replace(CASE["GTVp"], name="CTVn_I")), CutAt(upper))[0][-1] == 21.0
 
 
 def test_a_landmark_of_a_border_that_does_not_count_is_not_asked_for() -> None:

@@ -125,6 +125,23 @@ def test_the_coeliac_axis_is_where_the_trunk_leaves_the_aorta() -> None:
     assert height("coeliac-axis", drawn(A_Aorta=cylinder(10, -60, 60), A_Celiac=trunk)) == -12.0
 
 
+@given(at=st.floats(-20, 20), slope=st.sampled_from([-0.8, -0.4, 0.4, 0.8]))
+@settings(max_examples=20, deadline=None)
+def test_the_hiatus_is_where_the_middle_of_the_tube_crosses_the_sheet_around_it(at: float, slope: float) -> None:
+    # A sheet that rises with y, cut out around a tube of 9 mm that runs through it.
+    sheet = []
+    for z in PLANES:
+        y = (z - at) / slope
+        half = np.sqrt(max(81.0 - y * y, 0.0)) + 1
+        sheet += [box((side * half, side * 40), (y - 1, y + 1), float(z)) for side in (-1, 1) if abs(y) < 50]
+    assert height("hiatus", drawn(Esophagus=cylinder(9, -60, 60), Diaphragm=tuple(sheet))) == pytest.approx(at, abs=0.3)
+
+
+def test_a_diaphragm_on_one_side_of_the_tube_shows_the_hiatus_where_it_comes_nearest() -> None:
+    wall = tuple(box((30 + abs(z + 6), 60), (-20, 20), float(z)) for z in PLANES if -30 <= z <= 21)
+    assert height("hiatus", drawn(Esophagus=cylinder(9, -60, 60), Diaphragm=wall)) == -6.0
+
+
 def test_after_resection_the_gastric_tube_is_the_way_of_food_and_there_is_no_junction() -> None:
     dome = cylinder(50, -45, -15, (60, 0))
     operated = drawn(Esophagus=cylinder(6, 36, 60), Stomach=cylinder(14, -60, 33), Diaphragm=dome)

@@ -43,13 +43,15 @@ AT_POINTS = {
 }  # fmt: skip
 
 LEAST_DICE = {
-    **{(name,): 0.8 for name in ("1", "2", "4", "7", "8U", "8M", "8Lo", "18", "19", "20")},
+    **{(name,): 0.8 for name in ("1", "2", "4", "7", "8U", "18", "19", "20")},
+    # One plane of 4 mm on the other side of a border; the median is 0.84 and 0.88.
+    ("8M",): 0.79, ("8Lo",): 0.77,
     ("1", "2", "4", "7", "8U"): 0.8, ("2", "4", "7", "8U", "8M"): 0.8, ("15", "16", "17", "18", "19", "20"): 0.8,
-    # Crura are no structures of the case. 16, and what it leaves of 17, hang on where a resected junction was: 20 mm
-    # below the hiatus here, 20 mm of a nominal adult in the truth, and the hiatus is known to one of seven planes.
-    ("15",): 0.7, ("16",): 0.75, ("17",): 0.75,
-    # The ligament is seen on no CT: the construction goes straight down, the true one runs inwards.
-    ("9",): 0.3,
+    # Of 15 one plane of 4 mm more or less is a sixth: where 16 begins hangs on where a resected junction was, 20 mm
+    # below the hiatus here, 20 mm of a nominal adult in the truth.
+    ("15",): 0.75, ("16",): 0.8, ("17",): 0.8,
+    # A recurrence in the ligament has pushed the lung away, on whose surface its base was.
+    ("9",): 0.7,
 }  # fmt: skip
 """By the stations that are taken together: each alone, and as the regions I or II, III and IV unite them."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -230,14 +232,14 @@ def test_a_helper_structure_ends_with_the_ct_and_says_so() -> None:
 
 
 def test_a_drawn_structure_is_kept_and_says_that_the_recipe_was_not_applied() -> None:
-    case = CASE.with_structures(CASE["GTVn"].renamed("CTVp", "CTV"))
+    case = CASE.with_structures(replace(CASE["GTVn"], name="CTVp", role="CTV"))
     made = derive(RECIPE, case, PLANES)
     assert same_contours(made["CTVp"], case["CTVp"])
     assert made["CTVp"].made_by == ("drawn in the case and kept as it is: the recipe [SM-08] was not applied",)
 
 
 def test_a_drawn_structure_is_made_anew_when_the_step_says_so() -> None:
-    case = CASE.with_structures(CASE["GTVn"].renamed("CTVp", "CTV"))
+    case = CASE.with_structures(replace(CASE["GTVn"], name="CTVp", role="CTV"))
     step = Step("CTVp", "CTV", of=("GTVp",), then=(Expand(Margin.uniform(5)),), existing="replace")
     made = derive((step,), case, PLANES)["CTVp"]
     assert made.made_by[0] == "from GTVp"

@@ -189,7 +189,7 @@ class Cord:
             given_gy = min(given_gy, 0.999 * CORD.limit - so_far_gy)
         n = phase.lead.fractions
         plan = Plan(phase.label, (), phase.prescriptions, n, "HFS", "1.2.3")
-        return PhasePlan(phase.number, "3dcrt", plan, dose(given_gy, n), Convergence(True, "", 0, 0.0, False), NOTHING)
+        return PhasePlan(phase.number, "3dcrt", plan, dose(given_gy, n), Convergence(True, "", 0, 0.0, 0.0), NOTHING)
 
     def planned(self) -> tuple[tuple[PhasePlan, ...], int]:
         clock = StageClock(lambda stage, share: None)

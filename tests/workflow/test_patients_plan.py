@@ -36,6 +36,7 @@ RECORD = {
     "intolerant_of_simultaneous_boost": False,
 }  # fmt: skip
 INVOLVED = {"largest_lesion_cm": 6.0}
+REDUCED = "45 Gy in 25 fractions to PTV_4500"
 ORGANS = ("External", "SpinalCord", "Lung_L", "Lung_R", "Heart", "Stomach")
 
 
@@ -182,12 +183,40 @@ def test_what_cannot_be_told_of_a_patient_is_not_taken_for_no() -> None:
     assert any(flag.text.startswith(three) for flag in found.flags)
 
 
+@pytest.mark.parametrize(("v50_percent", "amended"), [(None, False), (50.0, False), (61.0, True)])
+def test_a_plan_made_already_that_gave_the_stomach_too_much_is_planned_with_45_gy_in_25_fractions(
+    v50_percent: float | None, amended: bool
+) -> None:
+    found = asked(RECORD | INVOLVED | {"stomach_v50gy_percent": v50_percent})
+    told = [finding.text for finding in found.amendments]
+    if not amended:
+        assert doses(found) == [("PTV_5940", 59.4, 33)]
+        assert told == []
+        return
+    assert doses(found) == [("PTV_4500", 45.0, 25)]
+    assert found.title.startswith("Plan D: ")
+    assert found.title.endswith(", amended by 45-in-25")
+    assert told == [
+        f"The plan that was made already, by the record: Stomach V50Gy[%] is 61.00, > 50: {REDUCED} in place of "
+        "59.4 Gy in 33 fractions to PTV_5940 (MS-76, MS-77, MS-78)"
+    ]
+    assert told[0] in found.notes
+    assert found.protocol.file.amendments == ()  # it comes once
+
+
+def test_other_readings_are_told_in_the_words_of_the_patients_own_plan() -> None:
+    (default,) = [one for one in asked(RECORD | INVOLVED).decision.defaults if one.rule == "MS-79"]
+    (other,) = default.others or ()
+    assert "Lungs V20Gy at most 28 % is a goal instead of only reported" in other.told
+    assert not any("limits." in told for told in other.told)
+
+
 # --- evaluation
 
 
-def dosed(facts: dict[str, Any]) -> Case:
+def dosed(facts: dict[str, Any], *without: str) -> Case:
     dose = Dose(Image(GRID, np.full(GRID.shape, 60.0, dtype=np.float32), "Gy"), "physical", "course", 33, None, "test")
-    return case(facts, doses=(dose,))
+    return case(facts, *without, doses=(dose,))
 
 
 def test_a_dose_is_judged_by_the_limits_of_the_patients_own_plan() -> None:
@@ -201,6 +230,43 @@ def test_a_dose_is_judged_by_the_limits_of_the_patients_own_plan() -> None:
     lungs = evaluate(dosed(RECORD | INVOLVED), SALVAGE, (), options=PlanningOptions(readings={"MS-79": "whole"}))
     told = {row.structure for row in lungs.scorecard.rows if row.source.startswith("MS-71")}
     assert told == {"Lungs"}
+
+
+@pytest.mark.parametrize(
+    ("facts", "usual"),
+    [
+        ({}, "50.4 Gy in 28 fractions to PTV_5040, 60.4 Gy in 33 fractions to PTV_6040"),
+        (INVOLVED, "59.4 Gy in 33 fractions to PTV_5940"),
+    ],
+)
+def test_a_dose_that_gives_the_stomach_too_much_asks_for_45_gy_in_25_fractions(
+    facts: dict[str, Any], usual: str
+) -> None:
+    """MS-76: the whole stomach gets 60 Gy."""
+    result = evaluate(dosed(RECORD | facts), SALVAGE, ())
+    (found,) = result.amendments
+    assert (found.due, found.measured, found.is_made) == ("yes", pytest.approx(100.0), False)
+    told = f"The plan that is evaluated: Stomach V50Gy[%] is 100.00, > 50: other doses are due: {REDUCED} in place of "
+    assert found.text == f"{told}{usual} (MS-76, MS-77, MS-78)"
+    assert found.text in result.notes
+    (row,) = [row for row in result.scorecard.rows if row.metric == "V50Gy[%]"]
+    assert row.value == pytest.approx(100.0)
+
+
+def test_a_dose_is_judged_by_45_gy_in_25_fractions_where_the_first_plan_asked_for_them() -> None:
+    result = evaluate(dosed(RECORD | {"stomach_v50gy_percent": 61.0}), SALVAGE, ())
+    (found,) = result.amendments
+    assert (found.due, found.by_record, found.is_made) == ("yes", True, True)
+    assert f"Stomach V50Gy[%] is 61.00, > 50: {REDUCED} in place of 50.4 Gy in 28" in found.text
+    rows = {(row.structure, row.metric): row for row in result.scorecard.rows}
+    assert rows["PTV_4500", "D95%[Gy]"].limit == 45.0
+    assert not any(row.structure in ("PTV_5040", "PTV_6040") for row in result.scorecard.rows)
+
+
+def test_a_case_without_the_stomach_cannot_tell_whether_other_doses_are_due() -> None:
+    (found,) = evaluate(dosed(RECORD | INVOLVED, "Stomach"), SALVAGE, ()).amendments
+    assert found.due == "unknown"
+    assert "whether Stomach V50Gy[%] > 50 asks for other doses" in found.text
 
 
 def test_a_patient_who_is_not_admitted_is_evaluated_and_told() -> None:

@@ -12,6 +12,7 @@ import pytest
 from tailort.cli import commands
 from tailort.cli.app import _tell_plan, run
 from tailort.cli.progress import Interrupt
+from tailort.cli.texts import setup_of_text
 from tailort.errors import InputError
 from tailort.evaluation import dvh, from_cloud, within
 from tailort.patient import Normalisation, Prescription, Structure, StructureSet
@@ -193,6 +194,39 @@ def test_in_water_moved_isocentres_agree_with_a_dose_that_stays_in_the_room(
 
 
 # ---- what is told
+
+
+@pytest.mark.slow
+def test_spreads_of_set_up_errors_give_expected_bands_between_the_lowest_and_the_highest(
+    phantom: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run_ = planned(phantom, out, "0,3,2/0,2,2")
+    told = json.loads((out / "robustness.json").read_text())
+    weights = [one["weight"] for one in told["scenarios"]]
+    # Two standard deviations along two axes: an eighth each way, the rest as planned.
+    assert weights == pytest.approx([0.5, 0.125, 0.125, 0.125, 0.125])
+    longest = max(abs(x) for one in told["scenarios"] for x in one["shift_mm"])
+    assert longest == pytest.approx(2 * (3**2 + 2**2 / run_.main.fractions) ** 0.5)
+    with (out / "dvh_bands.csv").open(newline="") as stream:
+        for row in csv.DictReader(stream):
+            lowest, expected, highest = (float(row[f"{name}_cm3"]) for name in ("lowest", "expected", "highest"))
+            assert lowest - 1e-3 <= expected <= highest + 1e-3
+    for row in told["rows"]:
+        assert row["lowest"] - 1e-3 <= row["expected"] <= row["highest"] + 1e-3
+    assert "Expected" in (out / "report.html").read_text()
+
+
+@pytest.mark.parametrize("text", ["3,3,3/2,2", "0,0,0/2,2,2", "3,3,3/", "/2,2,2", "3,3,3/2,2,2/1,1,1"])
+def test_what_are_no_spreads_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="set-up errors"):
+        setup_of_text(text)
+
+
+def test_spreads_are_systematic_before_random() -> None:
+    assert setup_of_text("3,4,5/0,0,0") == {"setup_spread_mm": ((3.0, 4.0, 5.0), (0.0, 0.0, 0.0))}
+    assert setup_of_text("5,5,5") == {"setup_errors_mm": (5.0, 5.0, 5.0)}
+    assert setup_of_text(None) == {}
 
 
 def test_files_say_what_was_judged_and_are_only_there_when_asked_for(

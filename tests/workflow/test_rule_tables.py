@@ -15,7 +15,7 @@ from tailort.evaluation import Row, Scorecard
 from tailort.patient import Structure
 from tailort.protocols import decide, for_patient, load, read_record
 from tailort.protocols.plans import amended
-from tailort.web.report import _template
+from tailort.web.page import render
 from tailort.web.rule_tables import default_tables, made_tables, rule_tables, rule_warnings, strata
 from tailort.workflow.amending import amendments_of
 from tailort.workflow.imaging import ImagingRow
@@ -37,7 +37,7 @@ def run() -> Any:
     second = amended(first, "45-in-25")
     row = Row("Stomach", "V50Gy[%]", "physical", "course", 61.5, None, None, "report", "report", "")
     plan: Any = SimpleNamespace(title="Plan C: involved field", scorecard=Scorecard((row,)), dvhs=())
-    (found,) = amendments_of(first, plan)
+    (found,) = amendments_of(first, plan.title, plan.scorecard)
     square = (np.array([(0.0, 0, 0), (10, 0, 0), (10, 10, 0)]),)
     made = Structure("CTV_6000", "CTV", square, "1.2", made_by=("expanded by 6 mm radially [MS-51, MS-52]",))
     drawn = Structure("Heart", "ORGAN", square, "1.2")
@@ -74,7 +74,8 @@ def test_an_ambiguous_rule_is_told_as_it_was_read(run: Any) -> None:
 
 def test_what_was_measured_and_what_followed_stands_at_the_top(run: Any) -> None:
     told = " ".join(rule_warnings(run))
-    assert "Plan C: Stomach V50Gy[%] is 61.50, > 50: planned once more with other doses (MS-76" in told
+    doses = "45 Gy in 25 fractions to PTV_4500 in place of 60 Gy in 30 fractions to PTV_6000"
+    assert f"Amended. Plan C: Stomach V50Gy[%] is 61.50, > 50: planned once more with {doses} (MS-76" in told
     assert "heart contoured (Heart); found: Heart not drawn (MS-53)" in told
     assert "slices" not in told  # a note is no warning
     (row,) = rule_tables(run)["amendments"]
@@ -83,13 +84,15 @@ def test_what_was_measured_and_what_followed_stands_at_the_top(run: Any) -> None
 
 @pytest.mark.parametrize(
     ("value", "says"),
-    [(None, "Not known whether to amend. Plan C"), (61.5, "Not amended. Plan C: Stomach V50Gy[%] is 61.50")],
+    [
+        (None, "Not known whether to amend. Plan C"),
+        (61.5, "Not amended. Plan C: Stomach V50Gy[%] is 61.50, > 50: other doses are due: 45 Gy in 25 fractions to"),
+    ],
 )
 def test_an_amendment_that_was_not_made_is_not_called_one(run: Any, value: float | None, says: str) -> None:
     verdict: Any = "unknown" if value is None else "report"
     row = Row("Stomach", "V50Gy[%]", "physical", "course", value, None, None, "report", verdict, "", reason="outside")
-    plan: Any = SimpleNamespace(title="Plan C: involved field", scorecard=Scorecard((row,)), dvhs=())
-    found = amendments_of(for_patient(SALVAGE, read_record(FACTS)), plan)
+    found = amendments_of(for_patient(SALVAGE, read_record(FACTS)), "Plan C: involved field", Scorecard((row,)))
     told = rule_warnings(SimpleNamespace(amendments=found, imaging=()))  # type: ignore[arg-type]
     assert told[0].startswith(says)
 
@@ -116,7 +119,7 @@ def test_the_page_shows_all_of_it(run: Any) -> None:
         "planes": [], "dvh": None, "tables": [], "scorecards": [], "comparison": None, "bevs": [],
         "made": made_tables(run), "traced": rule_tables(run), "rules": [], "provenance": [], "notes": [], "stages": [],
     }  # fmt: skip
-    page = html.unescape(re.sub(r"<[^>]+>", " ", str(_template().render(**contents))))
+    page = html.unescape(re.sub(r"<[^>]+>", " ", render(contents)))
     for words in (
         "Amendments of the doses", "superseded: planned once more", "Imaging requirements", "Heart not drawn",
         "Which rule led to which number", "dose of PTV_6000 (superseded)", "How the volumes were made",

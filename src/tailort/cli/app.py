@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from tailort.cli import decide_commands, machine_commands, protocol_commands, score_commands
+from tailort.cli import decide_commands, machine_commands, protocol_commands, reirradiate_commands, score_commands
 from tailort.errors import OutputError, TailortError, UndecidedError
 
 INTERRUPTED = 130
@@ -33,6 +33,7 @@ app = typer.Typer(
 app.add_typer(machine_commands.app, name="machine")
 app.command()(decide_commands.decide)
 app.command()(score_commands.score)
+app.command()(reirradiate_commands.reirradiate)
 app.command()(protocol_commands.protocols)
 
 
@@ -84,6 +85,10 @@ Readings = Annotated[
 ]
 PlanOption = Annotated[
     str | None, typer.Option("--option", help="Other doses that the protocol offers for the patient's plan.")
+]
+Priors = Annotated[
+    list[Path] | None,
+    typer.Option("--prior", metavar="DIR", help="Folder of an earlier course: limits hold on the sum; several times."),
 ]
 DicomDir = Annotated[Path, typer.Argument(help="Folder with the case as DICOM, in any order and nesting.")]
 Engine = Annotated[
@@ -137,6 +142,10 @@ def phantom(
     out: Out = OUT,
     seed: Seed = 0,
     size: PatientSize = FULL,
+    asked: Annotated[
+        list[str] | None,
+        typer.Option("--with", help="NAME=value in place of what the seed draws, such as region=III; several times."),
+    ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -145,7 +154,9 @@ def phantom(
     from tailort.cli.progress import Progress, interruptible
 
     with interruptible(), Progress() as progress:
-        patient = commands.phantom(name, out=out, seed=seed, size=_size(size), overwrite=overwrite, progress=progress)
+        patient = commands.phantom(
+            name, out=out, seed=seed, size=_size(size), asked=tuple(asked or ()), overwrite=overwrite, progress=progress
+        )
     told = {"out": str(out), "patient": patient.person.patient_id, "structures": list(patient.structures.names)}
     with _on_stdout():
         if as_json:
@@ -173,7 +184,8 @@ def plan(
         typer.Option(
             "--setup-errors",
             metavar="LR,AP,CC",
-            help="Judge the final plan also with the patient shifted by so many mm each way: '5,5,5'.",
+            help="Judge the final plan also with the patient shifted by so many mm each way: '5,5,5'; or by standard "
+            "deviations, systematic/random, with expected values: '3,3,3/2,2,2'.",
         ),
     ] = None,
     robust: Annotated[
@@ -186,6 +198,9 @@ def plan(
     ] = None,
     reading: Readings = None,
     option: PlanOption = None,
+    prior: Priors = None,
+    same_patient: reirradiate_commands.SamePatient = False,
+    insist: reirradiate_commands.Insist = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -198,7 +213,8 @@ def plan(
             dicom_dir, protocol, record=record, names=names, technique=technique.value if technique else None, out=out,
             series=series, dose_grid_mm=dose_grid, density_table=density_table, densities=tuple(density or ()),
             machine=machine, engine=engine, setup_errors=setup_errors, robust=robust, resume=resume,
-            readings=tuple(reading or ()), option=option, overwrite=overwrite, progress=progress, interrupt=interrupt,
+            readings=tuple(reading or ()), option=option, priors=tuple(prior or ()), same_patient=same_patient,
+            insist=insist, overwrite=overwrite, progress=progress, interrupt=interrupt,
         )  # fmt: skip
     _tell_plan(run, out, as_json)
 
@@ -235,13 +251,16 @@ def evaluate(
         )  # fmt: skip
     with _on_stdout():
         if as_json:
-            _print_json({"out": str(out), "notes": list(result.notes), **result.scorecard.as_dict()})
+            amendments = [found.as_dict() for found in result.amendments]
+            notes = list(result.notes)
+            _print_json({"out": str(out), "notes": notes, "amendments": amendments, **result.scorecard.as_dict()})
         else:
+            _show_amendments(result.amendments)
             _show_scorecard(result.scorecard.as_dict()["metrics"])
             _show_hard_limits(result.scorecard)
             _show_notes(result.notes)
             print(f"report: {out / 'report.html'}")
-    if status := _judgement(result.scorecard):
+    if status := _judgement(result.scorecard, result.amendments):
         raise typer.Exit(status)
 
 
@@ -308,6 +327,8 @@ def tradeoffs(
     density: Densities = None,
     machine: PlanMachine = None,
     engine: Engine = ENGINE,
+    reading: Readings = None,
+    option: PlanOption = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -320,7 +341,8 @@ def tradeoffs(
             dicom_dir, protocol, tuple(goal), worst=tuple(worst or ()), at=tuple(at or ()), plans=plans,
             gap_percent=gap, record=record, names=names, technique=technique.value if technique else None, out=out,
             series=series, dose_grid_mm=dose_grid, density_table=density_table, densities=tuple(density or ()),
-            machine=machine, engine=engine, overwrite=overwrite, progress=progress, interrupt=interrupt,
+            machine=machine, engine=engine, readings=tuple(reading or ()), option=option, overwrite=overwrite,
+            progress=progress, interrupt=interrupt,
         )  # fmt: skip
     _tell_trading(result, out, as_json)
 
@@ -401,8 +423,7 @@ def _tell_plan(result: Any, out: Path, as_json: bool) -> None:
 
     card = result.main.scorecard
     interrupted = was_interrupted(result)
-    unknown = any(found.due == "unknown" for found in result.amendments)
-    status = INTERRUPTED if interrupted else _judgement(card) or (UNDECIDED if unknown else 0)
+    status = INTERRUPTED if interrupted else _judgement(card, result.amendments)
     told = {
         "out": str(out),
         "exit_status": status,
@@ -425,8 +446,7 @@ def _tell_plan(result: Any, out: Path, as_json: bool) -> None:
                     print(f"! {text}")
             if result.plan:
                 print(f"plan {result.plan}")
-            for found in result.amendments:
-                print(f"amendment {found.id}: {found.text}")
+            _show_amendments(result.amendments)
             _show_scorecard(told["metrics"])
             if result.comparison is not None:
                 worse = ", ".join(result.comparison.worse_by_organ) or "no organ"
@@ -478,9 +498,15 @@ def _tell_trading(result: Any, out: Path, as_json: bool) -> None:
         raise typer.Exit(status)
 
 
-def _judgement(card: Any) -> int:
-    """Exit status by the hard limits: violated, could not be judged, or hold."""
-    return LIMIT_VIOLATED if card.hard_failures else UNDECIDED if card.hard_unknowns else 0
+def _judgement(card: Any, amendments: Iterable[Any] = ()) -> int:
+    """Exit status by the hard limits: violated, could not be judged, or hold; and by whether other doses are known."""
+    unknown = bool(card.hard_unknowns) or any(found.due == "unknown" for found in amendments)
+    return LIMIT_VIOLATED if card.hard_failures else UNDECIDED if unknown else 0
+
+
+def _show_amendments(amendments: Iterable[Any]) -> None:
+    for found in amendments:
+        print(f"amendment {found.entry.id}: {found.text}")
 
 
 def _show_hard_limits(card: Any) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tailort import dicom, workflow
 from tailort.cli.decide_commands import readings_of_text
+from tailort.cli.earlier_courses import with_courses
 from tailort.cli.machine_commands import load_machine
 from tailort.cli.progress import Interrupt
 from tailort.cli.run_folder import whole_folder
@@ -19,10 +20,11 @@ from tailort.cli.texts import (
     density_of_text,
     goals_of_text,
     read_density_table,
-    setup_errors_of_text,
+    setup_of_text,
 )
 from tailort.cli.write import (
     hash_inputs,
+    hashes_of,
     read_fluences,
     write_evaluation,
     write_patient,
@@ -34,6 +36,7 @@ from tailort.errors import InputError
 from tailort.patient import Case, Fact
 from tailort.phantom import SolidPhantom, VirtualPatient, make, salvage, spine, tg119
 from tailort.protocols import Protocol, available, describe, load, load_record
+from tailort.registration import Registration
 from tailort.workflow import Evaluation, PlanningOptions, PlanningRun, Recalculation, StageClock, Trading
 
 if TYPE_CHECKING:
@@ -42,12 +45,18 @@ if TYPE_CHECKING:
 Size = Literal["full", "coarse"]
 Tell = Callable[[str, float], None]
 DEMO_PROTOCOLS = {"oesophagus": "smart-imrt"}
-PHANTOMS: dict[str, Callable[[int, Size], VirtualPatient | SolidPhantom]] = {
-    "oesophagus": lambda seed, size: make("oesophagus", seed, size),
+PHANTOMS: dict[str, Callable[..., VirtualPatient | SolidPhantom]] = {
+    "oesophagus": partial(make, "oesophagus"),
     "salvage": salvage.make,
     "spine": spine.make,
     **{name: partial(tg119.make, name) for name in tg119.NAMES},
 }
+ASKED = {
+    "oesophagus": ("level", "tumour_length_mm", "wall_thickness_mm"),
+    "salvage": ("anastomosis", "kind", "region", "diameter_mm", "from_anastomosis_mm"),
+    "spine": ("vertebra", "bilsky"),
+}
+"""What can be asked of a virtual patient, by the argument of its `make`."""
 RECORD = "record.yaml"
 DEFAULT_ENGINE = PlanningOptions().engine
 
@@ -62,6 +71,7 @@ def phantom(
     out: Path,
     seed: int = 0,
     size: Size = "full",
+    asked: tuple[str, ...] = (),
     overwrite: bool = False,
     progress: Tell = _silent,
 ) -> VirtualPatient | SolidPhantom:
@@ -78,6 +88,8 @@ def phantom(
         Which patient of that kind.
     size : {"full", "coarse"}
         512 x 512 CT, or a small one.
+    asked : tuple of str
+        "NAME=value" each: what the patient is to have in place of what its seed draws, such as "region=III".
     overwrite : bool
         Whether an earlier result may be replaced.
     progress : callable
@@ -87,10 +99,28 @@ def phantom(
         raise InputError(f"there is no virtual patient '{name}'; known are {', '.join(PHANTOMS)}")
     with whole_folder(out, overwrite=overwrite) as staging:
         progress("virtual patient", 0.0)
-        patient = PHANTOMS[name](seed, size)
+        patient = PHANTOMS[name](seed, size, **_asked_of_patient(name, asked))
         progress("virtual patient", 1.0)
         write_patient(patient, staging, progress)
     return patient
+
+
+def _asked_of_patient(name: str, texts: tuple[str, ...]) -> dict[str, Any]:
+    """What a virtual patient is to have, lengths in mm."""
+    known = ASKED.get(name, ())
+    found: dict[str, Any] = {}
+    for text in texts:
+        what, equals, value = (part.strip() for part in text.partition("="))
+        if what not in known or not equals or not value or what in found:
+            told = ", ".join(f"{one}=..." for one in known) or "nothing"
+            raise InputError(
+                f"--with '{text}' is not understood: of the patient '{name}' one can ask {told}, each once"
+            )
+        try:
+            found[what] = float(value) if what.endswith("_mm") else value
+        except ValueError as error:
+            raise InputError(f"--with '{text}': expected a length in mm") from error
+    return found
 
 
 def demo(
@@ -118,7 +148,7 @@ def demo(
             write_patient(patient, staging / "case", _silent)
         options = PlanningOptions(dose_grid_mm=dose_grid_mm)
         described = {"demo": name, "seed": seed, "size": size, "dose_grid_mm": dose_grid_mm}
-        case = _patient(staging / "case", clock)
+        case = read_patient(staging / "case", clock)
         return _plan_into(
             staging, staging / "case", case, load(DEMO_PROTOCOLS[name]), options, described, clock, interrupt
         )
@@ -143,6 +173,9 @@ def plan(
     resume: Path | None = None,
     readings: tuple[str, ...] = (),
     option: str | None = None,
+    priors: tuple[Path, ...] = (),
+    same_patient: bool = False,
+    insist: bool = False,
     today: dt.date | None = None,
     overwrite: bool = False,
     progress: Tell = _silent,
@@ -178,7 +211,8 @@ def plan(
         Dose engine, by which influence and dose are computed.
     setup_errors : str or None
         "5,5,5": judge the final plan also with the patient shifted by so many mm each way left-right,
-        anterior-posterior and cranio-caudal.
+        anterior-posterior and cranio-caudal. "3,3,3/2,2,2": standard deviations of systematic and of random errors,
+        which give expected values too.
     robust : bool
         Make the plan for these set-up errors too, in place of the targets' margins.
     resume : Path or None
@@ -187,6 +221,12 @@ def plan(
         "MS-07=registry" each: readings of ambiguous rules to take in place of the protocol's defaults.
     option : str or None
         Other doses that the protocol offers for the patient's plan, by the id of the option.
+    priors : tuple of Path
+        Folders of earlier courses (`with_courses`): limits on all courses hold on the sum.
+    same_patient : bool
+        Whether different identifiers are one patient.
+    insist : bool
+        Whether registrations that fail their own check are used.
     today : date or None
         The day that the protocol sees; None is the computer's.
     overwrite : bool
@@ -201,30 +241,40 @@ def plan(
     """
     loaded = load(protocol)
     clock = StageClock(progress)
-    chosen = _Chosen(technique, series, dose_grid_mm, record, names, density_table, densities, machine, engine)
+    chosen = _Chosen(
+        technique, series, dose_grid_mm, record, names, density_table, densities, machine, engine,
+        readings_of_text(readings), option, today or dt.date.today(),
+    )  # fmt: skip
     options = replace(
         chosen.options(),
-        setup_errors_mm=None if setup_errors is None else setup_errors_of_text(setup_errors),
+        **setup_of_text(setup_errors),
         robust=robust,
-        readings=readings_of_text(readings),
-        option=option,
-        today=today or dt.date.today(),
         starts={} if resume is None else read_fluences(resume),
     )
     described = {
         "protocol": protocol,
         **chosen.described(),
         "setup_errors_mm": None if options.setup_errors_mm is None else list(options.setup_errors_mm),
+        "setup_spread_mm": None if options.setup_spread_mm is None else [list(sd) for sd in options.setup_spread_mm],
         "robust": robust,
         "resumed": resume is not None,
-        **_asked_of_protocol(options.readings, option, options.today),
+        "priors": [prior.name for prior in priors],
+        "same_patient": same_patient,
+        "insist": insist,
     }
-    with whole_folder(out, overwrite=overwrite, inputs=(dicom_dir,)) as staging:
-        case = _patient(dicom_dir, clock, series, names, record)
-        return _plan_into(staging, dicom_dir, case, loaded, options, described, clock, interrupt)
+    with whole_folder(out, overwrite=overwrite, inputs=(dicom_dir, *priors)) as staging:
+        case = read_patient(dicom_dir, clock, series, names, record)
+        registrations: dict[str, Registration] = {}
+        if priors:
+            with clock.stage("read earlier courses"):
+                case = with_courses(case, priors, same_patient=same_patient)
+            registrations = workflow.register_courses(
+                case, clock, insist=insist, stop=interrupt.asked if interrupt else lambda: False
+            )
+        return _plan_into(staging, dicom_dir, case, loaded, options, described, clock, interrupt, priors, registrations)
 
 
-def _asked_of_protocol(readings: Mapping[str, str], option: str | None, today: dt.date | None) -> dict[str, Any]:
+def asked_of_protocol(readings: Mapping[str, str], option: str | None, today: dt.date | None) -> dict[str, Any]:
     """What a person chose where the protocol leaves a choice, and the day, as plain values for run.json."""
     told = [f"{rule}={name}" for rule, name in readings.items()]
     return {"readings": told, "option": option, "today": today.isoformat() if today else None}
@@ -232,7 +282,7 @@ def _asked_of_protocol(readings: Mapping[str, str], option: str | None, today: d
 
 @dataclass(frozen=True)
 class _Chosen:
-    """What a person tells `plan` and `tradeoffs` alike; the fields are parameters of `plan`."""
+    """What a person tells `plan` and `tradeoffs` alike; the fields are parameters of `plan`, readings by rule."""
 
     technique: str | None
     series: str | None
@@ -243,6 +293,9 @@ class _Chosen:
     densities: tuple[str, ...]
     machine: str | None
     engine: str
+    readings: Mapping[str, str]
+    option: str | None
+    today: dt.date
 
     def options(self) -> PlanningOptions:
         """Read what is named."""
@@ -253,6 +306,9 @@ class _Chosen:
             densities=tuple(density_of_text(text) for text in self.densities),
             machine=None if self.machine is None else load_machine(self.machine),
             engine=self.engine,
+            readings=self.readings,
+            option=self.option,
+            today=self.today,
         )
 
     def described(self) -> dict[str, Any]:
@@ -267,6 +323,7 @@ class _Chosen:
             "density": list(self.densities),
             "machine": None if self.machine is None else Path(self.machine).name,
             "engine": self.engine,
+            **asked_of_protocol(self.readings, self.option, self.today),
         }
 
 
@@ -279,11 +336,15 @@ def _plan_into(
     described: Mapping[str, Any],
     clock: StageClock,
     interrupt: Interrupt | None,
+    priors: tuple[Path, ...] = (),
+    registrations: Mapping[str, Registration] | None = None,
 ) -> PlanningRun:
     interrupt = interrupt or Interrupt()
-    run = workflow.plan(case, protocol, options, clock, stop=interrupt.asked, keep=interrupt.keep)
+    run = workflow.plan(
+        case, protocol, options, clock, stop=interrupt.asked, keep=interrupt.keep, registrations=registrations
+    )
     with clock.stage("write and report"):
-        write_run(run, staging, described, hash_inputs(dicom_dir), clock)
+        write_run(run, staging, described, hashes_of(dicom_dir, priors), clock)
     return replace(run, stages=clock.stages)
 
 
@@ -327,7 +388,7 @@ def evaluate(
     described = {
         "protocol": protocol, "metrics": list(metrics), "fractions": fractions, "series": series,
         "names": names.name if names else None, "record": record.name if record else None,
-        **_asked_of_protocol(named, option, today),
+        **asked_of_protocol(named, option, today),
     }  # fmt: skip
     with whole_folder(out, overwrite=overwrite, inputs=(dicom_dir,)) as staging:
         case = _read(dicom_dir, clock, series, names)
@@ -412,6 +473,9 @@ def tradeoffs(
     densities: tuple[str, ...] = (),
     machine: str | None = None,
     engine: str = DEFAULT_ENGINE,
+    readings: tuple[str, ...] = (),
+    option: str | None = None,
+    today: dt.date | None = None,
     overwrite: bool = False,
     progress: Tell = _silent,
     interrupt: Interrupt | None = None,
@@ -432,6 +496,8 @@ def tradeoffs(
         Ends when no plan can be better than the mixtures by more than this share of every goal's range.
     dicom_dir, protocol, record, names, technique, series, dose_grid_mm, density_table, densities, machine, engine
         As in `plan`.
+    readings, option, today
+        As in `plan`.
     out, overwrite, progress, interrupt
         As in `plan`.
     """
@@ -439,14 +505,17 @@ def tradeoffs(
     loaded = load(protocol)
     clock = StageClock(progress)
     interrupt = interrupt or Interrupt()
-    chosen = _Chosen(technique, series, dose_grid_mm, record, names, density_table, densities, machine, engine)
+    chosen = _Chosen(
+        technique, series, dose_grid_mm, record, names, density_table, densities, machine, engine,
+        readings_of_text(readings), option, today or dt.date.today(),
+    )  # fmt: skip
     options = chosen.options()
     described = {
         "protocol": protocol, "goals": list(goals), "worst": list(worst), "at": list(at), "plans": plans,
         "gap_percent": gap_percent, **chosen.described(),
     }  # fmt: skip
     with whole_folder(out, overwrite=overwrite, inputs=(dicom_dir,)) as staging:
-        case = _patient(dicom_dir, clock, series, names, record)
+        case = read_patient(dicom_dir, clock, series, names, record)
         result = workflow.trade(
             case, loaded, options, asked, clock, most_plans=plans, gap=gap_percent / 100.0, stop=interrupt.asked,
             keep=interrupt.keep,
@@ -469,7 +538,7 @@ def _read(folder: Path, clock: StageClock, series: str | None, names: Path | Non
         return dicom.read_case(folder, series_uid=series, names=dicom.load_names(names) if names else None)
 
 
-def _patient(
+def read_patient(
     folder: Path, clock: StageClock, series: str | None = None, names: Path | None = None, record: Path | None = None
 ) -> Case:
     """Case with the clinical record."""

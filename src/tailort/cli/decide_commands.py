@@ -82,8 +82,8 @@ class Decided:
 
     @property
     def exit_status(self) -> int:
-        """Exit status: undecided also where a yes leaves open to what, or what of it applies."""
-        if self.decision.answer == "no":
+        """Exit status: undecided also where a yes leaves open to what, or what applies; stopped without a plan."""
+        if self.decision.stopped:
             return NOT_ELIGIBLE
         open_ = self.decision.answer == "unknown" or self.decision.missing_everywhere
         return UNDECIDED if open_ or (self.treatment is not None and self.treatment.missing) else 0
@@ -120,23 +120,22 @@ def decide_record(
     beside : str or None
         Protocol that prescribes: what the other one proposes is held against its limits and doses.
     """
-    from tailort.protocols import decide, load, load_record
-    from tailort.protocols.plans import with_plan
+    from tailort.protocols import load, load_record
+    from tailort.protocols.known import seen
+    from tailort.protocols.plans import as_recorded, with_plan
     from tailort.protocols.proposals import proposals
-    from tailort.protocols.reading_effects import with_effects
-    from tailort.protocols.treatment import treatment
+    from tailort.protocols.reading_effects import decide_with_effects
 
     loaded, day = load(protocol), today or dt.date.today()
     facts: Mapping[str, Fact] = load_record(record)
     if start is not None:
         facts = _with_start(facts, start)
     named = readings_of_text(readings)
-    decision = decide(loaded, facts, named, day)
-    found = treatment(loaded, facts, decision, readings=named, today=day)
-    decision = with_effects(loaded, facts, decision, found, named, day)
+    decision, found = decide_with_effects(loaded, facts, named, day)
     course = None
     if found is not None and len(found.courses) == 1 and decision.answer == "yes":
         course = with_plan(loaded, found.courses[0].plan) if loaded.file.plans else loaded
+        course = as_recorded(course, seen(loaded.file, facts, named, day).values)
     proposed = None
     if loaded.file.modifiers or loaded.file.triggers:
         proposed = proposals(loaded, facts, named, day, load(beside) if beside else None)
@@ -177,23 +176,21 @@ def decide_cohort(
     """
     from tailort.protocols import load
     from tailort.protocols.records import load_mapping
+    from tailort.text_files import read_text
     from tailort.workflow.deciding import columns_passed_over, decide_table
 
     loaded = load(protocol)
-    try:
-        text = table.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text; export it as UTF-8"
-        raise InputError(f"table '{table}' cannot be read: {reason}") from error
+    text = read_text(table, "table")
+    told = load_mapping(mapping) if mapping else None
     lines = decide_table(
         loaded,
         text,
         str(table),
         today=today or dt.date.today(),
-        mapping=load_mapping(mapping) if mapping else None,
+        mapping=told,
         readings=readings_of_text(readings),
     )
-    return lines, () if mapping else columns_passed_over(loaded, text)
+    return lines, columns_passed_over(loaded, text, told)
 
 
 def decide(

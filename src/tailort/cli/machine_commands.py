@@ -30,20 +30,22 @@ def load_machine(name: str) -> Machine:
         When there is none, or the file is not a machine's.
     """
     from tailort.physics.machines import machine, machines, read_machine
+    from tailort.text_files import read_text
 
     if name in machines() or not _is_path(name):
         return machine(name)
-    return read_machine(_text(Path(name)), name)
+    return read_machine(read_text(name, "machine file"), name)
 
 
 def facts_of(name: str) -> tuple[str, dict[str, Any]]:
     """Id and facts (each number with source and mark) of a machine, as `load_machine` finds it."""
     from tailort.physics.machines import machine, machine_facts, read_facts, read_machine
+    from tailort.text_files import read_text
 
     packaged = machine_facts()
     if name in packaged or not _is_path(name):
         return machine(name).id, packaged[name]
-    text = _text(Path(name))
+    text = read_text(name, "machine file")
     found = read_machine(text, name)
     return found.id, read_facts(text, name)[found.id]
 
@@ -123,21 +125,15 @@ def _is_path(name: str) -> bool:
     return name.endswith((".yaml", ".yml")) or "/" in name or Path(name).is_file()
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InputError(f"'{path}' cannot be read: {reason}") from error
-
-
 def _targets(data: Path) -> tuple[Target, ...]:
+    from tailort.text_files import read_text
     from tailort.workflow.fitting import read_targets, target_sets
 
     files = sorted(data.glob("*.csv")) if data.is_dir() else [data]
     if not files:
         raise InputError(f"folder '{data}' has no .csv file with beam data")
-    return tuple(one for file in files for one in target_sets(read_targets(_text(file), str(file)), file.stem))
+    read = ((read_targets(read_text(file, "table"), str(file)), file.stem) for file in files)
+    return tuple(one for targets, name in read for one in target_sets(targets, name))
 
 
 def _write(out: Path, name: str, facts: dict[str, Any]) -> None:

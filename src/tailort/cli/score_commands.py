@@ -14,8 +14,11 @@ from tailort.errors import InputError
 
 if TYPE_CHECKING:
     from tailort.patient import Fact
+    from tailort.protocols.scores import PathAnswer, ResponseAnswer, SinsAnswer
 
 UNDECIDED = 4
+# The protocol that scores a spine and chooses its path.
+SPINE = "reirradiation-spine"
 Rows = list[tuple[str, str]]
 
 
@@ -69,13 +72,18 @@ def score_file(name: str, file: Path, today: dt.date | None = None) -> tuple[dic
 
 
 def _recist(file: Path, today: dt.date) -> tuple[dict[str, Any], Rows, tuple[str, ...]]:
-    from tailort.protocols.scores.score_tables import parse_lesions
+    from tailort.protocols.scores import parse_lesions
+    from tailort.text_files import read_text
 
-    table = parse_lesions(_text(file), str(file), today)
+    table = parse_lesions(read_text(file, "table"), str(file), today)
     rows: Rows = [("baseline", table.days[0].isoformat())]
     told = []
     missing: tuple[str, ...] = ()
-    for day, found in table.responses():
+    try:
+        responses = table.responses()
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
+    for day, found in responses:
         told.append({"date": day.isoformat(), **_plain(found)})
         sizes = (
             f"; sum {'not known' if found.sum_mm is None else f'{found.sum_mm:g} mm'}, baseline "
@@ -91,11 +99,16 @@ def _recist(file: Path, today: dt.date) -> tuple[dict[str, Any], Rows, tuple[str
 
 
 def _sins(file: Path, today: dt.date) -> tuple[dict[str, Any], Rows, tuple[str, ...]]:
-    from tailort.protocols.scores import sins
-    from tailort.protocols.scores.score_tables import parse_levels
+    from tailort.protocols import load
+    from tailort.protocols.scores import level_of_record, parse_levels, sins
+    from tailort.text_files import read_text
 
-    levels = parse_levels(_text(file), str(file)) if file.suffix.lower() == ".csv" else (_level(_record(file)),)
-    found = sins(levels)
+    protocol = load(SPINE)
+    if file.suffix.lower() == ".csv":
+        levels = parse_levels(protocol, read_text(file, "table"), str(file))
+    else:
+        levels = (level_of_record(protocol, _record(file)),)
+    found = sins(protocol, levels)
     score = str(found.score) if found.score is not None else f"{found.lowest} to {found.highest}"
     rows: Rows = [("SINS", f"{score} ({found.klass or 'class unknown'})")]
     if len(levels) > 1:
@@ -107,16 +120,15 @@ def _sins(file: Path, today: dt.date) -> tuple[dict[str, Any], Rows, tuple[str, 
 
 
 def _spine_path(file: Path, today: dt.date) -> tuple[dict[str, Any], Rows, tuple[str, ...]]:
-    from tailort.protocols.scores import sins, spine_path
+    from tailort.protocols import load
+    from tailort.protocols.scores import located, spine_path
 
-    facts = _record(file)
-    score = _value(facts, "sins_score", "integer")
-    if score is None and "target_vertebrae" in facts:
-        score = sins((_level(facts),)).score
-    found = spine_path(_value(facts, "bilsky_grade", "text"), score, _value(facts, "surgery_possible", "boolean"))
-    rows: Rows = [("path", found.path or "undetermined")]
-    if found.may_add:
-        rows.append(("may be added", found.may_add))
+    protocol, facts = load(SPINE), _record(file)
+    if "sins_score" not in facts and "target_vertebrae" in facts:
+        facts = located(protocol, facts)
+    found = spine_path(protocol, facts, today)
+    rows: Rows = [("path", found.path or f"undetermined: {' or '.join(found.possible)}")]
+    rows += [("note", found.note)] if found.note else []
     return _plain(found), [*rows, *_remarks(found)], found.missing
 
 
@@ -138,32 +150,14 @@ Scored = Callable[[Path, dt.date], tuple[dict[str, Any], Rows, tuple[str, ...]]]
 SCORES: Mapping[str, Scored] = {"recist": _recist, "sins": _sins, "spine-path": _spine_path, "bsa": _bsa}
 
 
-def _level(facts: Mapping[str, Fact]) -> Any:
-    """The vertebra of a record, by its facts `target_vertebrae` and `sins_...`."""
-    from tailort.protocols.scores import SpinalLevel
-
-    names = facts["target_vertebrae"].value if "target_vertebrae" in facts else None
-    if isinstance(names, str):
-        names = (names,)
-    if not isinstance(names, tuple) or len(names) != 1:
-        told = ", ".join(names) if isinstance(names, tuple) else "none"
-        raise InputError(
-            f"SINS of a record is that of the one vertebra in 'target_vertebrae', found {told}; give several as a CSV "
-            "table"
-        )
-    parts = ("pain", "bone_lesion", "alignment", "collapse", "posterolateral")
-    return SpinalLevel(names[0], **{part: _value(facts, f"sins_{part}", "text") for part in parts})
-
-
 def _value(facts: Mapping[str, Fact], name: str, kind: Literal["text", "number", "integer", "boolean"]) -> Any:
     from tailort.protocols.schema import FactEntry
 
     return FactEntry(name=name, type=kind).read(facts[name].value) if name in facts else None
 
 
-def _remarks(found: Any) -> Rows:
-    rows = [("note", flag) for flag in found.flags] if hasattr(found, "flags") else []
-    rows += [("missing", ", ".join(found.missing))] if found.missing else []
+def _remarks(found: SinsAnswer | ResponseAnswer | PathAnswer) -> Rows:
+    rows = [("missing", ", ".join(found.missing))] if found.missing else []
     for reading in found.readings:
         rows.append((f"read, {reading.rule}", f"{reading.taken}; otherwise {' or '.join(reading.others)}"))
     return [*rows, ("rules", ", ".join(f"{one.rule} [{one.mark}]" for one in found.cited))]
@@ -177,11 +171,3 @@ def _record(file: Path) -> dict[str, Fact]:
     from tailort.protocols import load_record
 
     return load_record(file)
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text; export it as UTF-8"
-        raise InputError(f"table '{file}' cannot be read: {reason}") from error

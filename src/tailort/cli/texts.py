@@ -109,6 +109,24 @@ def _numbers(goals: list[Asked], texts: tuple[str, ...], option: str) -> dict[in
     return told
 
 
+def setup_of_text(text: str | None) -> dict[str, Any]:
+    """Options of set-up errors: of "5,5,5" shifts, of "3,3,3/2,2,2" spreads, systematic before random; of None nothing.
+
+    Raises
+    ------
+    InputError
+        As `setup_errors_of_text`.
+    """
+    if text is None:
+        return {}
+    systematic, slash, random = text.partition("/")
+    if not slash:
+        return {"setup_errors_mm": setup_errors_of_text(text)}
+    nothing = random.replace(" ", "").split(",") == ["0", "0", "0"]
+    daily = (0.0, 0.0, 0.0) if nothing else setup_errors_of_text(random)
+    return {"setup_spread_mm": (setup_errors_of_text(systematic), daily)}
+
+
 def setup_errors_of_text(text: str) -> tuple[float, float, float]:
     """Set-up errors, mm, of "5,5,5": left-right, anterior-posterior, cranio-caudal.
 

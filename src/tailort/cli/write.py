@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import math
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -22,7 +23,17 @@ from tailort.evaluation import DVH, Robustness
 from tailort.patient import StructureSet
 from tailort.phantom import SolidPhantom, VirtualPatient
 from tailort.protocols import Protocol
-from tailort.workflow import Evaluation, PhasePlan, PlanningRun, PlanResult, Recalculation, Stage, StageClock, Trading
+from tailort.workflow import (
+    Evaluation,
+    PhasePlan,
+    PlanningRun,
+    PlanResult,
+    Recalculation,
+    Reirradiation,
+    Stage,
+    StageClock,
+    Trading,
+)
 from tailort.workflow.tracing import targets_and_rules
 
 DVH_STEP_GY = 0.05
@@ -131,6 +142,7 @@ def write_evaluation(
         "engine": result.dose.engine,
         "inputs_sha256": dict(inputs),
         "notes": list(result.notes),
+        "amendments": [found.as_dict() for found in result.amendments],
     }
     _write_report(partial(web.evaluation_report, result), described, folder, clock)
 
@@ -182,6 +194,25 @@ def write_trading(
     _write_report(partial(web.trading_report, result), described, folder, clock)
 
 
+def write_reirradiation(
+    result: Reirradiation, folder: Path, options: Mapping[str, Any], inputs: Mapping[str, str], clock: StageClock
+) -> None:
+    """Write cumulative.json, scorecard, DVH of all courses and report."""
+    if result.decision is not None:
+        _write_json(folder / "decision.json", result.decision.as_dict())
+    _write_json(folder / "cumulative.json", result.as_dict())
+    _write_json(folder / "scorecard.json", result.scorecard.as_dict())
+    _write_dvh(folder / "dvh.csv", result.dvhs)
+    described = {
+        "protocol": None if result.protocol is None else _protocol(result.protocol),
+        "options": dict(options),
+        "engine": result.totals[0].engine,
+        "inputs_sha256": dict(inputs),
+        "notes": list(result.notes),
+    }
+    _write_report(partial(web.reirradiation_report, result), described, folder, clock)
+
+
 def was_interrupted(run: PlanningRun) -> bool:
     """Whether a person stopped the plan, the one that it is compared with, or what is asked of it then."""
     return any(plan.interrupted for plan in _plans(run)) or bool(run.unfinished)
@@ -190,6 +221,14 @@ def was_interrupted(run: PlanningRun) -> bool:
 def _plans(run: PlanningRun) -> tuple[PlanResult, ...]:
     others = () if run.comparator is None else (run.comparator,)
     return (run.main, *others, *run.superseded)
+
+
+def hashes_of(folder: Path, priors: Iterable[Path]) -> dict[str, str]:
+    """SHA-256 of every file of a case and, below their folder's name, of its earlier courses."""
+    hashes = hash_inputs(folder)
+    for prior in priors:
+        hashes |= {f"{prior.name}/{name}": value for name, value in hash_inputs(prior).items()}
+    return hashes
 
 
 def hash_inputs(folder: Path) -> dict[str, str]:
@@ -248,11 +287,15 @@ def _write_dvh(path: Path, dvhs: Iterable[DVH]) -> None:
 def _write_bands(path: Path, robustness: Robustness) -> None:
     with path.open("w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream)
-        table.writerow(("structure", "quantity", "scope", "dose_gy", "nominal_cm3", "lowest_cm3", "highest_cm3"))
+        table.writerow(
+            ("structure", "quantity", "scope", "dose_gy", "nominal_cm3", "lowest_cm3", "highest_cm3", "expected_cm3")
+        )
         for band in robustness.bands.values():
-            curves = (band.dose_gy, band.nominal_cm3, band.lowest_cm3, band.highest_cm3)
+            expected = band.expected_cm3
+            known = np.full(len(band.dose_gy), np.nan) if expected is None else expected
+            curves = (band.dose_gy, band.nominal_cm3, band.lowest_cm3, band.highest_cm3, known)
             for dose_gy, *volumes_cm3 in zip(*curves, strict=True):
-                told = (f"{volume:.5g}" for volume in volumes_cm3)
+                told = ("" if np.isnan(volume) else f"{volume:.5g}" for volume in volumes_cm3)
                 table.writerow((band.structure, "physical", "course", f"{dose_gy:.2f}", *told))
 
 
@@ -297,6 +340,7 @@ def _describe_phase(phase: PhasePlan) -> dict[str, Any]:
         "reason": end.reason,
         "iterations": end.iterations,
         "optimality": end.optimality,
+        "kkt_residual": end.kkt_residual if math.isfinite(end.kkt_residual) else None,
     }
 
 

@@ -29,6 +29,7 @@ def read_case(
     *,
     series_uid: str | None = None,
     names: Mapping[str, str] | None = None,
+    absolute: bool = False,
     progress: Progress | None = None,
 ) -> Case:
     """Read a patient's CT with further images, structures, plans and doses.
@@ -41,6 +42,8 @@ def read_case(
         Series Instance UID of the planning CT, needed when there are several.
     names : mapping or None
         Structure name in the file -> name to use; wins over the packaged table of TG-263 names.
+    absolute : bool
+        Whether doses in percent of a prescription are refused.
     progress : callable or None
         Called with what is being done and the share that is done, 0 to 1.
 
@@ -53,11 +56,11 @@ def read_case(
     with warnings.catch_warnings():
         # What pydicom finds unusual and does not matter is not for the person at the console.
         warnings.filterwarnings("ignore", module="pydicom")
-        return _read_case(Path(folder), series_uid, names, progress)
+        return _read_case(Path(folder), series_uid, names, absolute, progress)
 
 
 def _read_case(
-    folder: Path, series_uid: str | None, names: Mapping[str, str] | None, progress: Progress | None
+    folder: Path, series_uid: str | None, names: Mapping[str, str] | None, absolute: bool, progress: Progress | None
 ) -> Case:
     files, notes = read_folder(folder, progress)
     by_kind, copies = _rt_objects(files)
@@ -84,7 +87,7 @@ def _read_case(
         plan = read_plan(file, ct, drawn.structures, drawn.name_of_roi)
         plans[plan.uid] = plan
         found.extend(plan.notes)
-    doses, dose_notes = read_doses(by_kind.get(RT_DOSE, []), ct.image.grid.frame_of_reference, plans)
+    doses, dose_notes = read_doses(by_kind.get(RT_DOSE, []), ct.image.grid.frame_of_reference, plans, absolute=absolute)
     return Case(
         person=_person(planning.files[0]),
         scans=tuple(scans),

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from tailort.errors import InputError
+from tailort.text_files import located, parse_yaml, read_text
 
 _IGNORED = str.maketrans("", "", " _-.,()")
 
@@ -56,47 +55,29 @@ def load_names(path: Path) -> dict[str, str]:
     InputError
         With file and line, when it cannot be read, is not a table of names, or gives one name two meanings.
     """
-    path = Path(path)
-    try:
-        loaded = YAML(typ="rt", pure=True).load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InputError(f"names file '{path}' cannot be read: {reason}") from error
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
-        raise InputError(f"names file '{path}', line {line}: {error.problem or 'not valid YAML'}") from error
-    except RecursionError as error:
-        raise InputError(f"names file '{path}' is not valid YAML: it is nested too deeply") from error
-    except (YAMLError, ValueError) as error:
-        raise InputError(f"names file '{path}' is not valid YAML: {' '.join(str(error).split())}") from error
+    origin = f"names file '{path}'"
+    loaded = parse_yaml(read_text(path, "names file"), origin)
     if not isinstance(loaded, Mapping):
-        raise InputError(f"names file '{path}', line 1: expected lines 'name in the file: TG-263 name'")
+        raise InputError(f"{origin}, line 1: expected lines 'name in the file: TG-263 name'")
     table: dict[str, str] = {}
     for key, value in loaded.items():
-        line = _line(loaded, key)
-        pairs = [(key, value)] if isinstance(value, str) else [(alias, key) for alias in _aliases(value, path, line)]
+        where = located(loaded, (key,), origin)
+        pairs = [(key, value)] if isinstance(value, str) else [(alias, key) for alias in _aliases(value, where)]
         for alias, standard in pairs:
             if not isinstance(standard, str) or not isinstance(alias, str) or not standard.strip() or not alias.strip():
                 raise InputError(
-                    f"names file '{path}', line {line}: '{alias}: {standard}' is not a pair of names; "
+                    f"{where}: '{alias}: {standard}' is not a pair of names; "
                     "put names that YAML reads as numbers or yes/no in quotes"
                 )
             if table.setdefault(alias.strip(), standard.strip()) != standard.strip():
-                raise InputError(
-                    f"names file '{path}', line {line}: '{alias}' is mapped to both '{table[alias.strip()]}' and "
-                    f"'{standard}'"
-                )
+                raise InputError(f"{where}: '{alias}' is mapped to both '{table[alias.strip()]}' and '{standard}'")
     return table
 
 
-def _line(loaded: Any, key: object) -> int:
-    return int(loaded.lc.key(key)[0]) + 1
-
-
-def _aliases(value: object, path: Path, line: int) -> Sequence[object]:
+def _aliases(value: object, where: str) -> Sequence[object]:
     if not isinstance(value, list):
         raise InputError(
-            f"names file '{path}', line {line}: expected a name or a list of names, found {value!r}; put names that "
+            f"{where}: expected a name or a list of names, found {value!r}; put names that "
             "YAML reads as numbers or yes/no in quotes"
         )
     return value

@@ -27,7 +27,6 @@ _PER: dict[str, Per] = {
 }
 _OF_BEAMS = ("BEAM", "BEAM_SESSION")
 ENGINE_COMMENT = "engine: "
-_HORIZONTAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
 class _LeftOutError(Exception):
@@ -59,7 +58,7 @@ class _Grouped:
 
 
 def read_doses(
-    files: Sequence[DicomFile], frame_of_reference: str, plans: Mapping[str, ReadPlan]
+    files: Sequence[DicomFile], frame_of_reference: str, plans: Mapping[str, ReadPlan], *, absolute: bool = False
 ) -> tuple[tuple[Dose, ...], tuple[str, ...]]:
     """Physical doses of RT Dose files, and notes on those that were left out.
 
@@ -71,6 +70,8 @@ def read_doses(
         Of the planning CT.
     plans : mapping
         SOP Instance UID -> plan, for fractions, beams and, with doses in percent, the prescription.
+    absolute : bool
+        Whether doses in percent are refused.
 
     Raises
     ------
@@ -101,7 +102,7 @@ def read_doses(
                     f"{frame_of_reference}: give the dose that was computed on this CT"
                 )
         try:
-            dose = _dose(grouped, plans, notes)
+            dose = _dose(grouped, plans, notes, absolute)
         except _LeftOutError as reason:
             notes.append(f"{grouped.label} was left out: {reason}")
             continue
@@ -149,7 +150,7 @@ def _group(files: Sequence[DicomFile]) -> list[_Grouped]:
     return grouped
 
 
-def _dose(grouped: _Grouped, plans: Mapping[str, ReadPlan], notes: list[str]) -> Dose:
+def _dose(grouped: _Grouped, plans: Mapping[str, ReadPlan], notes: list[str], absolute: bool) -> Dose:
     first = grouped.files[0]
     kind = str(first.header.get("DoseType", "") or "")
     if kind != "PHYSICAL":
@@ -173,6 +174,10 @@ def _dose(grouped: _Grouped, plans: Mapping[str, ReadPlan], notes: list[str]) ->
 
     stack, values = _gray_values(grouped)
     units = str(first.header.get("DoseUnits", "") or "")
+    if units == "RELATIVE" and absolute:
+        raise DicomError(
+            f"{grouped.label} is relative to a prescription; a dose that is added to others must be in Gy: export it so"
+        )
     if units == "RELATIVE":
         values = values * _percent_to_gy(grouped, plan, float(values.max()), notes)
     elif units != "GY":

@@ -1,8 +1,9 @@
 """Judging a dose: histograms, metrics, indices, scorecard and comparison."""
 
+from tailort.evaluation.accumulation import EarlierCourse, accumulate
 from tailort.evaluation.biological import convert
 from tailort.evaluation.comparison import Arm, ComparedRow, Comparison, PrescribedLevel, compare
-from tailort.evaluation.dvh import DVH, dvh, histograms
+from tailort.evaluation.dvh import DVH, cells_of, dvh, dvh_in, histograms
 from tailort.evaluation.indices import (
     gradient_index,
     homogeneity_index,
@@ -22,6 +23,7 @@ __all__ = [
     "Band",
     "ComparedRow",
     "Comparison",
+    "EarlierCourse",
     "PrescribedLevel",
     "RobustRow",
     "Robustness",
@@ -29,10 +31,13 @@ __all__ = [
     "Scenario",
     "ScenarioSet",
     "Scorecard",
+    "accumulate",
     "assess",
+    "cells_of",
     "compare",
     "convert",
     "dvh",
+    "dvh_in",
     "from_cloud",
     "from_engine",
     "gradient_index",

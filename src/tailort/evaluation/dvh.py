@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from tailort.errors import GeometryError, InputError
 from tailort.evaluation.biological import converted_values
-from tailort.evaluation.sampling import sample
+from tailort.evaluation.sampling import Cells, cut
+from tailort.geometry import Grid
 from tailort.geometry.solid import EndCap
 from tailort.patient import Dose, Metric, Structure
 from tailort.patient.dose import Per, Quantity
@@ -296,7 +297,7 @@ def dvh(
     structure : Structure
         Contours, LPS mm.
     dose : Dose
-        In the same frame of reference.
+        In the same frame of reference; where it is not a number, it is as unknown as beyond the grid.
     end_cap : str
         How the solid ends beyond the first and last contour; see `tailort.geometry.solid`.
     single_slice_thickness_mm : float, optional
@@ -307,18 +308,34 @@ def dvh(
     Raises
     ------
     GeometryError
-        When the structure is empty or in another frame of reference, or the dose has values that are not finite.
+        When the structure is empty or in another frame of reference.
 
     References
     ----------
     Nelms B et al. Methods, software and datasets to verify DVH calculations against analytical values. Med Phys
     2015;42:4435-4448, doi:10.1118/1.4923175.
     """
-    grid = dose.image.grid
+    cells = cells_of(structure, dose.image.grid, end_cap=end_cap, single_slice_thickness_mm=single_slice_thickness_mm)
+    return dvh_in(cells, dose, scope)
+
+
+def cells_of(
+    structure: Structure,
+    grid: Grid,
+    *,
+    end_cap: EndCap = "half_slice",
+    single_slice_thickness_mm: float | None = None,
+) -> Cells:
+    """Cut a structure into cells once for many doses on one grid; parameters and errors as of `dvh`."""
     grid.require_same_frame(structure.frame_of_reference, f"structure '{structure.name}'")
     if structure.is_empty:
         raise GeometryError(f"structure '{structure.name}' has no contours, so it has no DVH")
-    sampled = sample(structure, dose, end_cap, single_slice_thickness_mm)
+    return cut(structure, grid, end_cap, single_slice_thickness_mm)
+
+
+def dvh_in(cells: Cells, dose: Dose, scope: Scope = "course") -> DVH:
+    """Dose-volume histogram of a structure that is cut into cells for the dose's grid; see `dvh`."""
+    sampled = cells.sample(dose)
     doses, parts, volume = sampled.doses_gy, sampled.parts, sampled.volume_cm3
     lowest, highest = _extremes(doses, parts, sampled.surface_gy)
     points = int(np.clip(POINTS // len(doses), 1, 8))
@@ -339,7 +356,7 @@ def dvh(
         outside = 0.0
     scale = volume / float(volumes.sum() + outside)
     return DVH(
-        structure=structure.name,
+        structure=cells.name,
         volume_cm3=volume,
         doses_gy=means[order].astype(np.float32),
         volumes_cm3=volumes[order] * scale,

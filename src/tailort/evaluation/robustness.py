@@ -14,7 +14,7 @@ from tailort.evaluation.dvh import DVH, Scope, dvh
 from tailort.evaluation.robustness_scenarios import Scenario, ScenarioSet
 from tailort.evaluation.scorecard import DECIMALS, Row, Scorecard, Verdict, assess
 from tailort.geometry.solid import EndCap
-from tailort.patient import Constraint, Dose, Metric, Prescription, Structure, StructureSet
+from tailort.patient import Constraint, Dose, Prescription, StructureSet
 from tailort.patient.prescription import Operator, Priority
 from tailort.radiobiology import course_dose
 
@@ -241,45 +241,6 @@ def judge_scenarios(
     bands = {name: _band(name, curves, scenarios, bin_gy) for name, curves in found.items()}
     rows = tuple(_over(list(rows), scenarios) for rows in zip(*(card.rows for card in cards), strict=True))
     return Robustness(scenarios, method, rows, tuple(cards), bands)
-
-
-def values_in(
-    structure: Structure,
-    scenarios: ScenarioSet,
-    dose_of: Callable[[Scenario], Dose],
-    metric: Metric | str,
-    *,
-    prescription_gy: float | None = None,
-    end_cap: EndCap = "half_slice",
-    single_slice_thickness_mm: float | None = None,
-) -> tuple[float, ...]:
-    """One metric of one structure in each scenario, such as the coverage by which a robust plan is normalised.
-
-    Parameters
-    ----------
-    structure : Structure
-        As planned.
-    scenarios, dose_of
-        As for `judge_scenarios`.
-    metric, prescription_gy
-        As for `DVH.value`.
-    end_cap, single_slice_thickness_mm
-        As for `dvh`.
-
-    Raises
-    ------
-    GeometryError
-        When a scenario brings in what is beyond the dose grid and could change the answer.
-    """
-    return tuple(
-        dvh(
-            structure,
-            dose_of(scenario).per_course(),
-            end_cap=end_cap,
-            single_slice_thickness_mm=single_slice_thickness_mm,
-        ).value(metric, prescription_gy)
-        for scenario in scenarios.scenarios
-    )
 
 
 def _band(name: str, curves: list[tuple[Float, float]], scenarios: ScenarioSet, bin_gy: float) -> Band:

@@ -71,9 +71,42 @@ class Sampled:
     surface_gy: Samples
 
 
-def sample(structure: Structure, dose: Dose, end_cap: EndCap, single_slice_thickness_mm: float | None) -> Sampled:
-    """Cut a structure into cells and read the dose in each; see `tailort.evaluation.dvh.dvh`."""
-    grid = dose.image.grid
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """A structure cut into cells that suit a dose grid.
+
+    Parameters
+    ----------
+    name : str
+        Of the structure.
+    volume_cm3 : float
+        Of the solid.
+    grid, lattice : Grid
+        The dose grid, and the cells.
+    inside : PartialVolume
+        Part of each cell that is inside.
+    surface_mm : (m, 3) float
+        Points on the surface, LPS mm.
+    """
+
+    name: str
+    volume_cm3: float
+    grid: Grid
+    lattice: Grid
+    inside: PartialVolume
+    surface_mm: Float
+
+    def sample(self, dose: Dose) -> Sampled:
+        """Read a dose on the grid in each cell."""
+        self.grid.require_same_frame(dose.image.grid.frame_of_reference, f"the dose in '{self.name}'")
+        doses, spreads, parts = _doses_of(dose, self.lattice, self.inside)
+        if not parts.sum() > 0:
+            raise GeometryError(f"structure '{self.name}' is too small to be sampled ({self.volume_cm3:.2g} cm3)")
+        return Sampled(self.volume_cm3, doses, spreads, parts, _dose_at(dose, self.surface_mm))
+
+
+def cut(structure: Structure, grid: Grid, end_cap: EndCap, single_slice_thickness_mm: float | None) -> Cells:
+    """Cut a structure into cells for doses on a grid; see `tailort.evaluation.dvh.dvh`."""
     prisms = _prisms(structure) if end_cap == "half_slice" else None
     if prisms is not None:
         volume = prisms.volume_cm3
@@ -93,11 +126,8 @@ def sample(structure: Structure, dose: Dose, end_cap: EndCap, single_slice_thick
         radius_mm = 10.0 * (0.75 * volume / np.pi) ** (1 / 3)
         apart_mm = float(np.clip(radius_mm / 6.0, 0.5, 3.0))
         surface = surface_points(structure.contours, end_cap, apart_mm, single_slice_thickness_mm)
-    doses, spreads, parts = _doses_of(dose, lattice, cells)
-    if not parts.sum() > 0:
-        raise GeometryError(f"structure '{structure.name}' is too small to be sampled ({volume:.2g} cm3)")
     surface = surface[:: 1 + len(surface) // SURFACE_POINTS]
-    return Sampled(volume, doses, spreads, parts, _dose_at(dose, surface))
+    return Cells(structure.name, volume, grid, lattice, cells, surface)
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,7 +298,9 @@ def _in_cells(
                     b = values[k0, min(j0 + 1, values.shape[1] - 1), i0] - gy
                     c = values[k0, j0, min(i0 + 1, values.shape[2] - 1)] - gy
                     doses[n] = gy
-                    spreads[n] = 0.5 * np.sqrt(a * a + b * b + c * c)
+                    spread = 0.5 * np.sqrt(a * a + b * b + c * c)
+                    # Beside a voxel of unknown dose there is no slope.
+                    spreads[n] = 0.0 if np.isnan(spread) else spread
                     n += 1
                     continue
                 at_k, at_j, at_i = k_at[k], j_at[j], i_at[i]

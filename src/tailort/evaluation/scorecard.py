@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from tailort.errors import InputError
+from tailort.evaluation.accumulation import EarlierCourse, accumulate
 from tailort.evaluation.dvh import DVH, Scope, dvh, in_percent_of_prescription
 from tailort.geometry.solid import EndCap
 from tailort.patient import Constraint, Dose, Metric, Prescription, Structure, StructureSet
@@ -126,6 +127,7 @@ def assess(
     metrics: Mapping[str, Sequence[str]] | None = None,
     coverage_priority: Priority = "goal",
     first_treatment: bool = False,
+    earlier: Sequence[EarlierCourse] = (),
     end_cap: EndCap = "half_slice",
     single_slice_thickness_mm: float | None = None,
 ) -> Scorecard:
@@ -149,7 +151,9 @@ def assess(
         Of the coverage rows.
     first_treatment : bool
         Whether it is known that there was no earlier course: then a cumulative limit is judged on this course.
-        Otherwise it stays unknown here.
+    earlier : sequence of EarlierCourse
+        All earlier courses, on the grid of `dose`: cumulative limits are judged on the sum, without recovery. Where
+        there are none and it is no first treatment either, cumulative limits stay unknown.
     end_cap : str
         How solids end beyond their first and last contour.
     single_slice_thickness_mm : float, optional
@@ -175,6 +179,7 @@ def assess(
         phases,
         tuple(prescriptions),
         first_treatment,
+        tuple(earlier),
         end_cap,
         single_slice_thickness_mm,
     )
@@ -214,10 +219,11 @@ class _Judge:
     phases: tuple[Dose, ...]
     prescriptions: tuple[Prescription, ...]
     first_treatment: bool
+    earlier: tuple[EarlierCourse, ...]
     end_cap: EndCap
     single_slice_thickness_mm: float | None
     histograms: dict[str, DVH] = field(default_factory=dict)
-    converted: dict[tuple[str, Quantity, float | None], DVH] = field(default_factory=dict)
+    converted: dict[tuple[str, Quantity, float | None, Scope], DVH] = field(default_factory=dict)
 
     def report(self, structure: str, metric: str) -> Row:
         blank = Row(
@@ -228,22 +234,23 @@ class _Judge:
         except InputError as error:
             return replace(blank, verdict="unknown", reason=str(error))
         if low != high:
-            return replace(blank, verdict="unknown", reason=self.outside(structure, metric, low, high))
+            return replace(blank, verdict="unknown", reason=self.outside(self.histogram(structure), metric, low, high))
         return replace(blank, value=round(low, DECIMALS))
 
     def row(self, c: Constraint) -> Row:
         blank = Row(
             c.structure, c.metric, c.label, c.scope, None, c.operator, c.limit, c.priority, "unknown", c.source, c.mark
         )
-        if c.scope == "cumulative" and not self.first_treatment:
+        if c.scope == "cumulative" and not self.first_treatment and not self.earlier:
             return replace(blank, reason="earlier courses are not summed here")
         try:
-            low, high = self.bounds(c.structure, c.metric, c.quantity, c.alpha_beta_gy)
+            low, high = self.bounds(c.structure, c.metric, c.quantity, c.alpha_beta_gy, c.scope)
         except InputError as error:
             return replace(blank, reason=str(error))
         low, high = round(low, DECIMALS), round(high, DECIMALS)
         value = low if low == high else None
-        reason = "" if low == high else self.outside(c.structure, c.metric, low, high)
+        summed = self.histogram_in(c.structure, c.quantity, c.alpha_beta_gy, c.scope)
+        reason = "" if low == high else self.outside(summed, c.metric, low, high)
         if c.priority == "report":
             return replace(blank, value=value, verdict="unknown" if value is None else "report", reason=reason)
         verdicts = {c.holds(low), c.holds(high)}
@@ -251,9 +258,14 @@ class _Judge:
         return replace(blank, value=value, verdict=verdict, reason=reason)
 
     def bounds(
-        self, structure: str, metric: str, quantity: Quantity, alpha_beta_gy: float | None
+        self,
+        structure: str,
+        metric: str,
+        quantity: Quantity,
+        alpha_beta_gy: float | None,
+        scope: Scope = "course",
     ) -> tuple[float, float]:
-        histogram = self.histogram_in(structure, quantity, alpha_beta_gy)
+        histogram = self.histogram_in(structure, quantity, alpha_beta_gy, scope)
         m = Metric.parse(metric)
         in_percent = in_percent_of_prescription(m)
         full_gy = self.full_dose_gy(structure, metric) if in_percent else None
@@ -267,17 +279,31 @@ class _Judge:
             self.histograms[found.name] = self.made(found, self.dose)
         return self.histograms[found.name]
 
-    def histogram_in(self, structure: str, quantity: Quantity, alpha_beta_gy: float | None) -> DVH:
-        if quantity == "physical" or len(self.phases) == 1:
+    def histogram_in(self, structure: str, quantity: Quantity, alpha_beta_gy: float | None, scope: Scope) -> DVH:
+        summed: Scope = scope if self.earlier else "course"
+        if summed == "course" and (quantity == "physical" or len(self.phases) == 1):
             return self.histogram(structure).converted(quantity, alpha_beta_gy)
         found = self.structures[structure]
-        key = (found.name, quantity, alpha_beta_gy)
+        key = (found.name, quantity, alpha_beta_gy, summed)
         if key not in self.converted:
-            self.converted[key] = self.made(found, course_dose(self.phases, quantity, alpha_beta_gy))
+            self.converted[key] = self.made(found, self.total(quantity, alpha_beta_gy, summed), summed)
         return self.converted[key]
 
-    def made(self, structure: Structure, dose: Dose) -> DVH:
-        return dvh(structure, dose, end_cap=self.end_cap, single_slice_thickness_mm=self.single_slice_thickness_mm)
+    def total(self, quantity: Quantity, alpha_beta_gy: float | None, scope: Scope) -> Dose:
+        if scope == "course":
+            return course_dose(self.phases, quantity, alpha_beta_gy)
+        if alpha_beta_gy is None:
+            raise InputError("physical doses of several courses are not added up: ask for BED or EQD2")
+        return accumulate(self.earlier, self.phases, quantity, alpha_beta_gy)
+
+    def made(self, structure: Structure, dose: Dose, scope: Scope = "course") -> DVH:
+        return dvh(
+            structure,
+            dose,
+            end_cap=self.end_cap,
+            single_slice_thickness_mm=self.single_slice_thickness_mm,
+            scope=scope,
+        )
 
     def full_dose_gy(self, structure: str, metric: str) -> float:
         """What 100 % is: a target's own prescription, for other structures the only one."""
@@ -293,8 +319,8 @@ class _Judge:
             )
         return next(iter(total.values()))
 
-    def outside(self, structure: str, metric: str, low: float, high: float) -> str:
-        histogram = self.histogram(structure)
+    @staticmethod
+    def outside(histogram: DVH, metric: str, low: float, high: float) -> str:
         top = f"and {high:.4g}" if math.isfinite(high) else "and any higher value"
         return (
             f"{histogram.outside_cm3:.3g} of {histogram.volume_cm3:.4g} cm3 lie outside the dose grid, so {metric} is "

@@ -7,7 +7,7 @@ from tailort.geometry.iec import PatientPosition, beam_axes
 from tailort.geometry.image import Image
 from tailort.geometry.margins import Margin, contract, expand, intersect, subtract, unite
 from tailort.geometry.resample import interpolate, resample
-from tailort.geometry.solid import EndCap, PartialVolume, partial_volume, sticks_out, surface_points, volume_cm3
+from tailort.geometry.solid import EndCap, PartialVolume, partial_volume, surface_points, volume_cm3
 from tailort.geometry.transform import Transform
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "intersect",
     "partial_volume",
     "resample",
-    "sticks_out",
     "subtract",
     "surface_points",
     "unite",

@@ -43,7 +43,8 @@ def resample(image: Image, grid: Grid, outside: float) -> Image:
 
 
 @numba.njit(cache=True, inline="always")
-def _trilinear(values: NDArray[np.float32], k: float, j: float, i: float, outside: float) -> Any:
+def trilinear(values: NDArray[np.float32], k: float, j: float, i: float, outside: float) -> Any:
+    """Value at a fractional index, for compiled loops; the rules of `interpolate` hold."""
     nk, nj, ni = values.shape
     if not (-0.5 <= k <= nk - 0.5 and -0.5 <= j <= nj - 0.5 and -0.5 <= i <= ni - 0.5):
         return outside
@@ -70,7 +71,7 @@ def _at_indices(
 ) -> NDArray[np.float64]:  # pragma: no cover - compiled
     out = np.empty(index.shape[0], dtype=np.float64)
     for n in numba.prange(index.shape[0]):
-        out[n] = _trilinear(values, index[n, 0], index[n, 1], index[n, 2], outside)
+        out[n] = trilinear(values, index[n, 0], index[n, 1], index[n, 2], outside)
     return out
 
 
@@ -82,7 +83,7 @@ def _on_lattice(
     for k in numba.prange(shape[0]):
         for j in range(shape[1]):
             for i in range(shape[2]):
-                out[k, j, i] = _trilinear(
+                out[k, j, i] = trilinear(
                     values,
                     to_source[0, 0] * k + to_source[0, 1] * j + to_source[0, 2] * i + to_source[0, 3],
                     to_source[1, 0] * k + to_source[1, 1] * j + to_source[1, 2] * i + to_source[1, 3],

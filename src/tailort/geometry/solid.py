@@ -68,7 +68,6 @@ __all__ = [
     "sections",
     "solid_partial_volume",
     "solid_volume_cm3",
-    "sticks_out",
     "surface_points",
     "volume_cm3",
 ]
@@ -505,17 +504,6 @@ def _cap_change_mm3(solid: Solid, end: End) -> float:
     faces = np.array([z - h, z + h])
     changes = _cap_changes(z, end, lattice, faces)
     return sum(weight * float(change.sum()) for _, weight, change in changes) * 2 * h * step * step
-
-
-def sticks_out(contours: Contours, grid: Grid, end_cap: EndCap = "half_slice",
-               single_slice_thickness_mm: float | None = None) -> bool:  # fmt: skip
-    """Whether a part of the solid lies outside the outer faces of an axial grid (by more than 0.01 mm)."""
-    solid = build_solid(contours, end_cap, single_slice_thickness_mm)
-    if solid.is_empty:
-        return False
-    low, high = solid.bounds_mm()
-    first, last = grid.faces_mm()
-    return bool((low < first - 0.01).any() or (high > last + 0.01).any())
 
 
 def surface_points(

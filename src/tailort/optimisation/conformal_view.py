@@ -31,15 +31,12 @@ class BeamsEyeView:
         The beam.
     openings : tuple of tuple of (n, 2) float
         Outline of each segment, piece by piece.
-    jaws_mm : tuple of (x1, x2, y1, y2)
-        Of each segment.
     shadows : mapping of str to tuple of (n, 2) float
         Outlines of the structures' shadows, holes turning the other way.
     """
 
     setup: BeamSetup
     openings: tuple[tuple[Float, ...], ...]
-    jaws_mm: tuple[tuple[float, float, float, float], ...]
     shadows: Mapping[str, tuple[Float, ...]]
 
 
@@ -124,7 +121,6 @@ def beams_eye_views(
         BeamsEyeView(
             members[0].setup,
             tuple(member.outline(machine) for member in members),
-            tuple((*member.jaws_x_mm, *member.jaws_y_mm) for member in members),
             {s.name: shadow(s, members[0].setup, position, distance) for s in structures},
         )
         for _, members in sorted(by_number.items())

@@ -315,36 +315,3 @@ def _scaled(problem: Problem, fields: Segments, anchor: Anchor, mu: Float) -> tu
             low, high = (middle, high) if holds(middle) else (low, middle)
         factor, feasible = low, True
     return factor * mu, factor * phase + offset, feasible
-
-
-def change_after(
-    first_gy: Float, second_gy: Float, fractions: int, limit_gy: float, most: int, before_gy: Float | float = 0.0
-) -> int | None:
-    """Number of fractions of a first set of fields before a second one, as many as the limit allows.
-
-    For AP/PA fields that give way to obliques off the cord: as many as are meant, fewer where the cord would pass its
-    limit over the whole course.
-
-    Parameters
-    ----------
-    first_gy, second_gy : (voxels,) float
-        Physical dose of a fraction of either set in the organ's voxels, Gy per fraction.
-    fractions : int
-        Of both together.
-    limit_gy : float
-        That no voxel may pass over the course, physical, Gy.
-    most : int
-        Fractions of the first set that are meant.
-    before_gy : float or (voxels,) float
-        What other phases give, physical, Gy.
-
-    Returns
-    -------
-    int or None
-        None when no number of fractions, not even 0, keeps the limit.
-    """
-    for count in range(min(most, fractions), -1, -1):
-        course = before_gy + count * first_gy + (fractions - count) * second_gy
-        if float(np.max(course)) <= limit_gy:
-            return count
-    return None

@@ -176,6 +176,7 @@ def objectives_from(
     distance_mm: Mapping[str, Float],
     recipe: Recipe | None = None,
     earlier: Callable[[Constraint], Float] | None = None,
+    courses_known: bool = False,
 ) -> Goals:
     """Wishes and limits that a protocol's prescriptions and constraints stand for.
 
@@ -195,14 +196,16 @@ def objectives_from(
         Strengths; None is the usual recipe.
     earlier : callable or None
         What every row has had already of the quantity of a constraint, Gy (rows,): constraints are on the sum.
+    courses_known : bool
+        Whether `earlier` knows the doses of earlier courses. Otherwise nothing is asked for a constraint on all
+        courses together: who judges the plan finds that it is unknown.
 
     Raises
     ------
     MissingStructureError
         When a target or an organ with a constraint has no voxels.
     InputError
-        For unequal fractions, limits that are not finite, and cumulative constraints, which need the doses of the
-        earlier courses.
+        For unequal fractions, and limits that are not finite.
     """
     recipe = recipe or Recipe()
     counts = sorted({prescription.fractions for prescription in prescriptions})
@@ -228,16 +231,8 @@ def objectives_from(
     ]
     limits, asked, goals = [], [], []
     for constraint in constraints:
-        if constraint.priority == "report":
+        if constraint.priority == "report" or (constraint.scope == "cumulative" and not courses_known):
             continue
-        if constraint.scope == "cumulative":
-            if constraint.priority == "goal":
-                # The scorecard says that it is not known here.
-                continue
-            raise InputError(
-                f"the limit {constraint.metric} on '{constraint.structure}' is on all courses together; give the "
-                "doses of the earlier courses, or the same limit for this course where there are none"
-            )
         objective = _objective(constraint, prescriptions, volumes_cm3)
         if objective is None:
             continue

@@ -3,12 +3,11 @@
 In the static dose cloud a patient who lies off by a shift has, in the patient's point x, the planned dose at x + shift.
 So a scenario of a structure is the structure itself moved by the shift: other rows of the same influence matrix, with
 partial volumes of their own, and nothing is interpolated or computed twice. What is needed are rows for the voxels of
-the moved structures (`moved_volumes`), about those of a margin. `stacked` is the exact and costly other way: the rows
-of the shifted patient's influence, computed with the isocentres of `moved_beamlets`, below those of the nominal one.
-In water the cloud is nearly as good; beside lung it misses hot spots (figures: `tailort.evaluation.robustness_doses`).
-In voxels of 4 mm, by shifts of 5 mm of a virtual oesophageal patient, it is off by up to 1.3 Gy in D95% of a target and
-1.6 Gy in the maximum of the spinal cord for a robust plan, 1.9 and 3.3 Gy for one that is not. So what must hold has to
-be judged by the engine, and limits are aimed at with such a gap or planned with stacked matrices.
+the moved structures (`moved_volumes`), about those of a margin. In water the cloud is nearly as good as an influence of
+the shifted patient; beside lung it misses hot spots (figures: `tailort.evaluation.robustness_doses`). In voxels of
+4 mm, by shifts of 5 mm of a virtual oesophageal patient, it is off by up to 1.3 Gy in D95% of a target and 1.6 Gy in
+the maximum of the spinal cord for a robust plan, 1.9 and 3.3 Gy for one that is not. So what must hold has to be judged
+by the engine, and limits are aimed at with such a gap.
 
 Wishes on targets become one wish over all scenarios, a power mean of the scenarios' values. It is convex where the wish
 is, smooth, needs no scale in Gy, and goes from the expected value (exponent 1) to the worst case (infinity), between
@@ -35,7 +34,6 @@ from tailort.errors import InputError, MissingStructureError
 from tailort.geometry import EndCap, Grid, PartialVolume, partial_volume
 from tailort.optimisation.objectives import Objective, SquaredOverdose, SquaredUnderdose
 from tailort.optimisation.problem import Limit, Problem, VoxelSet, Wish
-from tailort.patient import Beamlets, Influence
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -300,49 +298,6 @@ def named(structure: str, scenario: str = EVERY) -> str:
 def structure_of(name: str) -> str:
     """Structure that a name made by `named` belongs to; other names stay as they are."""
     return name.rpartition(_BETWEEN)[0] or name
-
-
-def moved_beamlets(beamlets: Beamlets, shift_mm: Sequence[float]) -> Beamlets:
-    """Beamlets as they meet a patient who is shifted (LPS mm): the isocentres at isocentre - shift in the patient."""
-    shift = np.asarray(shift_mm, dtype=np.float64)
-    setups = []
-    for setup in beamlets.setups:
-        x, y, z = (float(c) for c in np.array(setup.isocentre_mm) - shift)
-        setups.append(replace(setup, isocentre_mm=(x, y, z)))
-    return replace(beamlets, setups=tuple(setups))
-
-
-def stacked(influences: Sequence[Influence]) -> tuple[Influence, tuple[int, ...]]:
-    """Put influence matrices of the same beamlets below each other.
-
-    Parameters
-    ----------
-    influences : sequence of Influence
-        On one grid: the nominal one first, then those for `moved_beamlets`, with rows for the structures that have to
-        be robust.
-
-    Returns
-    -------
-    Influence
-        With the beamlets of the first.
-    offsets : tuple of int
-        First row of each.
-    """
-    first = influences[0]
-    for other in influences[1:]:
-        if len(other.beamlets) != len(first.beamlets) or not other.grid.same_as(first.grid):
-            raise InputError("influence matrices below each other need the same beamlets and the same dose grid")
-    rows = np.cumsum([0, *(len(one.voxels) for one in influences)])
-    entries = np.cumsum([0, *(len(one.values) for one in influences)])
-    starts = [one.starts[:-1] + at for one, at in zip(influences, entries[:-1], strict=True)]
-    whole = replace(
-        first,
-        values=np.concatenate([one.values for one in influences]),
-        columns=np.concatenate([one.columns for one in influences]),
-        starts=np.concatenate([*starts, entries[-1:]]).astype(np.int64),
-        voxels=np.concatenate([one.voxels for one in influences]),
-    )
-    return whole, tuple(int(row) for row in rows[:-1])
 
 
 def _weights(scenarios: Sequence[ScenarioSets], aim: Aim) -> Float:

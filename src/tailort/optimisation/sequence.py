@@ -51,8 +51,6 @@ class Delivery:
     fluence_value, split_value : float
         Value of the wishes (without smoothness) for the ideal fluence, and for its split into openings before their
         leaves and MU were optimised; to compare with `solution.value`, Gy2.
-    split_loss : float
-        Mean absolute difference of fluence and its levels, as a share of the mean fluence.
     """
 
     beams: tuple[Beam, ...]
@@ -60,7 +58,6 @@ class Delivery:
     solution: Solution
     fluence_value: float
     split_value: float
-    split_loss: float
 
     @property
     def segments(self) -> int:
@@ -116,7 +113,6 @@ def sequence(
     split = fluence_of(openings, mu, machine, problem.size)
     bare = replace(problem, smoothness=None)
     fluence_value, split_value = bare.value(fluence_mu), bare.value(split)
-    loss = float(np.abs(split - fluence_mu).sum() / fluence_mu.sum())
     mu = _weighted(bare, influence, openings, mu, machine, 0.0, FIRST_WEIGHTS, never, None).weights_mu
     openings, mu = _without_weak(openings, mu, 0.5 * machine.min_segment_mu)
     if leaf_steps > 0 and not stop():
@@ -127,7 +123,7 @@ def sequence(
         effort, stop = AFTER_STOP, never
     solution = _weighted(bare, influence, openings, mu, machine, machine.min_segment_mu, effort, stop, progress)
     beams = _beams(influence.beamlets.setups, openings, solution.weights_mu, machine)
-    return Delivery(beams, tuple(openings), solution, fluence_value, split_value, loss)
+    return Delivery(beams, tuple(openings), solution, fluence_value, split_value)
 
 
 def reweighed(

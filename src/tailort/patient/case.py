@@ -76,13 +76,30 @@ class Person:
 
 @dataclass(frozen=True, eq=False)
 class Course:
-    """One earlier treatment. Unknown stays None."""
+    """One earlier treatment. Unknown stays None.
 
-    date: dt.date | None
+    Parameters
+    ----------
+    label : str
+        For people.
+    scan : Scan or None
+        The CT on which it was planned.
+    structures : StructureSet or None
+        Drawn on that CT.
+    doses : tuple of Dose
+        Physical dose of each phase with its own fractions, in the frame of reference of that CT.
+    plans : tuple of Plan
+        Of the phases, as far as they could be read.
+    last_fraction : date or None
+        Day of the last fraction.
+    """
+
+    label: str
     scan: Scan | None
     structures: StructureSet | None
     doses: tuple[Dose, ...]
     plans: tuple[Plan, ...] = ()
+    last_fraction: dt.date | None = None
 
 
 @dataclass(frozen=True, eq=False)

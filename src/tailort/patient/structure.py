@@ -90,10 +90,6 @@ class Structure:
         points = np.concatenate(self.contours)
         return points.min(axis=0), points.max(axis=0)
 
-    def renamed(self, name: str, role: str | None = None) -> Structure:
-        """Return the same volume under another name."""
-        return replace(self, name=name, role=role or self.role)
-
 
 @dataclass(frozen=True)
 class Point:
@@ -148,26 +144,21 @@ class StructureSet:
     def __post_init__(self) -> None:
         object.__setattr__(self, "structures", tuple(self.structures))
         object.__setattr__(self, "points", tuple(self.points))
-        seen: set[str] = set()
-        for structure in self.structures:
-            if structure.frame_of_reference != self.frame_of_reference:
-                raise GeometryError(
-                    f"structure '{structure.name}' is in frame of reference {structure.frame_of_reference}, its "
-                    f"structure set in {self.frame_of_reference}: give a transform between them or the matching file"
-                )
-            if structure.name.lower() in seen:
-                raise GeometryError(f"two structures are named '{structure.name}': rename one of them")
-            seen.add(structure.name.lower())
-        marked: set[str] = set()
-        for point in self.points:
-            if point.frame_of_reference != self.frame_of_reference:
-                raise GeometryError(
-                    f"point '{point.name}' is in frame of reference {point.frame_of_reference}, its structure set in "
-                    f"{self.frame_of_reference}: give a transform between them or the matching file"
-                )
-            if point.name.lower() in marked:
-                raise GeometryError(f"two points are named '{point.name}': rename one of them")
-            marked.add(point.name.lower())
+        kinds: tuple[tuple[str, tuple[Structure | Point, ...]], ...] = (
+            ("structure", self.structures),
+            ("point", self.points),
+        )
+        for kind, drawn in kinds:
+            seen: set[str] = set()
+            for one in drawn:
+                if one.frame_of_reference != self.frame_of_reference:
+                    raise GeometryError(
+                        f"{kind} '{one.name}' is in frame of reference {one.frame_of_reference}, its structure set in "
+                        f"{self.frame_of_reference}: give a transform between them or the matching file"
+                    )
+                if one.name.lower() in seen:
+                    raise GeometryError(f"two {kind}s are named '{one.name}': rename one of them")
+                seen.add(one.name.lower())
 
     def __iter__(self) -> Iterator[Structure]:
         return iter(self.structures)

@@ -145,9 +145,11 @@ AZYGOS_DIVIDED_Z = -14.0
 """Above this the azygos vein gives way to the tube."""
 ANASTOMOSIS_Z: dict[Anastomosis, tuple[float, float]] = {"cervical": (74.0, 84.0), "intrathoracic": (19.0, 30.0)}
 """Left of the neck about T1 (McKeown), or above the arch of the azygos vein (Ivor Lewis)."""
-RECURRENCE_MM: dict[str, tuple[float, float]] = {"node": (14.0, 58.0), "bed": (20.0, 58.0)}
+RECURRENCE_MM: dict[str, tuple[float, float]] = {"node": (14.0, 58.0), "bed": (20.0, 58.0), "tube": (40.0, 100.0)}
 """Range from which the longest diameter is drawn, on both sides of the 5 cm of NCT03731442."""
-RECURRENCE_LIMITS_MM = (8.0, 80.0)
+RECURRENCE_LIMITS_MM: dict[str, tuple[float, float]] = {"node": (8.0, 80.0), "bed": (8.0, 80.0), "tube": (20.0, 140.0)}
+TUBE_GROWTH_MM = 5.0
+"""How far a growth in the wall of the gastric tube reaches beyond it."""
 RECURRENCE_SLIMNESS = 0.82
 """Short over long diameter."""
 

@@ -22,13 +22,13 @@ from tailort.phantom.anatomy import Body, Organs
 from tailort.phantom.anatomy.nodal_levels import REGION_OF, REGIONS, NodalLevels
 from tailort.phantom.anatomy.node import Growth, Lump
 from tailort.phantom.anatomy.reconstruction import Reconstruction
-from tailort.phantom.anatomy.recurrence import Kind, Recurrence, place
+from tailort.phantom.anatomy.recurrence import Kind, Recurrence, place, place_in_tube
 from tailort.phantom.parameters import Anastomosis, Build
 from tailort.phantom.scans import uid
 from tailort.phantom.shapes import Minus, Shape
 from tailort.phantom.virtual_patient import Size, VirtualPatient, assemble, person_of, require_known, whole_grid
 
-SITES = {"node": "lymph node", "bed": "tumour bed"}
+SITES = {"node": "lymph node", "bed": "tumour bed", "tube": "tumour bed, growing along the gastric tube"}
 APPROACHES: dict[Anastomosis, str] = {"cervical": "McKeown", "intrathoracic": "Ivor Lewis"}
 # Of a recurrence whose size was not asked for: how much smaller it is tried when it has no room.
 _SHRINK = 0.85
@@ -138,12 +138,13 @@ def make(
         As of the patient `oesophagus`.
     anastomosis : {"cervical", "intrathoracic"} or None
         Where oesophagus and gastric tube are joined.
-    kind : {"node", "bed"} or None
-        Lymph node (GTVn) or bed of the resected tumour (GTVp), the latter in region II or III.
+    kind : {"node", "bed", "tube"} or None
+        Lymph node (GTVn), bed of the resected tumour (GTVp), or bed and gastric tube together (GTVp): the latter two in
+        region II or III, and in the tube only where it is asked for.
     region : {"I", "II", "III", "IV"} or None
         Of NCT03731442: neck to sternal notch, to the carina, to the hiatus, below it.
     diameter_mm : float or None
-        Longest diameter of the recurrence, 8 to 80 mm.
+        Longest diameter of the recurrence: 8 to 80 mm, in the tube 20 to 140 mm along it.
     from_anastomosis_mm : float or None
         Straight from the middle of the anastomosis to the middle of the recurrence.
 
@@ -179,7 +180,7 @@ def draw(
     ):  # fmt: skip
         if value is not None and value not in known:
             raise InputError(f"unknown {what} '{value}' of a virtual patient; known are {', '.join(known)}")
-    low, high = parameters.RECURRENCE_LIMITS_MM
+    low, high = parameters.RECURRENCE_LIMITS_MM[kind or "node"]
     if diameter_mm is not None and not low <= diameter_mm <= high:
         raise InputError(
             f"the recurrence of a virtual patient is {diameter_mm:g} mm; it must be {low:g} to {high:g} mm"
@@ -188,7 +189,7 @@ def draw(
         raise InputError(
             f"the recurrence lies {from_anastomosis_mm:g} mm from the anastomosis; it must be above 0 and below 500 mm"
         )
-    if kind == "bed" and region in ("I", "IV"):
+    if kind in ("bed", "tube") and region in ("I", "IV"):
         raise InputError(f"the bed of a thoracic oesophageal tumour lies in region II or III, not {region}")
     rng = np.random.default_rng([seed, 6700417])
     drawn_join: Anastomosis = "cervical" if rng.random() < 0.55 else "intrathoracic"
@@ -197,7 +198,7 @@ def draw(
     if kind is None and region in ("I", "IV"):
         drawn_kind = "node"
     sort: Kind = kind or drawn_kind
-    if region is None and sort == "bed" and drawn_region in ("I", "IV"):
+    if region is None and sort != "node" and drawn_region in ("I", "IV"):
         drawn_region = "II" if drawn_region == "I" else "III"
     join = anastomosis or drawn_join
     smallest, largest = parameters.RECURRENCE_MM[sort]
@@ -218,14 +219,15 @@ def draw(
 def operate(build: Build, wanted: Salvage, *, shrink: bool) -> tuple[OperatedBody, Recurrence]:
     """Build the operated body and find room for its recurrence; with `shrink` a smaller one when there is none."""
     bare = OperatedBody(build, wanted.anastomosis_z, Growth())
-    diameter, smallest = wanted.diameter_mm, parameters.RECURRENCE_LIMITS_MM[0]
+    diameter, smallest = wanted.diameter_mm, parameters.RECURRENCE_LIMITS_MM[wanted.kind][0]
+    levels, join = bare.levels, bare.oesophagus.anastomosis
     while True:
         rng = np.random.default_rng([build.seed, 2147483647])
         try:
-            growth = place(
-                bare.levels, bare.oesophagus.anastomosis, wanted.kind, wanted.region, diameter,
-                wanted.from_anastomosis_mm, rng,
-            )  # fmt: skip
+            if wanted.kind == "tube":
+                growth = place_in_tube(levels, join, wanted.region, diameter, wanted.from_anastomosis_mm, rng)
+            else:
+                growth = place(levels, join, wanted.kind, wanted.region, diameter, wanted.from_anastomosis_mm, rng)
         except InputError:
             if not shrink or diameter * _SHRINK < smallest:
                 raise
@@ -235,7 +237,9 @@ def operate(build: Build, wanted: Salvage, *, shrink: bool) -> tuple[OperatedBod
 
 
 def to_conduit_mm(body: OperatedBody, growth: Recurrence) -> float:
-    """Shortest distance of the recurrence from the gastric tube, mm, to about 1 mm."""
+    """Shortest distance of the recurrence from the gastric tube, mm, to about 1 mm; 0 where it grows in the tube."""
+    if growth.kind == "tube":
+        return 0.0
     tube = body.oesophagus.conduit
     low, high = tube.z_range
     low = max(low, float(body.oesophagus.line[-1, 2]) - 25.0)
@@ -262,7 +266,7 @@ def write_record(body: OperatedBody, growth: Recurrence, wanted: Salvage, date: 
     months = round(float(rng.uniform(4.0, 28.0)), 1)
     found = date - dt.timedelta(days=int(rng.integers(20, 36)))
     operated = found - dt.timedelta(days=round(months * 30.44))
-    residual = growth.kind == "bed" and float(rng.random()) < 0.4
+    residual = growth.kind != "node" and float(rng.random()) < 0.4
     resection = "R0" if not residual else ("R1" if rng.random() < 0.75 else "R2")
     adjuvant = str(rng.choice(["none", "chemotherapy"], p=(0.6, 0.4)))
     join_cm = body.course.incisors_cm(body.oesophagus.anastomosis_along_mm)

@@ -1,6 +1,6 @@
 """Protocols as data: rules with their sources, what they prescribe, and whom they admit."""
 
-from tailort.protocols.checks import CheckResult, DoseLevel
+from tailort.protocols.checks import CheckResult
 from tailort.protocols.condition import Answer, Condition, all_of, any_of, not_of
 from tailort.protocols.decision import AppliedDefault, Decision, Reason, decide
 from tailort.protocols.individual import for_patient
@@ -16,7 +16,6 @@ __all__ = [
     "Comparator",
     "Condition",
     "Decision",
-    "DoseLevel",
     "HandOver",
     "PhaseTechnique",
     "Protocol",

@@ -141,6 +141,11 @@ class AllOf(_Group):
 
     all: tuple[Condition, ...] = Field(min_length=1)
 
+    @property
+    def parts(self) -> tuple[Condition, ...]:
+        """What is joined."""
+        return self.all
+
     def evaluate(self, values: Mapping[str, Any]) -> Finding:
         """Answer the condition for known values; a missing or None value is unknown."""
         return self._join("and", self.all, values)
@@ -150,6 +155,11 @@ class AnyOf(_Group):
     """At least one part must hold."""
 
     any: tuple[Condition, ...] = Field(min_length=1)
+
+    @property
+    def parts(self) -> tuple[Condition, ...]:
+        """What is joined."""
+        return self.any
 
     def evaluate(self, values: Mapping[str, Any]) -> Finding:
         """Answer the condition for known values; a missing or None value is unknown."""
@@ -168,48 +178,70 @@ class Not(_Node):
 
 
 class _Leaf(_Node):
-    def _finding(self, fact: str, text: str, values: Mapping[str, Any], holds: Callable[[Any], bool]) -> Finding:
-        value = values.get(fact)
-        answer: Answer = "unknown" if value is None else "yes" if holds(value) else "no"
-        return Finding(text, self.rule, answer, {fact: value})
+    fact: str
+
+    @property
+    def text(self) -> str:
+        """The condition in words."""
+        raise NotImplementedError
+
+    def holds(self, value: Any) -> bool:
+        """Whether it holds for a known value."""
+        raise NotImplementedError
+
+    def evaluate(self, values: Mapping[str, Any]) -> Finding:
+        """Answer the condition for known values; a missing or None value is unknown."""
+        value = values.get(self.fact)
+        answer: Answer = "unknown" if value is None else "yes" if self.holds(value) else "no"
+        return Finding(self.text, self.rule, answer, {self.fact: value})
 
 
 class Compare(_Leaf):
     """A fact against one value, by the printed operator."""
 
-    fact: str
     operator: Comparison
     value: Scalar
 
-    def evaluate(self, values: Mapping[str, Any]) -> Finding:
-        """Answer the condition for known values; a missing or None value is unknown."""
-        text = f"{self.fact} {_WORDS[self.operator]} {in_words(self.value)}"
-        return self._finding(self.fact, text, values, lambda v: COMPARE[self.operator](v, self.value))
+    @property
+    def text(self) -> str:
+        """The condition in words."""
+        return f"{self.fact} {_WORDS[self.operator]} {in_words(self.value)}"
+
+    def holds(self, value: Any) -> bool:
+        """Whether it holds for a known value."""
+        return COMPARE[self.operator](value, self.value)
 
 
 class OneOf(_Leaf):
     """A fact that is one of several values."""
 
-    fact: str
     among: tuple[Scalar, ...] = Field(alias="in", min_length=1)
 
-    def evaluate(self, values: Mapping[str, Any]) -> Finding:
-        """Answer the condition for known values; a missing or None value is unknown."""
-        text = f"{self.fact} is one of {', '.join(in_words(v) for v in self.among)}"
-        return self._finding(self.fact, text, values, lambda v: v in self.among)
+    @property
+    def text(self) -> str:
+        """The condition in words."""
+        return f"{self.fact} is one of {', '.join(in_words(v) for v in self.among)}"
+
+    def holds(self, value: Any) -> bool:
+        """Whether it holds for a known value."""
+        return value in self.among
 
 
 class Between(_Leaf):
     """A fact from a lowest to a highest value, both included."""
 
-    fact: str
     between: tuple[Scalar, Scalar]
 
-    def evaluate(self, values: Mapping[str, Any]) -> Finding:
-        """Answer the condition for known values; a missing or None value is unknown."""
+    @property
+    def text(self) -> str:
+        """The condition in words."""
         low, high = self.between
-        text = f"{in_words(low)} <= {self.fact} <= {in_words(high)}"
-        return self._finding(self.fact, text, values, lambda v: COMPARE["<="](low, v) and COMPARE["<="](v, high))
+        return f"{in_words(low)} <= {self.fact} <= {in_words(high)}"
+
+    def holds(self, value: Any) -> bool:
+        """Whether it holds for a known value."""
+        low, high = self.between
+        return COMPARE["<="](low, value) and COMPARE["<="](value, high)
 
 
 class Known(_Leaf):
@@ -217,9 +249,14 @@ class Known(_Leaf):
 
     fact: str = Field(alias="known")
 
-    def evaluate(self, values: Mapping[str, Any]) -> Finding:
-        """Answer the condition for known values; a missing or None value is unknown."""
-        return self._finding(self.fact, f"{self.fact} is known", values, lambda _: True)
+    @property
+    def text(self) -> str:
+        """The condition in words."""
+        return f"{self.fact} is known"
+
+    def holds(self, value: Any) -> bool:
+        """Whether it holds for a known value."""
+        return True
 
 
 class Shift(Section):
@@ -269,6 +306,12 @@ class CompareFacts(_Node):
     than: str
     plus: Shift | None = None
 
+    @property
+    def text(self) -> str:
+        """The condition in words."""
+        plus = f" + {self.plus.text}" if self.plus else ""
+        return f"{self.fact} {_WORDS[self.operator]} {self.than}{plus}"
+
     def holds(self, value: Any, other: Any) -> bool:
         """Whether it holds for two known values."""
         return COMPARE[self.operator](value, other if self.plus is None else self.plus.added(other))
@@ -279,9 +322,7 @@ class CompareFacts(_Node):
         answer: Answer = "unknown"
         if one is not None and other is not None:
             answer = "yes" if self.holds(one, other) else "no"
-        plus = f" + {self.plus.text}" if self.plus else ""
-        text = f"{self.fact} {_WORDS[self.operator]} {self.than}{plus}"
-        return Finding(text, self.rule, answer, {self.fact: one, self.than: other})
+        return Finding(self.text, self.rule, answer, {self.fact: one, self.than: other})
 
 
 class OutcomeIs(_Node):
@@ -290,6 +331,11 @@ class OutcomeIs(_Node):
     outcome: Name
     among: tuple[Name, ...] = Field(alias="in", min_length=1)
 
+    @property
+    def text(self) -> str:
+        """The condition in words."""
+        return f"{self.outcome} is {' or '.join(self.among)}"
+
     def evaluate(self, values: Mapping[str, Any]) -> Finding:
         """Answer the condition from the table's `Candidates`, which must be among the values."""
         found = values.get(of_table(self.outcome))
@@ -297,8 +343,7 @@ class OutcomeIs(_Node):
             raise ProtocolError(f"the decision table '{self.outcome}' has not been asked before it is looked at")
         inside = found.outcomes & set(self.among)
         answer: Answer = "no" if not inside else "yes" if inside == found.outcomes else "unknown"
-        text = f"{self.outcome} is {' or '.join(self.among)}"
-        return Finding(text, self.rule, answer, dict.fromkeys(found.open_facts if answer == "unknown" else ()))
+        return Finding(self.text, self.rule, answer, dict.fromkeys(found.open_facts if answer == "unknown" else ()))
 
 
 class ReadingIs(_Node):
@@ -307,10 +352,15 @@ class ReadingIs(_Node):
     reading: Name
     taken: Name
 
+    @property
+    def text(self) -> str:
+        """The condition in words."""
+        return f"{self.reading} is read as '{self.taken}'"
+
     def evaluate(self, values: Mapping[str, Any]) -> Finding:
         """Answer the condition from the reading that was taken, which must be among the values."""
         answer: Answer = "yes" if _reading(self.reading, values) == self.taken else "no"
-        return Finding(f"{self.reading} is read as '{self.taken}'", self.rule or self.reading, answer, {})
+        return Finding(self.text, self.rule or self.reading, answer, {})
 
 
 class ReadingCase(Section):
@@ -351,7 +401,7 @@ def _reading(rule: str, values: Mapping[str, Any]) -> Any:
 
 
 # The first key that a node has tells its kind.
-_NODES = {
+NODES = {
     "all": AllOf, "any": AnyOf, "not": Not, "than": CompareFacts, "outcome": OutcomeIs, "cases": ByReading,
     "taken": ReadingIs, "operator": Compare, "in": OneOf, "between": Between, "known": Known,
 }  # fmt: skip
@@ -359,7 +409,7 @@ _NODES = {
 
 def _kind(node: Any) -> str | None:
     """Tell the nodes apart by their keys; the mark in the tag keeps it from being read as a key of the file."""
-    for key, model in _NODES.items():
+    for key, model in NODES.items():
         if (isinstance(node, Mapping) and key in node) or isinstance(node, model):
             return f"#{key}"
     return None

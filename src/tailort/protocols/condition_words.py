@@ -4,27 +4,12 @@ from __future__ import annotations
 
 from typing import Any, TypeGuard
 
-from tailort.protocols.condition import (
-    AllOf,
-    AnyOf,
-    Between,
-    ByReading,
-    Compare,
-    CompareFacts,
-    Condition,
-    Known,
-    Not,
-    OneOf,
-    OutcomeIs,
-    ReadingIs,
-)
-
-_KINDS = (AllOf, AnyOf, Not, Compare, OneOf, Between, Known, CompareFacts, OutcomeIs, ByReading, ReadingIs)
+from tailort.protocols.condition import NODES, AllOf, AnyOf, ByReading, Condition, Not
 
 
 def is_condition(value: Any) -> TypeGuard[Condition]:
     """Whether a value is a condition, of any kind."""
-    return isinstance(value, _KINDS)
+    return isinstance(value, tuple(NODES.values()))
 
 
 def condition_in_words(condition: Condition) -> str:
@@ -47,7 +32,7 @@ def criteria(condition: Condition, rule: str = "") -> tuple[str, ...]:
     return (_words(condition) + (f" [{rule}]" if rule else ""),)
 
 
-def _words(node: Any) -> str:
+def _words(node: Condition) -> str:
     match node:
         case AllOf():
             return " and ".join(_inside(part) for part in node.all)
@@ -55,17 +40,13 @@ def _words(node: Any) -> str:
             return " or ".join(_inside(part) for part in node.any)
         case Not():
             return f"not ({condition_in_words(node.negated)})"
-        case OutcomeIs():
-            return f"{node.outcome} is {' or '.join(node.among)}"
-        case ReadingIs():
-            return f"{node.reading} is read as '{node.taken}'"
         case ByReading():
             cases = "; ".join(f"read as '{case.taken}': {condition_in_words(case.when)}" for case in node.cases)
             return f"by the reading of {node.reading} ({cases})"
         case _:
-            return str(node.evaluate({}).text)
+            return node.text
 
 
-def _inside(part: Any) -> str:
+def _inside(part: Condition) -> str:
     told = condition_in_words(part)
     return f"({told})" if isinstance(part, AllOf | AnyOf) else told

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from tailort.errors import InputError
 from tailort.protocols.checks import judge
-from tailort.protocols.condition import Between, Compare, Condition, Known, OneOf
+from tailort.protocols.condition import COMPARE, Between, Compare, Condition, Known, OneOf
 from tailort.protocols.recipe import LengthenEntry, StepEntry
 from tailort.protocols.schema import (
     CourseEntry,
@@ -203,7 +203,7 @@ def _condition(node: Condition, facts: dict[str, FactEntry], place: Place) -> It
                 break
             if read[-1] != value:
                 yield (*at, where), f"{value!r} must be written as the fact says it: {read[-1]!r}"
-        if isinstance(leaf, Between) and len(read) == 2 and read[0] > read[1]:  # type: ignore[operator]
+        if isinstance(leaf, Between) and len(read) == 2 and COMPARE[">"](*read):
             yield (*at, "between"), f"{leaf.between[0]} is above {leaf.between[1]}: nothing lies between them"
 
 
@@ -356,6 +356,10 @@ def _amendments(file: ProtocolFile) -> Iterator[Mistake]:
     for n, entry in enumerate(file.amendments):
         yield from _course(file, entry, file.targets, ("amendments", n))
         yield from _technique_of_course(file.technique, entry, ("amendments", n), "the file's technique")
+        numbers = [fact.name for fact in file.facts if fact.type in ("number", "integer")]
+        if entry.fact is not None and entry.fact not in numbers:
+            told = ", ".join(numbers) or "none"
+            yield ("amendments", n, "fact"), f"'{entry.fact}' is no number among the file's facts, which are: {told}"
 
 
 def _sections(file: ProtocolFile) -> Iterator[Mistake]:

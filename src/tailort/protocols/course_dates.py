@@ -265,7 +265,7 @@ def after_induction(
 
 
 def serious_event(safety: SafetySection, noticed: dt.date) -> Appointment:
-    """Until when a serious adverse event is reported; the hours count from when it was noticed (`report_by`)."""
+    """Until when a serious adverse event is reported; the hours count from when it was noticed."""
     text = f"Within {safety.within_hours:g} hours after it was noticed on {noticed}."
     last = noticed + dt.timedelta(days=math.ceil(safety.within_hours / 24))
     return Appointment(

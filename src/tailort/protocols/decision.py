@@ -11,7 +11,7 @@ from tailort.errors import NotEligibleError, UndecidedError
 from tailort.patient import Fact
 from tailort.protocols.condition import Answer, Condition, Finding, in_words
 from tailort.protocols.consistency import walk
-from tailort.protocols.known import Seen, look, readings_of, readings_taken, require_consistent, seen
+from tailort.protocols.known import PLAN, Seen, look, readings_of, readings_taken, require_consistent, seen
 from tailort.protocols.missing import Domain, Fewest
 from tailort.protocols.overlay_records import Overlay
 from tailort.protocols.protocol import Protocol
@@ -250,6 +250,13 @@ class Decision:
         if self.answer == "yes":
             names += [name for stratum in self.strata for name in stratum.missing]
         return tuple(dict.fromkeys(names))
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the protocol stops here: it does not admit the patient, or none of its plans is for this patient."""
+        if self.answer != "yes":
+            return self.answer == "no"
+        return any(one.table == PLAN and not one.is_open and one.outcome is None for one in self.strata)
 
     def require_yes(self) -> None:
         """Stop unless the answer is yes.

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from tailort.protocols.condition import Condition
+from tailort.protocols.condition import Condition, of_reading
 from tailort.protocols.section import Count, Name, Positive, Section
 
 Per = Literal["day", "cycle"]
+BsaFormula = Literal["mosteller", "dubois"]
+FORMULAS: tuple[BsaFormula, ...] = get_args(BsaFormula)
 
 
 class DoseReading(Section):
@@ -107,10 +110,28 @@ class RegimenEntry(Section):
 
 
 class BodySurfaceEntry(Section):
-    """By which formula the body surface area is calculated that doses per m2 are multiplied with."""
+    """By which formula the body surface area is calculated that doses per m2 are multiplied with.
 
-    formula: Literal["mosteller", "dubois"]
+    Either the file says so, or `reading` is an ambiguous rule whose readings have the names of the formulas.
+    """
+
+    formula: BsaFormula | None = None
+    reading: Name | None = None
     rules: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if (self.formula is None) == (self.reading is None):
+            raise ValueError("give the 'formula', or the 'reading' of the rule that leaves it open")
+        return self
+
+    def taken(self, values: Mapping[str, Any]) -> BsaFormula:
+        """Return the formula for the readings that were taken, which are among the values."""
+        if self.reading is None:
+            assert self.formula is not None  # the one that is told
+            return self.formula
+        formula: BsaFormula = values[of_reading(self.reading)]
+        return formula
 
 
 class SupportEntry(Section):

@@ -1,7 +1,8 @@
 """How many patients one arm of a trial needs: the exact binomial test of one proportion, and approximations of it.
 
 The salvage trial prints 83 and 199 patients and not how they were found (MS-108); the exact test gives both, the
-approximations do not (MS-109, MS-111). All are two-sided with half of alpha in each tail.
+approximations do not (MS-109, MS-111). Two-sided tests have half of alpha in each tail, one-sided ones the whole in
+that of the assumed proportion.
 
 References
 ----------
@@ -15,17 +16,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.stats import binom, norm
+from scipy.special import bdtr, ndtri
 
 from tailort.errors import InputError
 
 MOST_PATIENTS = 5000
 Variance = Literal["null", "mean"]
+Sides = Literal[1, 2]
 
 
 @dataclass(frozen=True)
 class ExactDesign:
-    """An exact binomial test of one proportion, alpha/2 in each tail.
+    """An exact binomial test of one proportion.
 
     Parameters
     ----------
@@ -46,7 +48,7 @@ class ExactDesign:
     power: float
 
 
-def exact_design(patients: int, null: float, assumed: float, alpha: float) -> ExactDesign:
+def exact_design(patients: int, null: float, assumed: float, alpha: float, sides: Sides = 2) -> ExactDesign:
     """Return the exact test with a given number of patients.
 
     Parameters
@@ -56,7 +58,9 @@ def exact_design(patients: int, null: float, assumed: float, alpha: float) -> Ex
     null, assumed : float
         Proportions under the null hypothesis and as assumed, between 0 and 1.
     alpha : float
-        Nominal two-sided level; no tail has more than half of it.
+        Nominal level; of a two-sided test no tail has more than half of it.
+    sides : {1, 2}
+        Of the test.
 
     Raises
     ------
@@ -72,18 +76,19 @@ def exact_design(patients: int, null: float, assumed: float, alpha: float) -> Ex
     _check(null, assumed, alpha)
     if patients < 1:
         raise InputError(f"a trial of {patients} patients is none; expected 1 or more")
-    counts = np.arange(-1, patients + 1)
-    below = binom.cdf(counts, patients, null)
-    low = int(counts[below <= alpha / 2][-1])
-    # P(X >= k) is 1 - P(X <= k - 1).
-    above = binom.sf(counts, patients, null)
-    high = int(counts[above <= alpha / 2][0]) + 1
-    true = float(binom.cdf(low, patients, null) + binom.sf(high - 1, patients, null))
-    power = float(binom.cdf(low, patients, assumed) + binom.sf(high - 1, patients, assumed))
-    return ExactDesign(patients, low, high, true, power)
+    low = _most(patients, null, alpha / 2 if sides == 2 else alpha)
+    # So many successes are as likely as so many failures of the opposite proportion.
+    high = patients - _most(patients, 1 - null, alpha / 2 if sides == 2 else alpha)
+    if sides == 1:
+        low, high = (-1, high) if assumed > null else (low, patients + 1)
+
+    def rejected(proportion: float) -> float:
+        return _at_most(low, patients, proportion) + _at_most(patients - high, patients, 1 - proportion)
+
+    return ExactDesign(patients, low, high, rejected(null), rejected(assumed))
 
 
-def smallest_design(null: float, assumed: float, alpha: float, power: float) -> ExactDesign:
+def smallest_design(null: float, assumed: float, alpha: float, power: float, sides: Sides = 2) -> ExactDesign:
     """Return the exact test with the fewest patients whose power is enough.
 
     The power is saw-toothed: with a few more patients it may fall below again.
@@ -96,13 +101,35 @@ def smallest_design(null: float, assumed: float, alpha: float, power: float) -> 
     _check(null, assumed, alpha)
     _differ(null, assumed)
     for patients in range(1, MOST_PATIENTS + 1):
-        design = exact_design(patients, null, assumed, alpha)
+        design = exact_design(patients, null, assumed, alpha, sides)
         if design.power >= power:
             return design
     raise InputError(
         f"{MOST_PATIENTS} patients are too few to tell {assumed:g} from {null:g} with power {power:g}; expected "
         "proportions that differ more"
     )
+
+
+def enough_from(design: ExactDesign, null: float, assumed: float, alpha: float, power: float, sides: Sides = 2) -> int:
+    """Return the number from which on, up to twice that of a design, the power is enough with every number."""
+    patients = 2 * design.patients
+    while exact_design(patients, null, assumed, alpha, sides).power >= power:
+        patients -= 1
+    return patients + 1
+
+
+def approximations(null: float, assumed: float, alpha: float, power: float) -> dict[str, float]:
+    """Patients of a two-sided test by each approximation, by its name, not rounded."""
+    asked = null, assumed, alpha, power
+    return {
+        "normal approximation": normal_size(*asked),
+        "with continuity correction": corrected_size(*asked),
+        "with the assumed variance only": one_variance_size(*asked, of=assumed),
+        "with the null variance only": one_variance_size(*asked, of=null),
+        "arcsine": arcsine_size(*asked),
+        "log-rank of one sample": log_rank_size(*asked, "null"),
+        "log-rank of one sample, mean variance": log_rank_size(*asked, "mean"),
+    }
 
 
 def normal_size(null: float, assumed: float, alpha: float, power: float) -> float:
@@ -155,7 +182,17 @@ def _quantiles(null: float, assumed: float, alpha: float, power: float) -> tuple
     _differ(null, assumed)
     if not 0 < power < 1:
         raise InputError(f"the power is {power}; expected a number between 0 and 1")
-    return float(norm.isf(alpha / 2)), float(norm.ppf(power))
+    return -float(ndtri(alpha / 2)), float(ndtri(power))
+
+
+def _most(patients: int, proportion: float, tail: float) -> int:
+    """Most successes of which so many or fewer are no likelier than a tail; -1 where even none is."""
+    below = bdtr(np.arange(patients + 1), patients, proportion)
+    return int(np.searchsorted(below, tail, side="right")) - 1
+
+
+def _at_most(count: int, patients: int, proportion: float) -> float:
+    return 0.0 if count < 0 else float(bdtr(count, patients, proportion))
 
 
 def _differ(null: float, assumed: float) -> None:

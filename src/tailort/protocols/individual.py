@@ -12,7 +12,7 @@ from tailort.patient import Fact
 from tailort.protocols.condition import Condition
 from tailort.protocols.known import seen
 from tailort.protocols.missing import Domain
-from tailort.protocols.plans import choose_plan, with_plan
+from tailort.protocols.plans import as_recorded, choose_plan, with_plan
 from tailort.protocols.protocol import Protocol
 from tailort.protocols.recipe import LengthenStep, OperationEntry, SectorsStep, StepEntry
 from tailort.protocols.schema import (
@@ -70,11 +70,13 @@ def for_patient(
     """
     whole = protocol.file
     # What tables say, that of the plans too, is known of the whole file only.
-    values = seen(whole, facts, readings, today).values
+    patient = seen(whole, facts, readings, today)
+    values = patient.values
     if whole.plans:
-        protocol = with_plan(protocol, choose_plan(protocol, facts, readings, today).require_one(), option)
+        protocol = with_plan(protocol, choose_plan(protocol, patient).require_one(), option)
     elif option is not None:
         raise InputError(f"protocol '{protocol.id}' has no plans with options; leave --option {option} out")
+    protocol = as_recorded(protocol, values)
     file = protocol.file
     missing: dict[str, None] = {}
     undecided: list[Condition] = []

@@ -11,8 +11,9 @@ from tailort.errors import InputError, ProtocolError
 from tailort.patient import Fact
 from tailort.protocols.condition import ByReading, CompareFacts, OutcomeIs, ReadingIs, in_words, of_reading, of_table
 from tailort.protocols.consistency import Mistake, Place, walk
+from tailort.protocols.drugs import FORMULAS
 from tailort.protocols.schema import FactEntry, ProtocolFile
-from tailort.protocols.tables import Contradiction, DecisionTable, ReadingChoice, TableFinding, TableRow
+from tailort.protocols.tables import DecisionTable, ReadingChoice, TableFinding, TableRow
 
 TODAY = "today"
 PLAN = "plan"
@@ -61,9 +62,8 @@ def _computed(file: ProtocolFile, known: Mapping[str, Fact]) -> dict[str, Fact]:
 
 def tables_of(file: ProtocolFile) -> tuple[DecisionTable, ...]:
     """Decision tables of a protocol file, in the order in which they are read; its `plans` are the last, PLAN."""
-    tables: tuple[DecisionTable, ...] = getattr(file, "tables", ())
     if not file.plans:
-        return tables
+        return file.tables
     rows = tuple(
         TableRow.model_construct(when=plan.when, outcome=plan.id, note=plan.title, rules=plan.rules)
         for plan in file.plans
@@ -71,19 +71,12 @@ def tables_of(file: ProtocolFile) -> tuple[DecisionTable, ...]:
     text = "Which of the protocol's plans is this patient's"
     alone = file.plans_read == "exclusive"
     plans = DecisionTable.model_construct(name=PLAN, text=text, rows=rows, otherwise=None, exclusive=alone, rules=())
-    return (*tables, plans)
-
-
-def contradictions_of(file: ProtocolFile) -> tuple[Contradiction, ...]:
-    """What a protocol file says cannot be true of one patient."""
-    contradictions: tuple[Contradiction, ...] = getattr(file, "contradictions", ())
-    return contradictions
+    return (*file.tables, plans)
 
 
 def readings_of(file: ProtocolFile) -> dict[str, ReadingChoice]:
     """Readings that can be taken by name, by rule."""
-    choices: tuple[ReadingChoice, ...] = getattr(file, "readings", ())
-    return {choice.rule: choice for choice in choices}
+    return {choice.rule: choice for choice in file.readings}
 
 
 def readings_taken(file: ProtocolFile, named: Mapping[str, str]) -> dict[str, str]:
@@ -174,6 +167,12 @@ def seen(
                     f"fact '{fact.name}' is dated {fact.date}, which is after today ({today}); correct the clinical "
                     "record"
                 )
+        planned = {entry.name for entry in file.facts if entry.planned}
+        for fact in known.values():
+            if isinstance(fact.value, dt.date) and fact.value > today and fact.name not in planned:
+                raise InputError(
+                    f"fact '{fact.name}' is {fact.value}, which is after today ({today}); correct the clinical record"
+                )
         known.setdefault(TODAY, Fact(TODAY, today, "calendar"))
     seen_facts = look(file, known, readings_taken(file, readings or {}))
     _refuse_contradictions(file, seen_facts)
@@ -192,7 +191,7 @@ def look(file: ProtocolFile, known: Mapping[str, Fact], taken: Mapping[str, str]
 
 
 def _refuse_contradictions(file: ProtocolFile, patient: Seen) -> None:
-    for contradiction in contradictions_of(file):
+    for contradiction in file.contradictions:
         finding = contradiction.when.evaluate(patient.values)
         if finding.answer == "yes":
             told = ", ".join(
@@ -221,6 +220,14 @@ def decision_mistakes(file: ProtocolFile) -> Iterator[Mistake]:
         rule = next((one for one in file.rules if one.id == choice.rule), None)
         if rule is None or rule.reading is None:
             yield ("readings", n, "rule"), f"'{choice.rule}' is no ambiguous rule of the file"
+    surface = None if file.drugs is None else file.drugs.body_surface
+    if surface is not None and surface.reading is not None:
+        names = choices[surface.reading].names if surface.reading in choices else {"": ""}
+        if not set(names) <= set(FORMULAS):
+            yield (
+                ("drugs", "body_surface", "reading"),
+                f"the readings of '{surface.reading}' must have names of formulas: {', '.join(FORMULAS)}",
+            )
     before = list(tables)
     for place, node in walk(file):
         if isinstance(node, CompareFacts):
@@ -249,7 +256,7 @@ def decision_mistakes(file: ProtocolFile) -> Iterator[Mistake]:
 def _doubles(file: ProtocolFile) -> Iterator[Mistake]:
     named: tuple[tuple[str, str, list[str]], ...] = (
         ("tables", "name", [table.name for table in tables_of(file)]),
-        ("readings", "rule", [choice.rule for choice in getattr(file, "readings", ())]),
+        ("readings", "rule", [choice.rule for choice in file.readings]),
     )
     for section, key, names in named:
         for n, name in enumerate(names):

@@ -34,10 +34,11 @@ from tailort.protocols.condition import (
     OneOf,
     OutcomeIs,
     ReadingIs,
+    Shift,
     of_reading,
 )
 from tailort.protocols.consistency import walk
-from tailort.protocols.known import TODAY, contradictions_of, tables_of
+from tailort.protocols.known import TODAY, tables_of
 from tailort.protocols.schema import FactEntry, ProtocolFile
 from tailort.protocols.tables import DecisionTable, TableFinding
 from tailort.protocols.ways import (
@@ -201,7 +202,7 @@ class Domain:
             linked = [{link.fact, link.than} for link in self.links]
             if any(pair & names for pair in linked):
                 names.update(name for pair in linked for name in pair)
-            for one in contradictions_of(self.file):
+            for one in self.file.contradictions:
                 asked = self.asked(one.when)
                 if asked & names:
                     names |= asked
@@ -212,9 +213,8 @@ class Domain:
         """Parts of a condition, those together that share a fact."""
         found = self.kept.groups.get(id(node))
         if found is None:
-            parts = node.all if isinstance(node, AllOf) else node.any
             groups: list[tuple[set[str], list[Condition]]] = []
-            for part in parts:
+            for part in node.parts:
                 names, together = set(self.asked(part)), [part]
                 rest = []
                 for group in groups:
@@ -348,7 +348,7 @@ class _Search:
             return self.fewest(node.negated, not wanted)
         if isinstance(node, AllOf | AnyOf):
             if isinstance(node, AllOf) != wanted:
-                return _best([self.fewest(part, wanted) for part in (node.any if wanted else node.all)])  # type: ignore[union-attr]
+                return _best([self.fewest(part, wanted) for part in node.parts])
             whole, proved = 0, True
             for group in self.domain.groups(node):
                 found = self.fewest(group[0], wanted) if len(group) == 1 else self._together(group, wanted)
@@ -390,11 +390,10 @@ class _Search:
     def _follow_all(self) -> None:
         for _ in range(2 if self.domain.links else 0):
             for link in self.domain.links:
-                plus = link.plus.added if link.plus else None
-                self._follow(link.than, link.fact, lambda v, plus=plus: plus(v) if plus else v)  # type: ignore[misc]
-                self._follow(link.fact, link.than, lambda v, plus=plus: plus(v, -1) if plus else v)  # type: ignore[misc]
+                self._follow(link.than, link.fact, link.plus, 1)
+                self._follow(link.fact, link.than, link.plus, -1)
 
-    def _follow(self, one: str, other: str, moved: Callable[[Any], Any]) -> None:
+    def _follow(self, one: str, other: str, plus: Shift | None, times: int) -> None:
         n = self.number.get(other)
         if n is None or self.known.get(other) is not None:
             return
@@ -402,13 +401,14 @@ class _Search:
         points = self.values[self.number[one]] if value is None and one in self.number else (value,)
         if any(point is None for point in points):
             return
+        moved = points if plus is None else [plus.added(point, times) for point in points]
         entry = self.domain.entries[n]
         if entry.type == "date":
             # Months taken off a known date end up to three days beside where they would start.
             reach = 1 if value is None else 4
-            more = tuple(day for point in points for day in _near(moved(point), reach))
+            more = tuple(day for point in moved for day in _near(point, reach))
         elif entry.type in ("number", "integer"):
-            more = _in_order(entry, sorted({moved(point) for point in points}))
+            more = _in_order(entry, sorted(set(moved)))
         else:
             more = tuple(point for point in points if _is_permitted(entry, point))
         every = tuple(dict.fromkeys((*self.values[n], *more)))
@@ -425,7 +425,7 @@ class _Search:
             # More facts never make one hold that does not: only those that are open and ask this fact can.
             contradictions = [
                 one
-                for one in contradictions_of(self.domain.file)
+                for one in self.domain.file.contradictions
                 if name in self.domain.asked(one.when) and one.when.evaluate(self.known).answer == "unknown"
             ]
             if contradictions:
@@ -442,9 +442,8 @@ class _Search:
         if isinstance(node, Not):
             return self.formula(node.negated, not wanted)
         if isinstance(node, AllOf | AnyOf):
-            parts = node.all if isinstance(node, AllOf) else node.any
             every = isinstance(node, AllOf) == wanted
-            return (conjunction if every else disjunction)([self.formula(part, wanted) for part in parts])
+            return (conjunction if every else disjunction)([self.formula(part, wanted) for part in node.parts])
         if isinstance(node, ByReading):
             return self.formula(node.chosen(self.known), wanted)
         if isinstance(node, ReadingIs):

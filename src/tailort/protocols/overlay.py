@@ -1,4 +1,4 @@
-"""A site's overlay: a file that changes named defaults of a protocol, with who did and why. It adds nothing.
+"""A site's overlay: a file that changes named defaults of a protocol, with who did and why. It adds limits at most.
 
 Every change names what it replaces and the value that stood there, so that a protocol which has moved on refuses it. A
 hard limit is loosened only with a key of its own, and every report shows it.
@@ -6,31 +6,38 @@ hard limit is loosened only with a key of its own, and every report shows it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from tailort.protocols.loosening import bound_in_words, limit_in_words, looser_limits
+from tailort.protocols.consistency import mistakes
+from tailort.protocols.known import decision_mistakes
+from tailort.protocols.loosening import looser_limits
 from tailort.protocols.overlay_file import (
+    SECTIONS,
     ChangeEntry,
     DrugChange,
     LimitChange,
     MarginChange,
+    NewLimit,
     OptionChange,
     OverlayFile,
     ReadingChange,
     SliceChange,
     TechniqueChange,
+    TriggerChange,
 )
+from tailort.protocols.overlay_limits import added_limit, changed_limit
 from tailort.protocols.overlay_records import Change, Overlay, OverlayError, Place
+from tailort.protocols.overlay_triggers import changed_trigger
+from tailort.protocols.proposals import proposal_mistakes
 from tailort.protocols.recipe import ExpandStep, StepEntry
 from tailort.protocols.recipe_words import margin_in_words
-from tailort.protocols.schema import LimitEntry, ProtocolFile, Rule
+from tailort.protocols.schema import ProtocolFile, Rule
+from tailort.protocols.section import replaced, sections_in
 from tailort.protocols.tables import ReadingChoice
-
-Model = TypeVar("Model", bound=BaseModel)
 
 
 def laid_over(file: ProtocolFile, overlay: OverlayFile, origin: str) -> tuple[ProtocolFile, Overlay]:
@@ -69,6 +76,9 @@ def laid_over(file: ProtocolFile, overlay: OverlayFile, origin: str) -> tuple[Pr
         except ValidationError as error:
             fault = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
             raise OverlayError(place, f"with this change '{base[0]}' is no longer valid: {fault}") from error
+        for where, text in (*mistakes(new), *decision_mistakes(new), *proposal_mistakes(new)):
+            at = ".".join(str(part) for part in where)
+            raise OverlayError(place, f"with this change '{base[0]}' is no longer valid, at {at}: {text}")
         looser = _loosened(file, new, change, place)
         made.append(replace(told, why=change.why or overlay.why, loosens=looser or told.loosens))
         file = _noted(new, made[-1], overlay.id)
@@ -126,7 +136,7 @@ def _loosened(
 
 
 def _changes(overlay: OverlayFile) -> Iterator[tuple[Place, ChangeEntry]]:
-    for section in ("readings", "limits", "margins", "options", "drugs", "slices"):
+    for section in SECTIONS:
         for n, change in enumerate(getattr(overlay, section)):
             yield (section, n), change
     if overlay.technique is not None:
@@ -138,7 +148,11 @@ def _apply(file: ProtocolFile, change: ChangeEntry, place: Place, site: str) -> 
         case ReadingChange():
             return _reading(file, change, place)
         case LimitChange():
-            return _limit(file, change, place)
+            return changed_limit(file, change, place)
+        case NewLimit():
+            return added_limit(file, change, place, site)
+        case TriggerChange():
+            return changed_trigger(file, change, place, site)
         case MarginChange():
             return _margin(file, change, place, site)
         case OptionChange():
@@ -188,44 +202,10 @@ def _reading(file: ProtocolFile, change: ReadingChange, place: Place) -> tuple[P
     return file.model_copy(update={"readings": new, "rules": rules}), told
 
 
-def _limit(file: ProtocolFile, change: LimitChange, place: Place) -> tuple[ProtocolFile, Change]:
-    every = [entry for entry in _every(file, LimitEntry) if change.means(entry)]
-    if not every:
-        near = dict.fromkeys(
-            f"{entry.metric} {entry.operator} {entry.limit:g}" for entry in _every(file, LimitEntry)
-            if entry.structure.lower() == change.structure.lower()
-        )  # fmt: skip
-        have = f"of {change.structure} there are: {', '.join(near)}" if near else _structures_limited(file)
-        raise OverlayError(place, f"'{file.id}' has no such limit; {have}")
-    values = sorted({entry.limit for entry in every})
-    if change.was not in values:
-        told = " or ".join(f"{value:g}" for value in values)
-        raise OverlayError((*place, "was"), f"the limit is {told}, not {change.was:g}")
-    meant = {entry for entry in every if entry.limit == change.was}
-    distinct = {(entry.operator, entry.priority, entry.percent_of, entry.scope, entry.quantity) for entry in meant}
-    if len(distinct) > 1:
-        told = "; ".join(sorted(limit_in_words(entry) for entry in meant))
-        raise OverlayError(
-            place, f"several limits are meant: {told}; tell them apart by operator, percent_of, scope or priority_was"
-        )
-    update: dict[str, Any] = {"mark": "site"}
-    update |= {"limit": change.limit} if change.limit is not None else {}
-    update |= {"priority": change.priority} if change.priority is not None else {}
-    new = {entry: entry.model_copy(update=update) for entry in meant}
-    one, other = next(iter(new.items()))
-    if (one.limit, one.priority) == (other.limit, other.priority):
-        raise OverlayError(place, f"this changes nothing: it is {limit_in_words(one)} already")
-    record = Change(
-        f"{one.structure} {one.metric}", bound_in_words(one), bound_in_words(other), limits=tuple(new.values()),
-        rules=tuple(entry.rule for entry in meant if entry.rule),
-    )  # fmt: skip
-    return _replaced(file, LimitEntry, lambda entry: new.get(entry, entry)), record
-
-
 def _margin(file: ProtocolFile, change: MarginChange, place: Place, site: str) -> tuple[ProtocolFile, Change]:
-    steps = [step for step in _every(file, StepEntry) if step.name.lower() == change.target.lower()]
+    steps = [step for step in sections_in(file, StepEntry) if step.name.lower() == change.target.lower()]
     if not steps:
-        have = ", ".join(dict.fromkeys(step.name for step in _every(file, StepEntry))) or "none"
+        have = ", ".join(dict.fromkeys(step.name for step in sections_in(file, StepEntry))) or "none"
         raise OverlayError((*place, "target"), f"'{file.id}' makes no '{change.target}'; it makes {have}")
     expands = [op.expand for step in steps for op in step.then if isinstance(op, ExpandStep)]
     if change.was not in expands:
@@ -252,7 +232,7 @@ def _margin(file: ProtocolFile, change: MarginChange, place: Place, site: str) -
     record = Change(
         f"margin of {steps[0].name}", margin_in_words(change.was), margin_in_words(change.expand), rules=tuple(rules)
     )
-    return _replaced(file, StepEntry, widened), record
+    return replaced(file, StepEntry, widened), record
 
 
 def _option(file: ProtocolFile, change: OptionChange, place: Place) -> tuple[ProtocolFile, Change]:
@@ -300,12 +280,12 @@ def _drug(file: ProtocolFile, change: DrugChange, place: Place) -> tuple[Protoco
             "one_of": tuple(new.get(one, one) for one in regimen.one_of),
         }
     )
-    every = tuple(own if one.id == regimen.id else one for one in file.drugs.regimens)
+    regimens_now = tuple(own if one.id == regimen.id else one for one in file.drugs.regimens)
     told = Change(
         f"dose of {drug.name} ({regimen.id})", drug.default or "none taken", change.default or "none taken",
         rules=drug.rules,
     )  # fmt: skip
-    return file.model_copy(update={"drugs": file.drugs.model_copy(update={"regimens": every})}), told
+    return file.model_copy(update={"drugs": file.drugs.model_copy(update={"regimens": regimens_now})}), told
 
 
 def _technique(file: ProtocolFile, change: TechniqueChange, place: Place) -> tuple[ProtocolFile, Change]:
@@ -347,39 +327,6 @@ def _slices(file: ProtocolFile, change: SliceChange, place: Place) -> tuple[Prot
 def _require_was(place: Place, found: str | None, was: str | None) -> None:
     if found != was:
         raise OverlayError((*place, "was"), f"the default is {found or 'null'}, not {was or 'null'}")
-
-
-def _every(section: BaseModel, kind: type[Model]) -> Iterator[Model]:
-    """Every section of a kind, at any depth."""
-    for name in type(section).model_fields:
-        value = getattr(section, name)
-        for entry in value if isinstance(value, tuple) else (value,):
-            if isinstance(entry, kind):
-                yield entry
-            elif isinstance(entry, BaseModel):
-                yield from _every(entry, kind)
-
-
-def _replaced(section: Any, kind: type[Model], change: Callable[[Model], Model]) -> Any:
-    """Return a section in which every section of a kind is changed, at any depth."""
-    if isinstance(section, kind):
-        return change(section)
-    if isinstance(section, tuple):
-        return tuple(_replaced(entry, kind, change) for entry in section)
-    if not isinstance(section, BaseModel):
-        return section
-    update = {}
-    for name in section.model_fields_set:
-        was = getattr(section, name)
-        now = _replaced(was, kind, change)
-        if now != was:
-            update[name] = now
-    return section.model_copy(update=update) if update else section
-
-
-def _structures_limited(file: ProtocolFile) -> str:
-    names = ", ".join(dict.fromkeys(entry.structure for entry in _every(file, LimitEntry))) or "none"
-    return f"it limits {names}"
 
 
 def _pairs(given: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from tailort.errors import InputError
 from tailort.patient import Metric
 from tailort.patient.prescription import Operator, Priority
 from tailort.protocols.recipe import MarginEntry
-from tailort.protocols.schema import LimitEntry
+from tailort.protocols.schema import LimitEntry, LimitFields
 from tailort.protocols.section import Count, Name, Number, Positive, Section
 
 
@@ -73,6 +73,27 @@ class LimitChange(ChangeEntry):
         )
 
 
+class NewLimit(ChangeEntry, LimitFields):
+    """A limit that the protocol does not have, as a rule of the site: its `id`, what it says, and where it is from.
+
+    With `plan` it holds in that plan only.
+    """
+
+    id: Name
+    text: Name
+    source: Name
+    plan: Name | None = None
+
+
+class TriggerChange(ChangeEntry):
+    """Another threshold of a trigger: the number with which it compares `fact`, by <, <=, > or >=."""
+
+    trigger: Name
+    fact: Name
+    was: Number
+    value: Number
+
+
 class MarginChange(ChangeEntry):
     """Another margin of a structure that the recipe makes by `expand`."""
 
@@ -128,6 +149,10 @@ class SliceChange(ChangeEntry):
     at_most_mm: Positive
 
 
+SECTIONS = ("readings", "limits", "new_limits", "triggers", "margins", "options", "drugs", "slices")
+"""Sections of an overlay that hold changes, in the order in which they are made; `technique` comes last."""
+
+
 class OverlayFile(Section):
     """A whole overlay: which protocol it changes, who says so and why, and the changes."""
 
@@ -141,6 +166,8 @@ class OverlayFile(Section):
     why: Name
     readings: tuple[ReadingChange, ...] = ()
     limits: tuple[LimitChange, ...] = ()
+    new_limits: tuple[NewLimit, ...] = ()
+    triggers: tuple[TriggerChange, ...] = ()
     margins: tuple[MarginChange, ...] = ()
     options: tuple[OptionChange, ...] = ()
     drugs: tuple[DrugChange, ...] = ()
@@ -149,8 +176,6 @@ class OverlayFile(Section):
 
     @model_validator(mode="after")
     def _changes_something(self) -> Self:
-        if not any((self.readings, self.limits, self.margins, self.options, self.drugs, self.technique, self.slices)):
-            raise ValueError(
-                "an overlay changes something: readings, limits, margins, options, drugs, technique or slices"
-            )
+        if not any((*(getattr(self, name) for name in SECTIONS), self.technique)):
+            raise ValueError(f"an overlay changes something: {', '.join(SECTIONS)} or technique")
         return self

@@ -1,4 +1,4 @@
-"""What a site made of a protocol: every default that it changed, from what to what, by whom and why."""
+"""What a site made of a protocol: every default that it changed or added, from what to what, by whom and why."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ class Change:
         Rules on which what is changed rests; none where the change is another reading of a rule.
     reading : str
         That rule.
+    added : bool
+        Whether the limits are new: the protocol has none in their place.
     """
 
     what: str
@@ -42,11 +44,16 @@ class Change:
     limits: tuple[LimitEntry, ...] = ()
     rules: tuple[str, ...] = ()
     reading: str = ""
+    added: bool = False
 
     def made(self, limit: LimitEntry) -> bool:
         """Whether a limit, decided for a patient or not, is one that this change made."""
         always = {"when": None}
         return limit.model_copy(update=always) in [one.model_copy(update=always) for one in self.limits]
+
+    def noted(self, site: str) -> str:
+        """Say beside a changed limit what stood there."""
+        return f"added by {site}" if self.added else f"{self.was} as changed by {site}"
 
     @property
     def told(self) -> str:

@@ -29,6 +29,7 @@ from tailort.protocols.schema import (
     Rule,
     Technique,
 )
+from tailort.protocols.trial_words import design_in_words
 
 TITLES = {
     "sources": "Sources",
@@ -115,8 +116,8 @@ def _lines(protocol: Protocol) -> Iterator[str]:
         yield f"Status: **{file.status}**."
     if file.only_proposes:
         yield "It proposes and prescribes nothing."
-    if aliases := getattr(file, "aliases", ()):
-        yield f"Also called {', '.join(f'`{alias}`' for alias in aliases)}."
+    if file.aliases:
+        yield f"Also called {', '.join(f'`{alias}`' for alias in file.aliases)}."
     yield "Doses in Gy are physical doses of the course unless something else is said. For research only."
     for overlay in protocol.overlays:
         yield ""
@@ -168,6 +169,10 @@ def _section(name: str, value: Any) -> Iterator[str]:
             for entry in value:
                 asked = f"{entry.metric} of {entry.structure} {entry.operator} {entry.value:g}"
                 yield f"### {entry.id}: where {asked}, planned once more{_cited(entry.rules)}"
+                if entry.fact:
+                    yield ""
+                    told = f"the record's `{entry.fact}`"
+                    yield f"Planned so at once where {told} tells it of a plan that was made already."
                 yield from _course(entry)
                 yield ""
         case "drugs":
@@ -181,6 +186,11 @@ def _section(name: str, value: Any) -> Iterator[str]:
                 for name, text in one.names.items()
             ]
             yield from _table(("option", "reading", ""), rows)
+        case "design":
+            yield from _fields(value, ("arms",))
+            yield ""
+            rows = [(part.name, part.text, ", ".join(part.rules)) for part in design_in_words(value)]
+            yield from _table(("what", "how many", "rules"), rows)
         case "technique":
             yield technique_in_words(value) + "."
             yield ""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tailort.errors import NotEligibleError, ProtocolError, UndecidedError
 from tailort.patient import Fact
-from tailort.protocols.condition import COMPARE, Answer, Finding
-from tailort.protocols.known import seen
+from tailort.protocols.condition import Finding
+from tailort.protocols.known import Seen, seen
 from tailort.protocols.protocol import Protocol
 from tailort.protocols.schema import AmendmentEntry, CourseEntry, OptionEntry, PlanEntry, ProtocolFile, StatementEntry
 
@@ -18,28 +18,6 @@ PRINTED = "printed"
 """The doses that the protocol's text gives for a plan, where a site has chosen an option."""
 
 Entry = TypeVar("Entry", PlanEntry, OptionEntry, AmendmentEntry)
-
-
-@dataclass(frozen=True)
-class PlanFinding:
-    """One plan and whether it is this patient's.
-
-    Parameters
-    ----------
-    id, title : str
-        Of the plan.
-    finding : Finding
-        Its condition, with every part, rule and value seen.
-    """
-
-    id: str
-    title: str
-    finding: Finding
-
-    @property
-    def answer(self) -> Answer:
-        """Yes, no or unknown."""
-        return self.finding.answer
 
 
 @dataclass(frozen=True)
@@ -56,15 +34,15 @@ class PlanChoice:
         Plans that are not ruled out.
     missing : tuple of str
         Facts that could still change the answer; empty when it stands.
-    findings : tuple of PlanFinding
-        Every plan with its reasons.
+    plans : tuple of str
+        All that the protocol has.
     """
 
     protocol: str
     plan: str | None
     possible: tuple[str, ...]
     missing: tuple[str, ...]
-    findings: tuple[PlanFinding, ...]
+    plans: tuple[str, ...]
 
     def require_one(self) -> str:
         """Return the plan.
@@ -79,7 +57,7 @@ class PlanChoice:
         if self.plan is not None:
             return self.plan
         if not self.possible:
-            told = ", ".join(entry.id for entry in self.findings)
+            told = ", ".join(self.plans)
             raise NotEligibleError(f"protocol '{self.protocol}' has no plan for this patient: none of {told} applies")
         asked = "choose between the plans" if len(self.possible) > 1 else "tell whether this patient has plan"
         raise UndecidedError(
@@ -89,42 +67,27 @@ class PlanChoice:
         )
 
 
-def choose_plan(
-    protocol: Protocol,
-    facts: Mapping[str, Fact],
-    readings: Mapping[str, str] | None = None,
-    today: dt.date | None = None,
-) -> PlanChoice:
+def choose_plan(protocol: Protocol, patient: Seen) -> PlanChoice:
     """Find the plan that a patient has.
 
     Parameters
     ----------
     protocol : Protocol
         One with several plans.
-    facts : dict of Fact
-        The clinical record, by name.
-    readings : dict of str
-        Readings of ambiguous rules to take in place of the file's defaults, by rule.
-    today : date or None
-        The day that conditions see as the fact `today`; None leaves it unknown.
+    patient : Seen
+        What it sees of the patient.
 
     Raises
     ------
     ProtocolError
-        When the protocol has no plans to choose from, or two of them hold for this patient.
-    InputError
-        When a fact is of the wrong type, out of range or no choice of the protocol, facts contradict each other, or
-        a reading is not known.
+        When the protocol has no plans to choose from.
     """
-    file = protocol.file
-    if not file.plans:
+    if not protocol.file.plans:
         raise ProtocolError(f"protocol '{protocol.id}' has one course for all patients: there is no plan to choose")
-    patient = seen(file, facts, readings, today)
-    findings = tuple(PlanFinding(plan.id, plan.title, plan.when.evaluate(patient.values)) for plan in file.plans)
     found = patient.tables[-1]
     possible = tuple(name for name in found.possible if name)
     settled = len(found.possible) == 1 and bool(possible)
-    return PlanChoice(protocol.id, possible[0] if settled else None, possible, found.open_facts, findings)
+    return PlanChoice(protocol.id, possible[0] if settled else None, possible, found.open_facts, found.table.outcomes)
 
 
 def with_plan(protocol: Protocol, plan: str, option: str | None = None) -> Protocol:
@@ -149,36 +112,31 @@ def with_plan(protocol: Protocol, plan: str, option: str | None = None) -> Proto
     return replace(protocol, file=_only_adaptations_of(file, chosen))
 
 
-def amendments_due(protocol: Protocol, measured: Mapping[tuple[str, str], float]) -> tuple[AmendmentEntry, ...]:
-    """Amendments that an assessed plan calls for.
+def recorded_amendments(protocol: Protocol, values: Mapping[str, Any]) -> tuple[AmendmentEntry, ...]:
+    """Amendments that a plan which was made already asks for, by what the record tells of it.
 
     Parameters
     ----------
     protocol : Protocol
         With the patient's plan.
-    measured : dict
-        Value of each metric by structure and metric, such as `("Stomach", "V50Gy[%]")`, in the metric's unit.
-
-    Raises
-    ------
-    UndecidedError
-        When a metric that an amendment looks at was not measured.
+    values : dict
+        Facts of the patient, in the protocol's types.
     """
-    absent = [
-        f"{entry.metric} of {entry.structure}"
-        for entry in protocol.file.amendments
-        if (entry.structure, entry.metric) not in measured
-    ]
-    if absent:
-        raise UndecidedError(
-            f"protocol '{protocol.id}' cannot tell whether the doses must be amended without: {', '.join(absent)}",
-            tuple(absent),
-        )
     return tuple(
-        entry
-        for entry in protocol.file.amendments
-        if COMPARE[entry.operator](measured[entry.structure, entry.metric], entry.value)
+        entry for entry in protocol.file.amendments if entry.fact and entry.due(values.get(entry.fact)) == "yes"
     )
+
+
+def as_recorded(protocol: Protocol, values: Mapping[str, Any]) -> Protocol:
+    """Return the protocol with the doses of its `recorded_amendments`."""
+    for entry in recorded_amendments(protocol, values):
+        protocol = amended(protocol, entry.id)
+    return protocol
+
+
+def amended_title(title: str, entries: Sequence[AmendmentEntry]) -> str:
+    """Title of a plan with the amendments that the record asks for."""
+    return ", amended by ".join((title, *(entry.id for entry in entries)))
 
 
 def amended(protocol: Protocol, amendment: str) -> Protocol:
@@ -204,7 +162,7 @@ def statements(
     readings: Mapping[str, str] | None = None,
     today: dt.date | None = None,
 ) -> tuple[tuple[StatementEntry, Finding], ...]:
-    """Definitions or flags of a protocol, each with what came of it for one patient; see `choose_plan`."""
+    """Definitions or flags of a protocol, each with what came of it for one patient; see `seen`."""
     values = seen(protocol.file, facts, readings, today).values
     return tuple((entry, entry.when.evaluate(values)) for entry in entries)
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 from tailort.errors import ProtocolError
 from tailort.geometry import PatientPosition
 from tailort.patient import Constraint, Prescription, StructureSet
-from tailort.protocols.checks import CheckResult, DoseLevel, dose_level, judge
+from tailort.protocols.checks import CheckResult, judge
 from tailort.protocols.condition import of_reading
 from tailort.protocols.consistency import mistakes, shared_limits
 from tailort.protocols.overlay_records import Overlay
@@ -219,13 +219,6 @@ class Protocol:
         """Numbers of the phases of the course, 1 first."""
         return tuple(sorted({entry.phase for entry in self._prescribed()}))
 
-    def prescriptions_of(self, phase: int) -> tuple[Prescription, ...]:
-        """Doses to targets in one phase; all of them have the same number of fractions."""
-        if phase not in self.phases:
-            told = ", ".join(str(n) for n in self.phases)
-            raise ProtocolError(f"protocol '{self.id}' has no phase {phase}; its phases are: {told}")
-        return tuple(prescription for prescription in self.prescriptions() if prescription.phase == phase)
-
     def constraints(self) -> tuple[Constraint, ...]:
         """Limits; those in percent of a prescription are turned into Gy per course."""
         return self._constraints(self.limits(), self._prescribed())
@@ -249,8 +242,17 @@ class Protocol:
         return tuple(kept)
 
     def report_metrics(self) -> tuple[ReportMetric, ...]:
-        """Metrics that are reported without a limit."""
-        return self._report(self.file.report)
+        """Metrics that are reported without a limit, and those by which amendments are measured."""
+        reported = self._report(self.file.report)
+        told = {(metric.structure.lower(), metric.metric) for metric in reported}
+        return (
+            *reported,
+            *(
+                ReportMetric(entry.structure, entry.metric, ", ".join(entry.rules))
+                for entry in self.file.amendments
+                if (entry.structure.lower(), entry.metric) not in told
+            ),
+        )
 
     def comparator(self) -> Comparator | None:
         """Return the plan to compare with, or None when the file names none."""
@@ -275,13 +277,6 @@ class Protocol:
         """Return the results of the protocol's own checks of its prescriptions; a loaded protocol passes all."""
         courses = [plan.prescriptions for plan in self.file.plans] or [self.file.prescriptions]
         return tuple(result for course in courses for check in self.file.checks for result in judge(check, course))
-
-    def dose_levels(self) -> tuple[DoseLevel, ...]:
-        """BED and EQD2 of each prescription with the tumour's alpha/beta; none when the file gives no alpha/beta."""
-        biology = self.file.biology.targets
-        if biology is None:
-            return ()
-        return tuple(dose_level(entry, biology.alpha_beta_gy) for entry in self._prescribed())
 
     def structures_needed(self) -> tuple[str, ...]:
         """Structures without which no plan can be made.
@@ -378,9 +373,7 @@ class Protocol:
                 value = round(whole * limit.limit / 100, 6)
                 source += f"; {limit.limit:g} % of the {whole:g} Gy of {limit.percent_of}"
             for overlay in self.overlays:
-                source += "".join(
-                    f"; {change.was} as changed by {overlay.id}" for change in overlay.changes if change.made(limit)
-                )
+                source += "".join(f"; {change.noted(overlay.id)}" for change in overlay.changes if change.made(limit))
             if limit.note:
                 source += f"; {limit.note}"
             mark = limit.mark or (self.rule(limit.rule).mark if limit.rule else "")

@@ -5,15 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.comments import CommentedMap
 
 from tailort.errors import InputError, ProtocolError
 from tailort.patient import Fact, FactValue
@@ -25,16 +23,7 @@ from tailort.protocols.overlay_records import OverlayError
 from tailort.protocols.proposals import proposal_mistakes
 from tailort.protocols.protocol import Protocol
 from tailort.protocols.schema import ProtocolFile
-
-_WORDS = {
-    "Input should be": "expected",
-    "a valid string": "text (in quotation marks where it looks like something else)",
-    "a valid tuple": "a list",
-    "a valid dictionary or instance of": "the keys of",
-    "Tuple should have": "the list must have",
-    "String should have": "the text must have",
-    "after validation, not": "and has",
-}
+from tailort.text_files import first_fault, located, parse_yaml, plain, read_text
 
 _LIBRARY = resources.files("tailort.protocols") / "library"
 
@@ -80,15 +69,7 @@ def load(name: str | Path) -> Protocol:
             f"there is no protocol '{name}'; known are {', '.join(available())}; a file of your own is given by its "
             "path, ending in .yaml"
         )
-    return parse(_text(path), str(path), (path.resolve(),))
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ProtocolError(f"protocol file '{path}' cannot be read: {reason}") from error
+    return parse(read_text(path, "protocol file", ProtocolError), str(path), (path.resolve(),))
 
 
 def parse(text: str, origin: str, files: tuple[Path, ...] = ()) -> Protocol:
@@ -103,39 +84,36 @@ def parse(text: str, origin: str, files: tuple[Path, ...] = ()) -> Protocol:
     files : tuple of Path
         Overlays that led here and the file itself; a path in `extends` starts from the folder of the last.
     """
-    tree = _yaml(text, origin, ProtocolError)
+    tree = parse_yaml(text, origin, ProtocolError)
     if not isinstance(tree, CommentedMap):
         raise ProtocolError(f"{origin}: a protocol file is a list of 'key: value' lines; see docs/protocols.md")
     if "extends" in tree:
         return _overlaid(tree, origin, files)
     try:
-        file = ProtocolFile.model_validate(_plain(tree))
+        file = ProtocolFile.model_validate(plain(tree))
     except ValidationError as error:
-        raise ProtocolError(_first_fault(error, tree, origin)) from error
+        raise ProtocolError(first_fault(error, tree, origin)) from error
     for place, fault in (*mistakes(file), *decision_mistakes(file), *proposal_mistakes(file)):
-        raise ProtocolError(f"{_where(tree, place, origin)}: {fault}")
+        raise ProtocolError(f"{located(tree, place, origin)}: {fault}")
     return Protocol(file, origin)
 
 
 def _overlaid(tree: CommentedMap, origin: str, files: tuple[Path, ...]) -> Protocol:
     """Read an overlay: the protocol that it extends, with its changes."""
     try:
-        overlay = OverlayFile.model_validate(_plain(tree))
+        overlay = OverlayFile.model_validate(plain(tree))
     except ValidationError as error:
-        raise ProtocolError(_first_fault(error, tree, origin)) from error
-    base = _extended(overlay, _where(tree, ("extends",), origin), files)
+        raise ProtocolError(first_fault(error, tree, origin)) from error
+    base = _extended(overlay, located(tree, ("extends",), origin), files)
     if overlay.id in (base.id, *available()):
         raise ProtocolError(
-            f"{_where(tree, ('id',), origin)}: '{overlay.id}' is the id of a protocol already; an overlay has one of "
+            f"{located(tree, ('id',), origin)}: '{overlay.id}' is the id of a protocol already; an overlay has one of "
             "its own, so that nobody takes one for the other"
         )
     try:
         file, record = laid_over(base.file, overlay, origin)
     except OverlayError as fault:
-        raise ProtocolError(f"{_where(tree, fault.place, origin)}: {fault}") from fault
-    for place, text in (*mistakes(file), *decision_mistakes(file), *proposal_mistakes(file)):
-        where = ".".join(str(part) for part in place)
-        raise ProtocolError(f"{origin}: with these changes '{base.id}' is no longer valid, at {where}: {text}")
+        raise ProtocolError(f"{located(tree, fault.place, origin)}: {fault}") from fault
     return Protocol(file, origin, (*base.overlays, record))
 
 
@@ -154,7 +132,7 @@ def _extended(overlay: OverlayFile, where: str, files: tuple[Path, ...]) -> Prot
         raise ProtocolError(f"{where}: the overlay extends itself: {told}")
     if not path.is_file():
         raise ProtocolError(f"{where}: there is no file '{path}'")
-    return parse(_text(path), str(path), (*files, path.resolve()))
+    return parse(read_text(path, "protocol file", ProtocolError), str(path), (*files, path.resolve()))
 
 
 def describe(protocol: Protocol) -> dict[str, Any]:
@@ -189,14 +167,14 @@ def read_record(record: str | Mapping[str, Any], origin: str = "record.yaml") ->
     InputError
         When it cannot be read as a flat list of facts, with file and line.
     """
-    tree = _yaml(record, origin, InputError) if isinstance(record, str) else record
+    tree = parse_yaml(record, origin) if isinstance(record, str) else record
     if tree is None:
         return {}
     if not isinstance(tree, Mapping):
         raise InputError(f"{origin}: a clinical record is a list of 'name: value' lines")
     facts = {}
     for name, entry in tree.items():
-        where = _where(tree, (name,), origin)
+        where = located(tree, (name,), origin)
         if not isinstance(name, str) or not name:
             raise InputError(f"{where}: the name of a fact must be text, found {name!r}")
         source, date = "", None
@@ -217,12 +195,7 @@ def read_record(record: str | Mapping[str, Any], origin: str = "record.yaml") ->
 
 def load_record(path: str | Path) -> dict[str, Fact]:
     """Read a clinical record from a YAML file."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InputError(f"clinical record '{path}' cannot be read: {reason}") from error
-    return read_record(text, str(path))
+    return read_record(read_text(path, "clinical record"), str(path))
 
 
 def _date(entry: object, where: str) -> dt.date | None:
@@ -235,7 +208,7 @@ def _date(entry: object, where: str) -> dt.date | None:
 
 
 def _fact_value(entry: object, where: str) -> FactValue:
-    value = _plain(entry)
+    value = plain(entry)
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{where}: {value} is not a number; leave the value empty when it is unknown")
     if isinstance(value, dt.datetime):
@@ -245,73 +218,3 @@ def _fact_value(entry: object, where: str) -> FactValue:
     if isinstance(value, tuple) and all(isinstance(part, str) for part in value):
         return value
     raise InputError(f"{where}: expected a number, text, yes or no, a date or a list of texts")
-
-
-def _yaml(text: str, origin: str, kind: type[InputError]) -> Any:
-    try:
-        return YAML(typ="rt").load(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f", line {mark.line + 1}" if mark is not None else ""
-        reason = " ".join((error.problem or error.context or "not readable").split())
-        lines = text.splitlines()
-        if mark is not None and mark.line < len(lines) and re.search(r"[\w%]\[", lines[mark.line]):
-            reason += '; a metric such as "D95%[Gy]" stands in quotation marks'
-        raise kind(f"{origin}{line}: this is not valid YAML: {reason}") from error
-    except RecursionError as error:
-        raise kind(f"{origin}: this is not valid YAML: it is nested too deeply") from error
-    except (YAMLError, ValueError) as error:
-        raise kind(f"{origin}: this is not valid YAML: {' '.join(str(error).split())}") from error
-
-
-def _plain(node: Any) -> Any:
-    """Turn ruamel's own types into Python's, sequences into tuples."""
-    if isinstance(node, Mapping):
-        return {_plain(key): _plain(value) for key, value in node.items()}
-    if isinstance(node, list | tuple):
-        return tuple(_plain(value) for value in node)
-    for kind in (bool, int, float, str):
-        if isinstance(node, kind):
-            return kind(node)
-    if isinstance(node, dt.datetime):
-        return dt.datetime(node.year, node.month, node.day, node.hour, node.minute, node.second)
-    return node
-
-
-def _first_fault(error: ValidationError, tree: CommentedMap, origin: str) -> str:
-    # A list whose only entry is faulty is also called too short: the entry's own fault is enough.
-    every = error.errors(include_url=False)
-    faults = [fault for fault in every if fault["type"] != "too_short" or not fault["input"]] or every
-    # A key that is not known is mostly a misspelt one: tell it before the one that is missing for it.
-    first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
-    if first["type"] == "extra_forbidden":
-        message = f"the key '{first['loc'][-1]}' is not known here"
-    elif first["type"] == "missing":
-        name = first["loc"][-1]
-        message = f"the key '{name}' is missing" if isinstance(name, str) else "an entry is missing"
-    else:
-        message = first["msg"].removeprefix("Value error, ")
-        for pydantic_word, word in _WORDS.items():
-            message = message.replace(pydantic_word, word)
-        if first["type"] != "value_error" and not isinstance(first["input"], dict | tuple):
-            message += f", found {first['input']!r}"
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return f"{_where(tree, first['loc'], origin)}: {message}{more}"
-
-
-def _where(tree: Any, place: Iterable[str | int], origin: str) -> str:
-    """Return file, line and place of an entry; parts of the place that the file does not have are passed over."""
-    node, line, told = tree, None, ""
-    for part in place:
-        if isinstance(node, CommentedMap) and part in node:
-            if part in (node.lc.data or {}):  # not so for keys that were merged in
-                line = node.lc.key(part)[0] + 1
-            told += f".{part}" if told else str(part)
-        elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
-            line = node.lc.item(part)[0] + 1
-            told += f"[{part}]"
-        else:
-            continue
-        node = node[part]
-    text = origin if line is None else f"{origin}, line {line}"
-    return f"{text}, {told}" if told else text

@@ -13,15 +13,34 @@ from typing import Any
 
 from tailort.errors import InputError
 from tailort.patient import Fact
-from tailort.protocols.decision import AppliedDefault, Deciding, Decision, OtherReading
+from tailort.protocols.decision import AppliedDefault, Deciding, Decision, OtherReading, decide
 from tailort.protocols.known import PLAN, readings_taken, seen
 from tailort.protocols.protocol import Protocol
+from tailort.protocols.scores.body_surface import BsaAnswer
 from tailort.protocols.treatment import treatment
 from tailort.protocols.treatment_records import Course, Drugs, Limit, Part, Treatment
 
 _OPERATORS = {"<": "below", "<=": "at most", ">": "above", ">=": "at least"}
 _PRIORITIES = {"hard": "a hard limit", "goal": "a goal", "report": "only reported"}
 _APPLIES = {"yes": "for this patient", "no": "not for this patient", "unknown": "open"}
+
+
+def decide_with_effects(
+    protocol: Protocol,
+    facts: Mapping[str, Fact],
+    readings: Mapping[str, str] | None = None,
+    today: dt.date | None = None,
+) -> tuple[Decision, Treatment | None]:
+    """Decide as `decide` does and treat the patient, and tell in words what each other reading would change of it.
+
+    Raises
+    ------
+    InputError
+        As of `decide` and of `treatment`.
+    """
+    decision = decide(protocol, facts, readings, today)
+    made = treatment(protocol, facts, decision, readings=readings, today=today)
+    return with_effects(protocol, facts, decision, made, readings, today), made
 
 
 def with_effects(
@@ -48,9 +67,12 @@ def with_effects(
     named = dict(readings or {})
     deciding = Deciding.of(protocol, named, today)
     here = seen(protocol.file, facts, named, today).values
+    # No condition asks for it: it changes doses only.
+    drugs = protocol.file.drugs
+    of_surface = drugs.body_surface.reading if drugs is not None and drugs.body_surface is not None else None
 
     def told(default: AppliedDefault, other: OtherReading) -> OtherReading:
-        if not other.changes:
+        if not other.changes and default.rule != of_surface:
             return replace(other, effects=())
         read = {**named, default.rule: other.name}
         try:
@@ -196,7 +218,13 @@ def _priority(limits: Sequence[Limit]) -> str:
 def _drugs(was: Drugs | None, now: Drugs | None) -> Iterator[str]:
     if was is None or now is None:
         return
+    if was.body_surface is not None and now.body_surface is not None and was.body_surface != now.body_surface:
+        yield f"body surface area, and doses per m2: {_area(now.body_surface)} instead of {_area(was.body_surface)}"
     before: dict[str, Any] = {one.id: one.applies for one in was.regimens}
     for one in now.regimens:
         if one.applies != before[one.id]:
             yield f"drugs, {one.id}: {_APPLIES[one.applies]} instead of {_APPLIES[before[one.id]]}"
+
+
+def _area(size: BsaAnswer) -> str:
+    return f"by {size.formula}" if size.bsa_m2 is None else f"{size.bsa_m2:.3f} m2 by {size.formula}"

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import math
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from tailort.errors import InputError
 from tailort.protocols.section import Count, Name, Positive, Section
 
 
@@ -96,21 +92,6 @@ class SafetySection(Section):
     rules: tuple[str, ...] = ()
 
 
-def report_by(safety: SafetySection, noticed: dt.datetime) -> dt.datetime:
-    """Return by when a serious adverse event must be reported, in the time zone in which it was noticed.
-
-    Raises
-    ------
-    InputError
-        When the time has no time zone: hours across a change of the clock would be wrong.
-    """
-    if noticed.utcoffset() is None:
-        raise InputError(f"{noticed.isoformat()} has no time zone; give one, {safety.within_hours:g} hours are counted")
-    # Arithmetic of one zone ignores a change of its clock; through UTC it does not.
-    due = noticed.astimezone(dt.UTC) + dt.timedelta(hours=safety.within_hours)
-    return due.astimezone(noticed.tzinfo)
-
-
 def visit_months(follow_up: FollowUpSection, until_month: int) -> tuple[int, ...]:
     """Months of all visits up to one month, ascending.
 
@@ -127,31 +108,3 @@ def _months(follow_up: FollowUpSection, until_month: int) -> Iterator[int]:
     for visits in follow_up.visits:
         last = until_month if visits.to_month is None else min(visits.to_month, until_month)
         yield from range(visits.from_month, last + 1, visits.every_months)
-
-
-def fraction_reaching(at_gy: float, dose_gy: float, fractions: int) -> int:
-    """First fraction after which a target has got a dose, counted as exact fractions.
-
-    Parameters
-    ----------
-    at_gy : float
-        Physical dose to reach, Gy.
-    dose_gy : float
-        Physical dose of the course in so many equal fractions, Gy.
-    fractions : int
-        Number of fractions.
-
-    Raises
-    ------
-    InputError
-        When the course does not reach that dose.
-
-    Examples
-    --------
-    >>> fraction_reaching(50.0, 59.4, 33)
-    28
-    """
-    needed = math.ceil(Fraction(str(at_gy)) * fractions / Fraction(str(dose_gy)))
-    if needed > fractions:
-        raise InputError(f"{dose_gy:g} Gy in {fractions} fractions never reach {at_gy:g} Gy")
-    return needed

@@ -19,7 +19,7 @@ from tailort.optimisation.arrangements import arrangements
 from tailort.patient import FactValue, Metric, Normalisation, Prescription
 from tailort.patient.prescription import Operator, Priority
 from tailort.protocols.computed import Computed
-from tailort.protocols.condition import Condition
+from tailort.protocols.condition import COMPARE, Answer, Condition
 from tailort.protocols.drugs import DrugsSection
 from tailort.protocols.endpoints import DesignSection, EndpointEntry
 from tailort.protocols.imaging import ImagingSection
@@ -74,7 +74,10 @@ class Rule(Section):
 
 
 class FactEntry(Section):
-    """One clinical fact the protocol may ask for: its type, unit and what it can be."""
+    """One clinical fact the protocol may ask for: its type, unit and what it can be.
+
+    A date lies in the past, or is today, unless it is one that may be `planned`.
+    """
 
     name: Name
     type: Literal["text", "choice", "number", "integer", "boolean", "date", "list"]
@@ -83,6 +86,7 @@ class FactEntry(Section):
     range: tuple[Number, Number] | None = None
     step: Positive | None = None
     choices: tuple[Name, ...] = ()
+    planned: bool = False
     computed: Computed | None = None
     rules: tuple[str, ...] = ()
 
@@ -94,6 +98,8 @@ class FactEntry(Section):
             raise ValueError("a fact of type choice, and no other, has 'choices'")
         if self.type not in ("number", "integer") and (self.range or self.step or self.unit):
             raise ValueError("only a number or an integer has 'range', 'step' or 'unit'")
+        if self.planned and self.type != "date":
+            raise ValueError("only a date is 'planned'")
         if self.range and self.range[0] >= self.range[1]:
             raise ValueError(f"the range {self.range[0]:g} to {self.range[1]:g} is empty")
         return self
@@ -148,7 +154,8 @@ class FactEntry(Section):
             "integer": "a whole number",
             "number": "a number",
             "date": "a date such as 2026-01-31",
-            "choice": f"one of {', '.join(self.choices)}",
+            "choice": f"one of {', '.join(self.choices)}"
+            + (", in quotation marks" if not isinstance(value, str) and str(value) in self.choices else ""),
             "text": "text",
             "list": "a list of texts",
         }[self.type]
@@ -543,12 +550,12 @@ class PositionEntry(Section):
     rules: tuple[str, ...] = ()
 
 
-class LimitEntry(Section):
-    """A limit on one metric of one structure, in the metric's unit.
+class LimitFields(Section):
+    """What a limit on one metric of one structure says, in the metric's unit.
 
     With `percent_of` (a prescribed target) the limit is in percent of that target's prescribed dose. `on_violation`
     is what the protocol's text asks for where it is not met. With `when` it holds for some patients, or under some
-    readings, only; with `if_drawn` only where the structure is drawn. `note` is told with the source.
+    readings, only; with `if_drawn` only where the structure is drawn.
     """
 
     structure: Name
@@ -563,9 +570,6 @@ class LimitEntry(Section):
     on_violation: Literal["reject", "re-plan"] | None = None
     when: Condition | None = None
     if_drawn: bool = False
-    note: str = ""
-    rule: str = ""
-    mark: Mark | None = None
 
     @field_validator("metric")
     @classmethod
@@ -586,6 +590,14 @@ class LimitEntry(Section):
         if self.percent_of is None and metric.is_dose and metric.unit == "%":
             raise ValueError(f"{self.metric} does not say of which prescription: give it in [Gy] with 'percent_of'")
         return self
+
+
+class LimitEntry(LimitFields):
+    """A limit of a file; `note` is told with the source."""
+
+    note: str = ""
+    rule: str = ""
+    mark: Mark | None = None
 
 
 class ReportEntry(Section):
@@ -698,7 +710,10 @@ class PlanEntry(CourseEntry):
 
 
 class AmendmentEntry(CourseEntry):
-    """Other doses for a patient whose plan turned out so: planned once more, and both plans are kept."""
+    """Other doses for a patient whose plan turned out so: planned once more, and both plans are kept.
+
+    `fact` tells the metric of a plan that was made already: with it the record alone asks for the doses.
+    """
 
     id: Name
     structure: Name
@@ -706,11 +721,23 @@ class AmendmentEntry(CourseEntry):
     operator: Operator
     value: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     times: Literal[1]
+    fact: Name | None = None
 
     @field_validator("metric")
     @classmethod
     def _is_metric(cls, text: str) -> str:
         return _metric(text)
+
+    @property
+    def asked(self) -> str:
+        """What a plan is measured for, in words."""
+        return f"{self.structure} {self.metric} {self.operator} {self.value:g}"
+
+    def due(self, measured: float | None) -> Answer:
+        """Whether an assessed plan calls for it: its metric, in the metric's unit; None is not known."""
+        if measured is None:
+            return "unknown"
+        return "yes" if COMPARE[self.operator](measured, self.value) else "no"
 
 
 class StatementEntry(Section):

@@ -67,12 +67,6 @@ class Bound:
         """Return the bound of a limit with its printed operator."""
         return Bound(operator in ("<", "<="), limit, operator in ("<=", ">="))
 
-    def allows(self, value: float) -> bool:
-        """Whether a value holds the limit."""
-        if value == self.limit:
-            return self.included
-        return value < self.limit if self.upper else value > self.limit
-
     def within(self, other: Bound) -> bool:
         """Whether all that this one allows is allowed by the other one too; only for bounds of the same side."""
         if self.limit == other.limit:

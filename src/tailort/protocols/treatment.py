@@ -16,7 +16,7 @@ from tailort.protocols.course_dates import fraction_of_course
 from tailort.protocols.decision import Decision
 from tailort.protocols.known import PLAN, seen
 from tailort.protocols.phases import course_gy
-from tailort.protocols.plans import with_plan
+from tailort.protocols.plans import amended_title, as_recorded, recorded_amendments, with_plan
 from tailort.protocols.protocol import Protocol
 from tailort.protocols.recipe_words import in_words, normalisation_in_words, technique_in_words
 from tailort.protocols.schema import FactEntry, PlanEntry, PrescriptionEntry, ProtocolFile, Technique
@@ -80,7 +80,7 @@ def treatment(
     settled = len(courses) == 1 and not decision.missing_everywhere
     toxicity = toxicity_of(file, known)
     drugs = drugs_of(file, known, toxicity)
-    only = (with_plan(protocol, plans[0]).file if plans else file) if settled else None
+    only = as_recorded(with_plan(protocol, plans[0]) if plans else protocol, known).file if settled else None
     calendar = calendar_of(file, only, dates, drugs, toxicity)
     if only is not None and courses[0].supplements:
         more = "fields that fill up may add fractions, which no date counts: their number follows from the plan"
@@ -95,7 +95,7 @@ def treatment(
         follow_up=tuple(follow_up_in_words(file)),
         safety=tuple(safety_in_words(file)),
         endpoints=tuple(endpoints_in_words(file)),
-        design=tuple(design_in_words(file)),
+        design=() if file.design is None else design_in_words(file.design),
         rules={},
     )
     named = dict.fromkeys(_rules_in(made))
@@ -119,35 +119,41 @@ def _standard(file: ProtocolFile, facts: Mapping[str, Fact]) -> dict[str, Any]:
 
 def _course(protocol: Protocol, known: Mapping[str, Any], plan: PlanEntry | None) -> Course:
     """Tell the course of a protocol that has one for all patients, or that one of its plans was made."""
-    file = protocol.file
+    planned = as_recorded(protocol, known)
+    file = planned.file
     techniques = [] if file.preferred is None else list(_applying([file.preferred], known))
     if file.technique is not None:
         techniques += _phases(file.technique, sorted({entry.phase for entry in file.prescriptions}))
     return Course(
         plan=plan.id if plan else "",
-        title=plan.title if plan else protocol.title,
+        title=amended_title(plan.title if plan else protocol.title, recorded_amendments(protocol, known)),
         techniques=tuple(techniques),
         targets=tuple(_applying(file.targets, known)),
-        prescriptions=tuple(_prescribed(file)),
-        limits=tuple(_limits(protocol, known)),
+        prescriptions=prescribed_doses(file),
+        limits=tuple(_limits(planned, known)),
         supplements=tuple(_applying(file.supplements, known)),
         positions=tuple(_applying((*file.field_margins, *file.positions), known)),
-        amendments=tuple(
-            Part(
-                entry.id,
-                f"if {entry.structure} {entry.metric} {entry.operator} {entry.value:g} in the assessed plan: "
-                f"{_doses(entry.prescriptions)}, planned once more",
-                "yes", (), entry.rules,
-            )
-            for entry in file.amendments
-        ),
+        amendments=tuple(_amendments(protocol, known)),
         options=tuple(
             Part(option.id, f"{option.title}: {_doses(option.prescriptions)}", "yes", (), option.rules)
-            for option in (plan.options if plan else ())
+            for option in (plan.options if plan and planned is protocol else ())
         ),
         images=tuple(_images(file)),
         rules=plan.rules if plan else (),
     )  # fmt: skip
+
+
+def _amendments(protocol: Protocol, known: Mapping[str, Any]) -> Iterator[Part]:
+    """Other doses after assessment, and those that a plan which was made already has asked for."""
+    recorded = recorded_amendments(protocol, known)
+    for entry in protocol.file.amendments:
+        doses = _doses(entry.prescriptions)
+        if entry in recorded and entry.fact is not None:
+            told = f"{entry.structure} {entry.metric} is {known[entry.fact]:g} in the plan that was made already, "
+            told += f"{entry.operator} {entry.value:g}: {doses}, in place of {_doses(protocol.file.prescriptions)}"
+        else:
+            told = f"if {entry.asked} in the assessed plan: {doses}, planned once more"
+        yield Part(entry.id, told, "yes", (), entry.rules)
 
 
 def _phases(technique: Technique, phases: Sequence[int]) -> Iterator[Part]:
@@ -206,6 +212,11 @@ def _told(entry: Any) -> tuple[str, str]:
 
 def _doses(entries: Sequence[PrescriptionEntry]) -> str:
     return ", ".join(f"{p.target} {p.dose_gy:g} Gy in {p.fractions}" for p in entries)
+
+
+def prescribed_doses(file: ProtocolFile) -> tuple[PrescribedDose, ...]:
+    """Doses of a file's course, phase by phase, with their BED and EQD2 where it has the tumour's alpha/beta."""
+    return tuple(_prescribed(file))
 
 
 def _prescribed(file: ProtocolFile) -> Iterator[PrescribedDose]:

@@ -57,7 +57,7 @@ def drugs_of(file: ProtocolFile, known: Mapping[str, Any], toxicity: ToxicityAns
         return None
     size, other = None, None
     if section.body_surface is not None:
-        formula = section.body_surface.formula
+        formula = section.body_surface.taken(known)
         measured = known.get("height_cm"), known.get("weight_kg")
         size = body_surface(*measured, formula)
         other = body_surface(*measured, "dubois" if formula == "mosteller" else "mosteller")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from functools import cache
 
+from tailort.protocols.endpoints import ArmEntry, DesignSection
+from tailort.protocols.endpoints_size import Sides, approximations, enough_from, smallest_design
 from tailort.protocols.schema import ProtocolFile
 from tailort.protocols.treatment_records import Part
 
@@ -46,18 +50,53 @@ def endpoints_in_words(file: ProtocolFile) -> Iterator[Part]:
         yield Part(entry.name, text, "yes", (), entry.rules)
 
 
-def design_in_words(file: ProtocolFile) -> Iterator[Part]:
-    """How many patients, by which test."""
-    design = file.design
-    if design is None:
-        return
+@cache
+def design_in_words(design: DesignSection) -> tuple[Part, ...]:
+    """How many patients, by which test; what the test itself asks for, and what approximations of it would."""
+    return tuple(_design(design))
+
+
+def _design(design: DesignSection) -> Iterator[Part]:
     sides = "two-sided" if design.two_sided else "one-sided"
     for arm in design.arms:
         text = (
             f"{arm.patients} patients: {design.test.replace('-', ' ')} test, {sides} alpha {design.alpha:g}, power "
-            f"{design.power:g}, {arm.assumed_proportion:g} against {arm.null_proportion:g}"
+            f"{design.power:g}, {arm.assumed_proportion:g} against {arm.null_proportion:g}; {_computed(design, arm)}"
         )
         yield Part(arm.name, text, "yes", (), arm.rules)
     yield Part("enrolled", f"{design.enrolled[0]} to {design.enrolled[1]} with losses", "yes", (), design.rules)
     if design.analysis:
         yield Part("analysis", ", ".join(design.analysis), "yes", (), design.rules)
+    if design.two_sided:
+        yield from _by_other_tests(design)
+
+
+def _computed(design: DesignSection, arm: ArmEntry) -> str:
+    """What the test asks for: the fewest patients, its true level and power, when it rejects."""
+    sides: Sides = 2 if design.two_sided else 1
+    asked = arm.null_proportion, arm.assumed_proportion, design.alpha, design.power
+    found = smallest_design(*asked, sides)
+    rejects = [
+        f"{found.reject_at_most} or fewer" if found.reject_at_most >= 0 else "",
+        f"{found.reject_at_least} or more" if found.reject_at_least <= found.patients else "",
+    ]
+    text = (
+        f"the fewest of this test are {found.patients}, power {found.power:.4f}, true alpha {found.alpha:.4f}, "
+        f"the null is rejected with {' and with '.join(told for told in rejects if told)}"
+    )
+    steady = enough_from(found, *asked, sides)
+    if steady > found.patients:
+        text += f"; with every number the power is enough from {steady}"
+    return text if found.patients == arm.patients else f"{text}: NOT the number of the protocol"
+
+
+def _by_other_tests(design: DesignSection) -> Iterator[Part]:
+    """Numbers of all arms by each approximation, and whether they are those of the protocol."""
+    told = [arm.patients for arm in design.arms]
+    each = [
+        approximations(arm.null_proportion, arm.assumed_proportion, design.alpha, design.power) for arm in design.arms
+    ]
+    for name in each[0]:
+        sizes = [math.ceil(sizes[name]) for sizes in each]
+        how = "the numbers of the protocol" if sizes == told else "not the numbers of the protocol"
+        yield Part(name, f"{' and '.join(str(size) for size in sizes)} patients: {how}", "yes", (), design.rules)

@@ -1,7 +1,27 @@
 """Formulas of biological effect, each with its derivative."""
 
+from tailort.radiobiology.budget import Budget, budget_of, remaining
+from tailort.radiobiology.cord import (
+    CordCondition,
+    CordLimit,
+    NiederScore,
+    all_met,
+    cord_limit,
+    cord_limit_gy,
+    hytec_cord,
+    nieder_score,
+)
 from tailort.radiobiology.course import course_dose
 from tailort.radiobiology.equivalent_uniform_dose import geud, geud_gradient
+from tailort.radiobiology.high_dose import (
+    LinearQuadraticLinear,
+    UniversalSurvivalCurve,
+    bed_lql,
+    bed_lql_derivative,
+    bed_usc,
+    bed_usc_derivative,
+    high_dose_sets,
+)
 from tailort.radiobiology.linear_quadratic import (
     Repopulation,
     bed,
@@ -20,14 +40,46 @@ from tailort.radiobiology.linear_quadratic import (
     isoeffective_dose,
     overall_days,
 )
+from tailort.radiobiology.recovery import Recovery, RecoveryTable, assumptions, months_between, recovery, stays
+from tailort.radiobiology.tolerances import (
+    AlphaBeta,
+    CumulativeLimit,
+    LimitSet,
+    alpha_beta,
+    alpha_betas,
+    limit_sets,
+    limits_of,
+)
 
 __all__ = [
+    "AlphaBeta",
+    "Budget",
+    "CordCondition",
+    "CordLimit",
+    "CumulativeLimit",
+    "LimitSet",
+    "LinearQuadraticLinear",
+    "NiederScore",
+    "Recovery",
+    "RecoveryTable",
     "Repopulation",
+    "UniversalSurvivalCurve",
+    "all_met",
+    "alpha_beta",
+    "alpha_betas",
+    "assumptions",
     "bed",
     "bed_derivative",
     "bed_from_eqd2",
+    "bed_lql",
+    "bed_lql_derivative",
+    "bed_usc",
+    "bed_usc_derivative",
     "bed_with_time",
     "bed_with_time_derivative",
+    "budget_of",
+    "cord_limit",
+    "cord_limit_gy",
     "course_dose",
     "dose_from_bed",
     "dose_from_bed_derivative",
@@ -39,6 +91,15 @@ __all__ = [
     "fractions_from_bed",
     "geud",
     "geud_gradient",
+    "high_dose_sets",
+    "hytec_cord",
     "isoeffective_dose",
+    "limit_sets",
+    "limits_of",
+    "months_between",
+    "nieder_score",
     "overall_days",
+    "recovery",
+    "remaining",
+    "stays",
 ]

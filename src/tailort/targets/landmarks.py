@@ -16,9 +16,10 @@ from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from tailort.errors import GeometryError, InputError, UndecidedError
-from tailort.geometry.contours import area_mm2, by_plane
+from tailort.geometry.contours import PLANE_TOLERANCE_MM, area_mm2, by_plane, resample_edge
 from tailort.patient import Structure, StructureSet
 
 Float = NDArray[np.float64]
@@ -26,6 +27,8 @@ Sections = dict[float, list[Float]]
 Reading = tuple[float, str]
 
 NEAR_EQUAL_MM = 1.0
+TOUCHES_MM, AROUND_TUBE_MM = 5.0, 15.0
+"""Where the diaphragm is this near to the oesophagus it is the edge of its hiatus, and so far around it."""
 MEDIAL_END_MM = 5.0
 BODY_SHARE = 0.5
 BRANCH_SHARE = 0.1
@@ -133,10 +136,16 @@ def what_to_draw(name: str) -> str:
     return f"draw a point '{rule.point}' or {rule.draw}"
 
 
-def sections_of(structure: Structure) -> Sections:
-    """Return the polygons (n, 2) of a structure by the z of their plane."""
-    planes, polygons = by_plane(structure.contours)
-    return {round(float(z), 4): rings for z, rings in zip(planes, polygons, strict=True)}
+def sections_of(*structures: Structure) -> Sections:
+    """Return the polygons (n, 2) of structures by the z of their plane."""
+    planes, polygons = by_plane([contour for structure in structures for contour in structure.contours])
+    return dict(zip(planes.tolist(), polygons, strict=True))
+
+
+def at_plane(sections: Sections, z_mm: float) -> list[Float]:
+    """Return the polygons of the plane at a height, none where there is no such plane."""
+    nearest = min(sections, key=lambda z: abs(z - z_mm), default=np.inf)
+    return sections[nearest] if abs(nearest - z_mm) < PLANE_TOLERANCE_MM else []
 
 
 def centroid(rings: Iterable[Float]) -> Float:
@@ -199,15 +208,6 @@ def _lower_edge(name: str) -> Callable[[StructureSet, float], Reading | None]:
         if found is None:
             return None
         return float(found.slice_positions_mm[0]) - 0.5 * spacing, f"lower edge of {found.name}"
-
-    return read
-
-
-def _first_of(
-    *reads: Callable[[StructureSet, float], Reading | None],
-) -> Callable[[StructureSet, float], Reading | None]:
-    def read(structures: StructureSet, spacing: float) -> Reading | None:
-        return next((found for found in (one(structures, spacing) for one in reads) if found is not None), None)
 
     return read
 
@@ -305,9 +305,9 @@ def _brachiocephalic(structures: StructureSet, spacing: float) -> Reading | None
     before = [
         z
         for z, rings in sections_of(artery).items()
-        if z in airway
-        and min(r[:, 0].min() for r in rings) < max(r[:, 0].max() for r in airway[z])
-        and max(r[:, 0].max() for r in rings) > min(r[:, 0].min() for r in airway[z])
+        if (lumen := at_plane(airway, z))
+        and min(r[:, 0].min() for r in rings) < max(r[:, 0].max() for r in lumen)
+        and max(r[:, 0].max() for r in rings) > min(r[:, 0].min() for r in lumen)
     ]
     return (min(before) - 0.5 * spacing, "lower edge of A_Brachiocephls before Trachea") if before else None
 
@@ -322,22 +322,54 @@ def _coeliac_axis(structures: StructureSet, spacing: float) -> Reading | None:
 
 
 def _hiatus(structures: StructureSet, spacing: float) -> Reading | None:
-    """Where the oesophagus, or what replaced it, comes nearest to the diaphragm."""
+    """Where the middle of the oesophagus, or of what replaced it, crosses the diaphragm around it."""
     dome = _drawn(structures, "Diaphragm")
     way = foodway(structures)
     if dome is None or not way:
         return None
-    sections: Sections = {}
-    for name in way:
-        for z, rings in sections_of(structures[name]).items():
-            sections.setdefault(z, []).extend(rings)
-    z_mm = _nearest(sections, sections_of(dome))
+    tube, sheet = sections_of(*(structures[name] for name in way)), sections_of(dome)
+    z_mm = _crossing(tube, sheet, 1.5 * spacing)
+    if z_mm is None:
+        z_mm = _nearest(tube, sheet)
     return None if z_mm is None else (z_mm, f"where {' and '.join(way)} cross Diaphragm")
+
+
+def _crossing(tube: Sections, sheet: Sections, beyond_mm: float) -> float | None:
+    """Height at which the middle line of a tube meets the sheet around it, a plane through what lies within a reach.
+
+    None where the sheet lies on too few sides of the tube to show one, or nowhere near what was drawn.
+    """
+    points = []
+    for z, rings in tube.items():
+        edges = [resample_edge(ring, NEAR_EQUAL_MM) for ring in at_plane(sheet, z)]
+        if not edges:
+            continue
+        edge = np.concatenate(edges)
+        apart = np.asarray(cKDTree(np.concatenate(rings)).query(edge)[0])
+        # Crura pass the tube further away, below the plane in which the sheet around it touches it.
+        if apart.min() <= TOUCHES_MM:
+            near = edge[apart <= AROUND_TUBE_MM]
+            points.append(np.column_stack([near, np.full(len(near), z)]))
+    around = np.concatenate(points) if points else np.zeros((0, 3))
+    if len(around) < 3:
+        return None
+    planar = np.column_stack([np.ones(len(around)), around[:, :2]])
+    tilted, _, rank, _ = np.linalg.lstsq(planar, around[:, 2], rcond=None)
+    if rank < 3:
+        return None
+    low, high = around[:, 2].min() - beyond_mm, around[:, 2].max() + beyond_mm
+    heights = np.array(sorted(z for z in tube if low <= z <= high))
+    above = heights - np.array([tilted[0] + tilted[1:] @ centroid(tube[z]) for z in heights.tolist()])
+    crossed = np.flatnonzero((above[:-1] < 0) & (above[1:] >= 0))
+    if len(crossed) != 1:
+        return None
+    n = int(crossed[0])
+    return float(np.interp(0.0, above[n : n + 2], heights[n : n + 2]))
 
 
 def _nearest(a: Sections, b: Sections) -> float | None:
     """Mean height of the planes in which two structures are nearest to each other."""
-    apart = {z: distance_between(a[z], b[z]) for z in a if z in b}
+    apart = {z: distance_between(rings, other) for z, rings in a.items() if (other := at_plane(b, z))}
     if not apart:
         return None
     least = min(apart.values())

@@ -65,47 +65,8 @@ def ring_neighbourhood(touched: Iterable[Sector]) -> tuple[Sector, ...]:
     return tuple(RING[place] for place in sorted(near))
 
 
-def isrc_2012(
-    touched: Iterable[Sector],
-    body_extent: BodyExtent | None = None,
-    *,
-    spinous_with_both_pedicles: bool = False,
-    body_with_one_pedicle: bool = False,
-) -> tuple[Sector, ...]:
-    """Sectors of the CTV by the table of Cox et al. (KO-60 to KO-69), in the order of the ring.
-
-    Parameters
-    ----------
-    touched : iterable of Sector
-        Sectors with tumour.
-    body_extent : {"any", "lateral_left", "lateral_right", "diffuse"}, optional
-        Where in the body the tumour lies; needed when only the body is touched (KO-60 to KO-62).
-    spinous_with_both_pedicles : bool
-        The other reading of KO-64, in which body and both pedicles take the spinous process too; it closes the ring,
-        which KO-69 keeps for tumour in every sector.
-    body_with_one_pedicle : bool
-        The other reading of KO-65, in which one pedicle takes the body too.
-
-    Raises
-    ------
-    UndecidedError
-        When the extent in the body is needed and unknown, or the table has no row for these sectors.
-
-    Notes
-    -----
-    The rows of KO-63 and KO-65 to KO-67 are verified in a stored source, the others recalled.
-
-    References
-    ----------
-    Cox et al. 2012, doi:10.1016/j.ijrobp.2012.03.009.
-    """
-    return _cox(_known(touched), body_extent, spinous_with_both_pedicles, body_with_one_pedicle)[1]
-
-
-def _cox(
-    found: tuple[Sector, ...], body_extent: BodyExtent | None, spinous: bool, body: bool
-) -> tuple[str, tuple[Sector, ...]]:
-    """Rule of the row of the table, and its sectors."""
+def _cox(found: tuple[Sector, ...], body_extent: BodyExtent | None, spinous: bool) -> tuple[str, tuple[Sector, ...]]:
+    """Rule of the row of the table of Cox et al., and its sectors."""
     number = frozenset(RING.index(sector) + 1 for sector in found)
     if number == {1}:
         of_extent: dict[BodyExtent, tuple[str, set[int]]] = {
@@ -124,13 +85,12 @@ def _cox(
             raise InputError(f"unknown extent '{body_extent}' in the body; known are {', '.join(of_extent)}")
         rule, numbers = of_extent[body_extent]
         return rule, _named(numbers)
-    with_body = {1} if body else set()
     rows: dict[frozenset[int], tuple[str, set[int]]] = {
         frozenset({1, 2}): ("KO-63", {1, 2, 3}),
         frozenset({1, 6}): ("KO-63", {1, 5, 6}),
         frozenset({1, 2, 6}): ("KO-64", {1, 2, 3, 5, 6} | ({4} if spinous else set())),
-        frozenset({2}): ("KO-65", {2, 3} | with_body),
-        frozenset({6}): ("KO-65", {5, 6} | with_body),
+        frozenset({2}): ("KO-65", {2, 3}),
+        frozenset({6}): ("KO-65", {5, 6}),
         frozenset({3}): ("KO-66", {2, 3, 4}),
         frozenset({5}): ("KO-66", {4, 5, 6}),
         frozenset({4}): ("KO-67", {3, 4, 5}),
@@ -152,7 +112,6 @@ def spread(
     *,
     body_extent: BodyExtent | None = None,
     spinous_with_both_pedicles: bool = False,
-    body_with_one_pedicle: bool = False,
     after_surgery: bool = False,
     circumferential_epidural: bool = False,
 ) -> Spreading:
@@ -167,9 +126,10 @@ def spread(
     rule : {"ring", "isrc_2012"}
         The rule of the ring (KO-52), the default of KO-68, or the table of Cox et al. for an intact spine.
     body_extent : {"any", "lateral_left", "lateral_right", "diffuse"}, optional
-        For the table, when only the body is touched.
-    spinous_with_both_pedicles, body_with_one_pedicle : bool
-        For the table, see `isrc_2012`.
+        For the table, where in the body the tumour lies, when only the body is touched (KO-60 to KO-62).
+    spinous_with_both_pedicles : bool
+        For the table, the other reading of KO-64, in which body and both pedicles take the spinous process too; it
+        closes the ring, which KO-69 keeps for tumour in every sector.
     after_surgery : bool
         Whether the vertebra was operated on: sectors before surgery and the bone next to them (KO-70); the bone next
         to them is that of the ring.
@@ -181,7 +141,11 @@ def spread(
     InputError
         For an unknown sector, no sector, or the table of Cox et al. after surgery.
     UndecidedError
-        From `isrc_2012`.
+        When the table needs the extent in the body and it is unknown, or has no row for these sectors.
+
+    Notes
+    -----
+    The rows of KO-63 and KO-65 to KO-67 are verified in a stored source, the others recalled.
     """
     found = _known(touched)
     if rule not in ("ring", "isrc_2012"):
@@ -193,7 +157,7 @@ def spread(
     if circumferential_epidural:
         return Spreading(level, found, RING, ("KO-51", *(("KO-70", "KO-71") if after_surgery else ("KO-69",))))
     if rule == "isrc_2012":
-        row, included = _cox(found, body_extent, spinous_with_both_pedicles, body_with_one_pedicle)
+        row, included = _cox(found, body_extent, spinous_with_both_pedicles)
         rules: tuple[str, ...] = ("KO-51", row, "KO-68")
     else:
         included = ring_neighbourhood(found)

@@ -75,10 +75,10 @@ STATIONS: dict[str, StationRule] = {
         "lower thoracic para-oesophageal", "NM-89", ("LN_8Lo",), (_VEIN,), ("oesophagogastric-junction", "hiatus")
     ),
     "9L": StationRule(
-        "left pulmonary ligament", "NM-90", ("LN_9L",), (_VEIN,), ("hiatus",), ("V_Pulmonary",)
+        "left pulmonary ligament", "NM-90", ("LN_9L",), (_VEIN,), ("hiatus",), ("V_Pulmonary", "Lung_L")
     ),
     "9R": StationRule(
-        "right pulmonary ligament", "NM-90", ("LN_9R",), (_VEIN,), ("hiatus",), ("V_Pulmonary",)
+        "right pulmonary ligament", "NM-90", ("LN_9R",), (_VEIN,), ("hiatus",), ("V_Pulmonary", "Lung_R")
     ),
     "15": StationRule("diaphragmatic", "NM-91", ("LN_15",), ("hiatus",), ("coeliac-axis",), ("A_Aorta",)),
     "16": StationRule("paracardial", "NM-92", ("LN_16",), ("hiatus",)),
@@ -93,8 +93,6 @@ WHOLE = {
     "supraclavicular": ("supraclavicular_L", "supraclavicular_R"), "8M/L": ("8M", "8Lo"),
 }  # fmt: skip
 """Stations of two parts; a contour of the whole is taken for both."""
-EITHER_SIDE = ("9",)
-"""Of these one side is enough where the other is not drawn: they are treated where they are involved."""
 
 
 def stations_named(name: str) -> tuple[str, ...]:

@@ -10,9 +10,9 @@ less every organ that is drawn:
   carina"): it goes down to the end of the main bronchi as they are drawn or, in the other reading, to a distance below
   the carina that the protocol gives.
 - 8U, 8M and 8Lo lie around the oesophagus, or what replaced it in its bed, less 1, 2, 4 and 7.
-- 9 hangs straight down from the inferior pulmonary vein of its side to the hiatus: no CT shows the ligament itself.
-- 15 lies around the oesophagus, or what replaced it, from the hiatus to where 16 begins, and around the aorta (behind
-  the crura) from the hiatus to the coeliac trunk.
+- 9 lies around the base of the pulmonary ligament of its side, see `tailort.targets.ligament`.
+- 15 lies around the oesophagus, or what replaced it, from the hiatus to where 16 begins, and around the aorta, less the
+  crura where they are drawn with the diaphragm, from the hiatus to the coeliac trunk.
 - 16 lies around the junction of oesophagus and stomach, `CARDIA_MM` above and below it; where that was resected it
   is taken `ABDOMINAL_OESOPHAGUS_MM` below the hiatus.
 - 17, 18 and 19 lie around their artery, 20 around the first `TRUNK_MM` of the coeliac trunk.
@@ -36,10 +36,11 @@ from numpy.typing import NDArray
 
 from tailort.errors import GeometryError, UndecidedError
 from tailort.geometry import EndCap, Margin, contract, expand, intersect, subtract, unite
-from tailort.geometry.contours import nesting_depth
+from tailort.geometry.contours import PLANE_TOLERANCE_MM, nesting_depth
 from tailort.patient import Structure, StructureSet
-from tailort.targets.landmarks import Landmark, centroid, find, foodway, sections_of, what_to_draw
-from tailort.targets.station_rules import EITHER_SIDE, STATIONS, stations_named
+from tailort.targets.landmarks import Landmark, at_plane, centroid, find, foodway, sections_of, what_to_draw
+from tailort.targets.ligament import Side, around_ligament
+from tailort.targets.station_rules import STATIONS, stations_named
 
 Float = NDArray[np.float64]
 Contours = tuple[Float, ...]
@@ -69,7 +70,7 @@ AIRWAYS = ("Trachea", "Bronchus_Main")
 
 _BESIDE = ("1L", "1R", "2L", "2R", "4L", "4R")
 _LIGAMENTS = ("9L", "9R")
-_AROUND_FOODWAY = ("8U", "8M", "8Lo", "15", "16")
+_FOLLOW_FOODWAY = ("8U", "8M", "8Lo", "9L", "9R", "15", "16")
 _FIRST = {**dict.fromkeys(("8U", "8M", "8Lo"), (*_BESIDE, "7")), "15": ("16", "20"), "17": ("16", "20")}
 _FIRST |= dict.fromkeys(("18", "19"), ("20",))
 """What belongs to other stations before it belongs to this one."""
@@ -139,7 +140,7 @@ class StationAtlas:
         if whole is not None:
             return (whole,)
         parts = [part for part in map(self._drawn_part, stations_named(name)) if part is not None]
-        return tuple(parts) if len(parts) == len(stations_named(name)) or (parts and name in EITHER_SIDE) else ()
+        return tuple(parts) if len(parts) == len(stations_named(name)) else ()
 
     def _drawn_part(self, station: str) -> Structure | None:
         return next((s for s in map(self._structure, STATIONS[station].names) if s is not None), None)
@@ -166,7 +167,7 @@ class StationAtlas:
                 "sternomastoid and scalenes",
             )
         missing = [name for name in rule.needs if self._structure(name) is None]
-        if station in _AROUND_FOODWAY and not foodway(self.structures):
+        if station in _FOLLOW_FOODWAY and not foodway(self.structures):
             missing.append("Esophagus (after oesophagectomy Stomach with Diaphragm)")
         marks = [name for name in rule.upper if self._landmark(name) is None]
         if rule.lower and all(self._landmark(name) is None for name in rule.lower):
@@ -242,10 +243,15 @@ class StationAtlas:
         if station == "7":
             return borders, "between the main bronchi, from their front to their back"
         if station in _LIGAMENTS:
-            return borders, f"{self.reach_mm:g} mm around a line straight below the vein"
+            return borders, (
+                f"{self.reach_mm:g} mm around a line on Lung_{station[-1]} from below the vein towards "
+                f"{' and '.join(foodway(self.structures))}"
+            )
         if station == "15":
             way = " and ".join(foodway(self.structures))
-            return borders, f"{self.reach_mm:g} mm around A_Aorta, and around {way} above station 16, less 16 and 20"
+            crura = "" if self._structure("Diaphragm") is None else " less Diaphragm"
+            around = f"{self.reach_mm:g} mm around A_Aorta{crura}, and around {way} above station 16, less 16 and 20"
+            return borders, around
         if station == "16":
             return borders, f"{self.reach_mm:g} mm around {' and '.join(foodway(self.structures))}"
         if station in _ARTERY:
@@ -313,7 +319,9 @@ class StationAtlas:
             elif station == "20":
                 room = self._around_trunk()
             elif station in _LIGAMENTS:
-                room = self._below_vein(station)
+                low, high, _, _ = self._limits(station)
+                side: Side = "L" if station.endswith("L") else "R"
+                room = around_ligament(side, self.structures, self._planes_of(station), (low, high), self.reach_mm)
             elif station == "15":
                 room = self._at_diaphragm()
             elif station == "16":
@@ -347,8 +355,8 @@ class StationAtlas:
         airway = self._walled("Trachea", planes)
         ring = self._around(airway, planes)
         for z in planes:
-            section = sections.get(round(float(z), 4))
-            if section is None:
+            section = at_plane(sections, z)
+            if not section:
                 continue
             middle, points = float(centroid(section)[0]), np.concatenate(section)
             back, far = float(points[:, 1].max()), 2 * self.reach_mm + float(np.ptp(points[:, 0]))
@@ -360,8 +368,8 @@ class StationAtlas:
         boxes = []
         sections = sections_of(self.structures["Bronchus_Main"])
         for z in self._planes_of("7"):
-            rings = sections.get(round(float(z), 4))
-            if rings is None:
+            rings = at_plane(sections, z)
+            if not rings:
                 continue
             depth = nesting_depth(rings)
             outer = [ring for ring, d in zip(rings, depth, strict=True) if d == 0]
@@ -374,20 +382,12 @@ class StationAtlas:
             boxes.append(_box(x, y, float(z)))
         return tuple(boxes)
 
-    def _below_vein(self, station: str) -> Contours:
-        """Discs straight below the inferior pulmonary vein of the side, the lower half of what is drawn there."""
-        side = 1.0 if station.endswith("L") else -1.0
-        veins = self.structures["V_Pulmonary"]
-        middle = 0.5 * sum(float(edge[0]) for edge in veins.bounds_mm())
-        own = np.concatenate([ring for ring in veins.contours if side * (float(ring[:, 0].mean()) - middle) > 0])
-        x, y, _ = own[own[:, 2] <= 0.5 * (own[:, 2].min() + own[:, 2].max())].mean(axis=0)
-        turn = np.linspace(0.0, 2.0 * np.pi, 48, endpoint=False)
-        disc = np.column_stack([x + self.reach_mm * np.cos(turn), y + self.reach_mm * np.sin(turn)])
-        return tuple(np.column_stack([disc, np.full(len(disc), z)]) for z in self._planes_of(station))
-
     def _at_diaphragm(self) -> Contours:
         planes = self._planes_of("15")
         behind = self._around(self._near(self.structures["A_Aorta"].contours, planes), planes)
+        crura = self._structure("Diaphragm")
+        if crura is not None:
+            behind = self._without(behind, crura.contours)
         _, top, _, _ = self._limits("16")
         above = planes[planes >= top]
         beside = self._beside_foodway(above) if len(above) else ()
@@ -400,7 +400,7 @@ class StationAtlas:
         way = self._structure("Esophagus")
         if way is None or foodway(self.structures) != (way.name,):
             return beside
-        end = tuple(c for c in way.contours if c[0, 2] - way.slice_positions_mm[0] < 0.01)
+        end = tuple(c for c in way.contours if c[0, 2] - way.slice_positions_mm[0] < PLANE_TOLERANCE_MM)
         margin = Margin(*(self.reach_mm,) * 4, 0.0, CARDIA_MM[1])
         below = expand(end, margin, planes, self.end_cap, self.spacing_mm)
         return unite(beside, below, planes, self.end_cap, self.spacing_mm) if beside and below else beside or below
@@ -490,12 +490,12 @@ def _box(x: tuple[float, float], y: tuple[float, float], z: float) -> Float:
 
 
 def _on(contour: Float, levels: Float) -> bool:
-    return bool(np.abs(levels - contour[0, 2]).min() < 0.01)
+    return bool(np.abs(levels - contour[0, 2]).min() < PLANE_TOLERANCE_MM)
 
 
 def _touch(contour: Float, room: Contours) -> bool:
     """Whether the boxes around a contour and around the room's contours of its plane overlap."""
-    own = [c for c in room if abs(c[0, 2] - contour[0, 2]) < 0.01]
+    own = [c for c in room if abs(c[0, 2] - contour[0, 2]) < PLANE_TOLERANCE_MM]
     if not own:
         return False
     points = np.concatenate(own)[:, :2]

@@ -79,7 +79,7 @@ def planes(
     for ax, plane in zip(axes, ("transverse", "coronal", "sagittal"), strict=True):
         wash = _draw_plane(ax, plane, scan, structures, dose, palette, shown, centre_mm, reference_gy)
     bar = fig.colorbar(wash, ax=axes, fraction=0.018, pad=0.01)
-    bar.set_label("physical dose, Gy per course")
+    bar.set_label(dose_axis(dose.label))
     handles = [mpl.lines.Line2D([], [], color=palette[name], lw=2, label=name) for name in shown if name in structures]
     fig.legend(handles=handles, loc="outside lower center", ncols=8, frameon=False, fontsize=8)
     x, y, z = centre_mm
@@ -136,6 +136,11 @@ def transverse_slices(
     return tuple(pictures)
 
 
+def dose_axis(quantity: str) -> str:
+    """What an axis of doses is called: "physical" of one course, a BED or EQD2 of whatever was added up."""
+    return "physical dose, Gy per course" if quantity == "physical" else f"{quantity}, Gy"
+
+
 def dvh_plot(
     main: Sequence[DVH], other: Sequence[DVH], palette: dict[str, str], shown: Sequence[str], labels: tuple[str, str]
 ) -> Picture:
@@ -152,7 +157,9 @@ def dvh_plot(
                 continue
             ax.plot(dose_gy, 100 * volume / volume[0], color=darker(palette[dvh.structure]), ls=style, lw=1.6)
             top = max(top, float(dose_gy[-1]))
-    ax.set(xlim=(0, top * 1.02), ylim=(0, 101), xlabel="physical dose, Gy per course", ylabel="volume, %")
+    # Histograms of one picture are of one quantity.
+    quantity = main[0].label if main else "physical"
+    ax.set(xlim=(0, top * 1.02), ylim=(0, 101), xlabel=dose_axis(quantity), ylabel="volume, %")
     ax.grid(color="#dde3e6", lw=0.6)
     ax.spines[["top", "right"]].set_visible(False)
     names = [d.structure for d in main if d.structure in shown]

@@ -35,7 +35,8 @@ def robustness_plot(robustness: Robustness, palette: dict[str, str], shown: Coll
     shifts = [one.name for one in robustness.scenarios.scenarios if not one.is_nominal]
     caption = (
         f"The plan with the patient as planned and shifted: {'; '.join(shifts)}. Left: solid lines as planned, bands "
-        "from the smallest to the largest volume at each dose over these positions. Right: from the lowest to the "
+        "from the smallest to the largest volume at each dose over these positions, dashed what is expected, where "
+        "spreads were given. Right: from the lowest to the "
         "highest value, in percent of the limit, which is the line at 100; the dot is as planned, red is where the "
         "limit does not hold. PTVs are not shown: they stand for set-up errors already; what they are made of is."
     )
@@ -52,6 +53,8 @@ def _bands(ax: Any, robustness: Robustness, palette: dict[str, str], shown: Coll
             band.dose_gy, percent * band.lowest_cm3, percent * band.highest_cm3, color=colour, alpha=0.28, lw=0
         )
         ax.plot(band.dose_gy, percent * band.nominal_cm3, color=colour, lw=1.4)
+        if band.expected_cm3 is not None:
+            ax.plot(band.dose_gy, percent * band.expected_cm3, color=colour, lw=1.2, ls=(0, (4, 2)))
         top = max(top, float(band.dose_gy[-1]))
         names.append(name)
     ax.set(xlim=(0, top * 1.02), ylim=(0, 101), xlabel="physical dose, Gy per course", ylabel="volume, %")

@@ -7,8 +7,10 @@ from typing import Any
 
 from tailort.protocols import Decision, Protocol
 from tailort.protocols.decision import AppliedDefault
-from tailort.workflow import PlanningRun
+from tailort.workflow import AmendmentFinding, Evaluation, PlanningRun
 from tailort.workflow.tracing import defaults_used, doses_traced, numbers_traced, structures_traced
+
+_KINDS = {"yes": "fail", "no": "pass", "unknown": "unknown"}
 
 
 def rule_tables(run: PlanningRun) -> dict[str, Any]:
@@ -22,42 +24,68 @@ def rule_tables(run: PlanningRun) -> dict[str, Any]:
     ]
     return {
         "numbers": [
-            {"of": f"{trace.of}{note}", "told": trace.told, "rules": _cited(run, trace.rules)} for trace, note in traces
+            {
+                "of": f"{trace.of}{note}",
+                "told": trace.told,
+                "rules": _cited(run.protocol, run.decision, trace.rules),
+            }
+            for trace, note in traces
         ],
         "strata": strata(run.decision),
-        "amendments": [
-            {
-                "plan": found.plan,
-                "asked": f"{found.structure} {found.metric} {found.operator} {found.value:g}",
-                "found": "unknown" if found.measured is None else f"{found.measured:.2f}",
-                "then": _then(found.due, found.superseded is not None, found.reason),
-                "kind": {"yes": "fail", "no": "pass", "unknown": "unknown"}[found.due],
-                "rules": _cited(run, found.rules),
-            }
-            for found in run.amendments
-        ],
+        "amendments": amendment_rows(run.amendments, run.protocol, run.decision),
         "imaging": [
             {
                 "requirement": row.requirement,
                 "found": row.found,
                 "verdict": row.verdict,
                 "kind": "report" if row.verdict == "note" else row.verdict,
-                "rules": _cited(run, row.rules),
+                "rules": _cited(run.protocol, run.decision, row.rules),
             }
             for row in run.imaging
         ],
-        "flags": [{"text": flag.text, "rules": _cited(run, flag.rules)} for flag in run.flags],
+        "flags": [{"text": flag.text, "rules": _cited(run.protocol, run.decision, flag.rules)} for flag in run.flags],
     }
+
+
+def evaluation_rule_tables(result: Evaluation) -> dict[str, Any]:
+    """Return what the report of an existing dose shows of rules; see `rule_tables`."""
+    protocol = result.protocol
+    amendments = [] if protocol is None else amendment_rows(result.amendments, protocol, result.decision)
+    return {"numbers": [], "amendments": amendments, "imaging": [], "flags": []}
+
+
+def amendment_rows(
+    amendments: Sequence[AmendmentFinding], protocol: Protocol, decision: Decision | None
+) -> list[dict[str, Any]]:
+    """What plans were measured for, and what follows of their doses."""
+    return [
+        {
+            "plan": found.plan,
+            "asked": found.entry.asked,
+            "found": "unknown" if found.measured is None else f"{found.measured:.2f}",
+            "then": f"superseded: {found.follows}" if found.superseded is not None else found.follows,
+            "kind": "unknown" if found.is_measured_low else _KINDS[found.due],
+            "rules": _cited(protocol, decision, found.entry.rules),
+        }
+        for found in amendments
+    ]
+
+
+def amendment_warnings(amendments: Sequence[AmendmentFinding]) -> list[str]:
+    """What of amendments stands at the top of a report."""
+    said: dict[tuple[str, bool], str] = {
+        ("yes", True): "Amended", ("yes", False): "Not amended", ("unknown", False): "Not known whether to amend",
+    }  # fmt: skip
+    return [
+        f"{said.get((found.due, found.is_made), 'Measured on a plan with less than its dose')}. {found.text}."
+        for found in amendments
+        if found.due != "no" or found.is_measured_low
+    ]
 
 
 def rule_warnings(run: PlanningRun) -> list[str]:
     """What of it stands at the top of the report."""
-    said = {(True, "yes"): "Amended", (False, "yes"): "Not amended", (False, "unknown"): "Not known whether to amend"}
-    told = [
-        f"{said[found.superseded is not None, found.due]}. {found.text}."
-        for found in run.amendments
-        if found.due != "no"
-    ]
+    told = amendment_warnings(run.amendments)
     told += [
         f"Imaging requirement not kept: {row.requirement}; found: {row.found} ({', '.join(row.rules)})."
         for row in run.imaging
@@ -81,7 +109,7 @@ def made_tables(run: PlanningRun) -> list[dict[str, Any]]:
             "name": s.name,
             "volume": f"{volumes[s.name]:.1f}" if s.name in volumes else "",
             "steps": s.made_by,
-            "rules": _cited(run, rules.get(s.name.lower(), ())),
+            "rules": _cited(run.protocol, run.decision, rules.get(s.name.lower(), ())),
         }
         for s in run.structures
         if s.made_by
@@ -111,12 +139,13 @@ def default_tables(decision: Decision, protocol: Protocol) -> dict[str, list[dic
     }
 
 
-def _cited(run: PlanningRun, rules: Sequence[str]) -> list[Mapping[str, str]]:
+def _cited(protocol: Protocol, decision: Decision | None, rules: Sequence[str]) -> list[Mapping[str, str]]:
     """Rules with text and mark, and how an ambiguous one was read."""
-    taken = {default.rule: f" Read as: {default.taken}." for default in run.decision.defaults}
+    defaults = () if decision is None else decision.defaults
+    taken = {default.rule: f" Read as: {default.taken}." for default in defaults}
     return [
         {"id": rule.id, "text": f"{rule.text}{taken.get(rule.id, '')}", "mark": rule.mark}
-        for rule in map(run.protocol.rule, rules)
+        for rule in map(protocol.rule, rules)
     ]
 
 
@@ -131,11 +160,3 @@ def _default(default: AppliedDefault) -> dict[str, Any]:
         "other": default.other,
         "changes": changes,
     }
-
-
-def _then(due: str, superseded: bool, reason: str) -> str:
-    if due == "unknown":
-        return f"not known: {reason}"
-    if due == "no":
-        return "the doses stay"
-    return "superseded: planned once more with other doses" if superseded else "other doses are due, not planned"

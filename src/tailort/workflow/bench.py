@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tailort import dose as engines
 from tailort import optimisation
 from tailort.errors import GeometryError, InputError
-from tailort.evaluation import Scenario
+from tailort.evaluation import EarlierCourse, Scenario
 from tailort.geometry import Grid, Image, PartialVolume, partial_volume, volume_cm3
 from tailort.optimisation.arc import Arc
 from tailort.optimisation.conformal import Prisms
@@ -20,7 +20,9 @@ from tailort.optimisation.scenarios import moved_volumes, named
 from tailort.patient import Beam, Case, Constraint, Dose, Influence, Metric, Plan, Prescription, Structure, StructureSet
 from tailort.physics import Machine
 from tailort.protocols.schema import Technique
+from tailort.registration import Registration
 from tailort.workflow.densities import body_density, outline_of
+from tailort.workflow.earlier import earlier_on
 from tailort.workflow.options import PlanningOptions
 from tailort.workflow.positions import placed
 from tailort.workflow.rows import Rows, choose_rows
@@ -73,6 +75,10 @@ class Bench:
         Voxels that the optimiser sees.
     options : PlanningOptions
         What a person chose.
+    earlier : tuple of EarlierCourse
+        On the dose grid.
+    registrations : dict of Registration
+        By which they came there, by the course's label.
     fluences : dict
         Beamlets that exist already, by what they are for.
     """
@@ -87,6 +93,8 @@ class Bench:
     volumes_cm3: dict[str, float]
     rows: Rows
     options: PlanningOptions
+    earlier: tuple[EarlierCourse, ...] = ()
+    registrations: Mapping[str, Registration] = field(default_factory=dict)
     fluences: dict[tuple[Any, ...], Influence] = field(default_factory=dict)
 
     @property
@@ -212,6 +220,7 @@ def set_up(
     prescriptions: Sequence[Prescription],
     constraints: Sequence[Constraint],
     moving: Mapping[str, Sequence[Scenario]] | None = None,
+    registrations: Mapping[str, Registration] | None = None,
 ) -> Bench:
     """Put a patient on the dose grid.
 
@@ -223,6 +232,8 @@ def set_up(
         Of all plans that will be made.
     moving : mapping of str to sequence of Scenario or None
         Structures whose voxels are needed in other positions too, and which; their sets are named by `named`.
+    registrations : mapping of str to Registration or None
+        For `earlier_on`, of the case's earlier courses.
 
     Raises
     ------
@@ -261,7 +272,9 @@ def set_up(
         else:
             whole |= elsewhere.keys()
     rows = choose_rows(grid, volumes, body, targets, whole, np.random.default_rng(0))
-    return Bench(case, structures, linac, grid, mass, body, dense.outline, sizes, rows, options)
+    found = registrations or {}
+    earlier = earlier_on(case, grid, found, options.today)
+    return Bench(case, structures, linac, grid, mass, body, dense.outline, sizes, rows, options, earlier, found)
 
 
 def steering(constraints: Sequence[Constraint], structures: StructureSet) -> tuple[Constraint, ...]:

@@ -100,6 +100,7 @@ def plan_conformal(
         reason=f"weights: {solution.reason}",
         iterations=solution.iterations,
         optimality=solution.optimality,
+        kkt_residual=solution.kkt_residual,
         interrupted=stop(),
     )
     return PhasePlan(
@@ -110,6 +111,7 @@ def plan_conformal(
         end,
         delivery_of(scaled.plan, machine),
         notes=scaled.notes,
+        held_down=scaled.held_down,
     )
 
 
@@ -128,7 +130,7 @@ def plan_supplement(
         made, dose = bench.dose_of(label, beams, (prescription,), tell)
         factor = prescription.dose_gy / reached_gy(bench, prescription, made, dose)
         plan, dose = times(made, dose, factor)
-    end = Convergence(True, "one field, prescribed to a point", 0, 0.0, stop())
+    end = Convergence(True, "one field, prescribed to a point", 0, 0.0, 0.0, stop())
     return PhasePlan(prescription.phase, "3dcrt", plan, dose, end, delivery_of(plan, machine))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tailort.errors import GeometryError
+from tailort.errors import GeometryError, InputError
 from tailort.evaluation import Row, Scenario, assess, histograms
 from tailort.evaluation.scorecard import Verdict
 from tailort.geometry import interpolate
@@ -212,6 +212,11 @@ def _phases(
     made: list[PhasePlan] = []
     moved = 0
     if _together(request, technique):
+        if bench.earlier and any(c.scope == "cumulative" for c in request.constraints):
+            raise InputError(
+                "phases that are planned together do not count earlier courses; let the protocol's technique plan them "
+                "one after the other (phases_planned)"
+            )
         asked = [phase_of(bench, request, requests, technique, number, ()) for number in request.phases]
         return plan_together(bench, asked, request.course, clock, stop, keep), 0
     for number in request.phases:
@@ -292,6 +297,7 @@ def phase_of(
         share=1.0 if number == numbers[-1] else so_far_gy / whole_gy,
         shadows=_shadows(requests, request, technique, number),
         positions=request.positions,
+        before=bench.earlier,
     )
 
 
@@ -384,6 +390,7 @@ def _judge(bench: Bench, request: Request, phases: tuple[PhasePlan, ...], notes:
         request.constraints,
         request.course,
         metrics=report,
+        earlier=bench.earlier,
         single_slice_thickness_mm=thick,
     )
     card = replace(card, rows=(*(row for phase in phases for row in _point_rows(bench, phase)), *card.rows))

@@ -78,7 +78,10 @@ def plain_mapping(protocol: Protocol, header: Sequence[str], origin: str, delimi
     entries = {entry.name: entry for entry in protocol.file.facts}
     columns: dict[str, dict[str, Any]] = {}
     if ID not in header:
-        raise InputError(f"{origin}, row 1: expected a column '{ID}' for the patient; found {', '.join(header)}")
+        raise InputError(
+            f"{origin}, row 1: expected a column '{ID}' for the patient; found {', '.join(header) or 'nothing'} (read "
+            f"with '{delimiter}' between cells; another one is told by a mapping)"
+        )
     for name in header:
         form = _HEADER.fullmatch(name)
         entry = entries.get(form["fact"]) if form else None
@@ -89,6 +92,7 @@ def plain_mapping(protocol: Protocol, header: Sequence[str], origin: str, delimi
         told: dict[str, Any] = {"fact": entry.name, "type": kind}
         if entry.type in ("number", "integer"):
             told |= {"unit": form["unit"] or entry.unit, "to": entry.unit} if entry.unit else {}
+        told |= {"future": True} if entry.planned else {}
         if form["unit"] is not None and not entry.unit:
             raise InputError(f"{origin}, row 1, column '{name}': the fact '{entry.name}' has no unit")
         columns[name] = told
@@ -114,13 +118,13 @@ def plain_mapping(protocol: Protocol, header: Sequence[str], origin: str, delimi
         raise InputError(f"{origin}, row 1{column}: {fault['msg'].removeprefix('Value error, ')}") from error
 
 
-def columns_passed_over(protocol: Protocol, text: str, delimiter: str = ",") -> tuple[str, ...]:
-    """Columns of a table that are no fact of the protocol."""
+def columns_passed_over(protocol: Protocol, text: str, mapping: TableMapping | None = None) -> tuple[str, ...]:
+    """Columns of a table that are no fact of the protocol; with a mapping those that it makes another fact of."""
     known = {entry.name for entry in protocol.file.facts} | {ID}
+    if mapping is not None:
+        return tuple(f"{name} ({column.fact})" for name, column in mapping.columns.items() if column.fact not in known)
     return tuple(
-        name
-        for name in _header(text, delimiter)
-        if (form := _HEADER.fullmatch(name)) is None or form["fact"] not in known
+        name for name in _header(text) if (form := _HEADER.fullmatch(name)) is None or form["fact"] not in known
     )
 
 

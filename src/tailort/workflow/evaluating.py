@@ -9,11 +9,16 @@ from typing import Any
 from tailort.errors import InputError, MissingStructureError, UndecidedError
 from tailort.evaluation import DEFAULT_METRICS, Scorecard, assess, histograms
 from tailort.patient import Case, Constraint, Dose, Prescription, StructureSet
-from tailort.protocols import Decision, Protocol, decide, for_patient
+from tailort.protocols import Decision, Protocol, for_patient
 from tailort.protocols.known import seen
+from tailort.protocols.plans import as_recorded
+from tailort.protocols.reading_effects import decide_with_effects
 from tailort.targets import derive
+from tailort.workflow.amending import amendments_of, recorded_findings
 from tailort.workflow.options import PlanningOptions
-from tailort.workflow.records import Evaluation
+from tailort.workflow.records import AmendmentFinding, Evaluation
+
+EVALUATED = "The plan that is evaluated"
 
 
 def evaluate(
@@ -55,9 +60,10 @@ def evaluate(
     prescriptions: tuple[Prescription, ...] = ()
     report: dict[str, tuple[str, ...]] = {}
     decision: Decision | None = None
+    amendments: tuple[AmendmentFinding, ...] = ()
     if protocol is not None:
-        decision, protocol, told = _for_patient(case, protocol, options or PlanningOptions())
-        structures, missing = _with_helpers(case, protocol)
+        decision, protocol, told, amendments = for_this_patient(case, protocol, options or PlanningOptions())
+        structures, missing = with_helpers(case, protocol)
         protocol = protocol.where_drawn(structures)
         notes += (*told, *missing)
         constraints, prescriptions = protocol.constraints(), protocol.course()
@@ -91,6 +97,9 @@ def evaluate(
         replace(row, operator=None, limit=None) if row.source == "--metric" and row.priority == "report" else row
         for row in card.rows
     )
+    if protocol is not None:
+        amendments += amendments_of(protocol, EVALUATED, card)
+        notes += [found.text for found in amendments if found.due != "no" or found.is_measured_low]
     made = {**histograms(structures, course, single_slice_thickness_mm=thickness_mm), **card.histograms}
     return Evaluation(
         case=replace(case, structures=structures),
@@ -101,15 +110,19 @@ def evaluate(
         prescriptions=prescriptions,
         notes=tuple(notes),
         decision=decision if case.facts else None,
+        amendments=amendments,
     )
 
 
-def _for_patient(case: Case, protocol: Protocol, options: PlanningOptions) -> tuple[Decision, Protocol, list[str]]:
-    """What the protocol decides, the protocol as it is for this patient, and what a reader must know of that.
+def for_this_patient(
+    case: Case, protocol: Protocol, options: PlanningOptions
+) -> tuple[Decision, Protocol, list[str], tuple[AmendmentFinding, ...]]:
+    """What the protocol decides, the protocol as it is for this patient, what a reader must know, and other doses.
 
     An existing dose is judged whether or not the protocol would have admitted the patient.
     """
-    decision = decide(protocol, case.facts, options.readings, options.today)
+    decision, _ = decide_with_effects(protocol, case.facts, options.readings, options.today)
+    values = seen(protocol.file, case.facts, options.readings, options.today).values
     notes = []
     if case.facts and decision.answer != "yes":
         notes.append(f"protocol '{protocol.id}' answers {decision.answer} to whether it admits this patient")
@@ -126,9 +139,9 @@ def _for_patient(case: Case, protocol: Protocol, options: PlanningOptions) -> tu
         # A limit whose number is not known would go without a word.
         if protocol.file.plans or protocol.file.table_limits:
             raise
-        own = _limits_decided(protocol, seen(protocol.file, case.facts, options.readings, options.today).values)
-        return decision, own, [*notes, f"volumes of some patients only are not made: {error}"]
-    return decision, own, notes
+        own = _limits_decided(as_recorded(protocol, values), values)
+        notes.append(f"volumes of some patients only are not made: {error}")
+    return decision, own, notes, recorded_findings(protocol, decision, values, options.option)
 
 
 def _limits_decided(protocol: Protocol, values: Mapping[str, Any]) -> Protocol:
@@ -163,13 +176,13 @@ def _fractionated(dose: Dose, fractions: int | None) -> Dose:
     return replace(dose, fractions=fractions)
 
 
-def _with_helpers(case: Case, protocol: Protocol) -> tuple[StructureSet, list[str]]:
+def with_helpers(case: Case, protocol: Protocol) -> tuple[StructureSet, list[str]]:
     """Make what the protocol's recipe can make of the drawn structures; say what it cannot."""
     structures, notes = case.structures, []
     planes = case.ct.image.grid.axes_mm()[0]
     for step in protocol.steps_for_all():
         try:
             structures = derive((step,), structures, planes)
-        except MissingStructureError as error:
+        except (MissingStructureError, UndecidedError) as error:
             notes.append(f"'{step.name}' of protocol {protocol.id} is not drawn and cannot be made: {error}")
     return structures, notes

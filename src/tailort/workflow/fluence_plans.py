@@ -103,6 +103,7 @@ def deliverable(
         (*served.notes, *scaled.notes),
         fluence.weights_mu,
         apart,
+        scaled.held_down,
     )
 
 
@@ -125,6 +126,7 @@ def _end(fluence: Solution, last: Solution, stopped: bool) -> Convergence:
         reason=f"fluence: {fluence.reason}; segments: {last.reason}",
         iterations=fluence.iterations + last.iterations,
         optimality=last.optimality,
+        kkt_residual=last.kkt_residual,
         interrupted=stopped,
     )
 
@@ -202,7 +204,7 @@ class _Work:
                 most_gy = MOST_INSIDE * float(np.min(getattr(kept[n].objective, "level_gy", 0.0)))
                 lost_gy[n] = min(lost_gy.get(n, 0.0) + ASKED_OVER * gy, most_gy)
             with self.clock.stage(f"correct {label}") as tell:
-                aim = tightened(calibrated(self.bench, served.problem, scaled.made), farther_gy)
+                aim = tightened(calibrated(self.bench, problem, scaled.made), farther_gy)
                 aim = asked_inside(aim, served, [(kept[n], gy) for n, gy in lost_gy.items()])
                 rows_gy = self.bench.in_rows(scaled.made.image)
                 delivery = self._again(aim, delivery, rows_gy, leaf_steps, lambda p: tell(share_done(p.iteration)))

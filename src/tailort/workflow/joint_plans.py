@@ -163,8 +163,11 @@ def _held(bench: Bench, limited: Problem) -> Callable[[Scaled], Scaled]:
         factor = low or 1.0
         plan, dose = times(scaled.plan, scaled.dose, factor)
         told = f"hard limits keep the dose, beside that of later phases, at {100.0 * factor:.1f} % of what it would be"
-        notes = (*scaled.notes, told) if factor < 1.0 - TOLD else scaled.notes
-        return replace(scaled, plan=plan, dose=dose, lack_gy=lack_gy, notes=notes)
+        more = (told,) if factor < 1.0 - TOLD else ()
+        return replace(
+            scaled, plan=plan, dose=dose, lack_gy=lack_gy, notes=(*scaled.notes, *more),
+            held_down=(*scaled.held_down, *more),
+        )  # fmt: skip
 
     return held
 

@@ -12,7 +12,6 @@ from tailort.errors import GeometryError, InputError
 from tailort.evaluation import Scenario, histograms
 from tailort.geometry import interpolate
 from tailort.patient import Constraint, Dose, Metric, Plan, Prescription
-from tailort.radiobiology import course_dose
 from tailort.workflow.bench import Bench
 from tailort.workflow.phases import Phase, is_ceiling
 from tailort.workflow.positions import placed, widened
@@ -45,6 +44,8 @@ class Scaled:
         By how much limits kept the dose down: what each structure would have beyond its limit with the whole dose.
     notes : tuple of str
         What a reader must know of it.
+    held_down : tuple of str
+        Of these, what hard limits keep the dose down.
     """
 
     plan: Plan
@@ -52,6 +53,7 @@ class Scaled:
     made: Dose
     lack_gy: dict[str, float]
     notes: tuple[str, ...] = ()
+    held_down: tuple[str, ...] = ()
 
     @property
     def most_lack_gy(self) -> float:
@@ -129,16 +131,18 @@ def scaled_to_prescription(bench: Bench, phase: Phase, made: Plan, dose: Dose) -
     }
     needed = max(factors.values(), default=1.0)
     scale, lack, keeps = needed, dict[str, float](), ""
-    broken: list[str] = []
+    broken: list[tuple[str, str]] = []
     for c in phase.constraints:
-        if not is_hard_dose(c):
+        if not is_hard_dose(c) or (c.scope == "cumulative" and not phase.before):
             continue
         allowed, beyond = _allowed(bench, phase, c, dose, needed)
         told = f"{c.structure} {c.metric} {c.operator} {c.limit:g}"
         if beyond > 0.0:
             lack[c.structure] = max(beyond, lack.get(c.structure, 0.0))
-            if allowed == needed and phase.earlier:
-                broken.append(told)
+            if allowed == needed and phase.counts_before(c):
+                broken.append((told, "earlier courses leave"))
+            elif allowed == needed and phase.earlier:
+                broken.append((told, "the phases before this one leave"))
         if allowed < scale:
             scale, keeps = allowed, told
     if scale > MOST_SCALED or not needed < NO_DOSE:
@@ -148,17 +152,16 @@ def scaled_to_prescription(bench: Bench, phase: Phase, made: Plan, dose: Dose) -
             "more MU would not mend that: a part of it is seen by no beam; check its contours, isocentre and angles"
         )
     notes = [note for p in phase.prescriptions if (note := _point_note(bench, p, made))]
-    notes += [
-        f"the phases before this one leave nothing of the hard limit {told}, which is not kept" for told in broken
-    ]
+    notes += [f"{before} nothing of the hard limit {told}, which is not kept" for told, before in broken]
+    held_down: tuple[str, ...] = ()
     if scale < (1.0 - TOLD) * needed:
         lead = max(phase.prescriptions, key=lambda p: factors[p.target])
         percent = 100.0 * scale / needed
-        notes.append(
+        held_down = (
             f"the hard limit {keeps} keeps {_in_words(lead)} at {percent:.1f} % of the {lead.dose_gy:g} Gy that this "
-            "plan is to give it"
+            "plan is to give it",
         )
-    return Scaled(*times(made, dose, scale), dose, lack, tuple(notes))
+    return Scaled(*times(made, dose, scale), dose, lack, (*notes, *held_down), held_down)
 
 
 def _in_words(prescription: Prescription) -> str:
@@ -207,8 +210,7 @@ def _allowed(bench: Bench, phase: Phase, c: Constraint, dose: Dose, needed: floa
     def beyond(factor: float) -> float:
         """How far beyond the limit the worst position is, in its unit."""
         own = replace(dose, image=dose.image.with_values(dose.image.values * np.float32(factor)))
-        whole = course_dose([*phase.earlier, own], c.quantity, c.alpha_beta_gy)
-        found = values(bench, c.structure, c.metric, whole, phase.positions)
+        found = _found(bench, phase, c, own)
         return max(found) - HARD_LIMIT_SHARE * c.limit if at_most else c.limit / HARD_LIMIT_SHARE - min(found)
 
     whole = beyond(needed)
@@ -235,6 +237,16 @@ def _allowed(bench: Bench, phase: Phase, c: Constraint, dose: Dose, needed: floa
     return low, (metric.at or 0.0) * (needed - low) / needed
 
 
+def _found(bench: Bench, phase: Phase, c: Constraint, own: Dose) -> list[float]:
+    """What a limit is about in each position; where earlier courses are not known, the least that it can be."""
+    whole = phase.whole(c, own)
+    if not phase.counts_before(c):
+        return values(bench, c.structure, c.metric, whole, phase.positions)
+    structure = bench.structures[c.structure]
+    found = histograms([structure], whole, single_slice_thickness_mm=bench.slice_mm)[structure.name]
+    return [found.bounds(c.metric)[0]]
+
+
 def times(made: Plan, dose: Dose, factor: float) -> tuple[Plan, Dose]:
     """Plan and dose with all MU times a factor."""
     values = (dose.image.values * np.float32(factor)).astype(np.float32)
@@ -246,7 +258,7 @@ def times(made: Plan, dose: Dose, factor: float) -> tuple[Plan, Dose]:
 
 
 def is_hard_dose(c: Constraint) -> bool:
-    """Whether a limit is hard and more MU break it: a dose, or the volume at a dose in Gy, of this course."""
+    """Whether a limit is hard and more MU break it: a dose, or the volume at a dose in Gy."""
     metric = Metric.parse(c.metric)
     in_gy = (metric.is_dose and metric.unit == "Gy") or (metric.kind in ("V", "CV") and metric.at_unit == "Gy")
-    return c.priority == "hard" and c.scope == "course" and in_gy and is_ceiling(c)
+    return c.priority == "hard" and in_gy and is_ceiling(c)

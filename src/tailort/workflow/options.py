@@ -47,6 +47,9 @@ class PlanningOptions:
     setup_errors_mm : (3,) float or None
         By how much the patient may lie off along x, y, z (left-right, anterior-posterior, cranio-caudal), in which the
         final plan is judged; None judges it as planned only.
+    setup_spread_mm : ((3,) float, (3,) float) or None
+        Standard deviations of systematic and of random set-up errors along x, y, z, in place of `setup_errors_mm`: the
+        final plan is judged by its worst and its expected values.
     robust : bool
         Whether the plan is also made for these set-up errors, in place of the targets' margins.
     readings : mapping of str to str
@@ -66,6 +69,7 @@ class PlanningOptions:
     machine: Machine | None = None
     engine: str = "collapsed-cone"
     setup_errors_mm: tuple[float, float, float] | None = None
+    setup_spread_mm: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
     robust: bool = False
     readings: Mapping[str, str] = field(default_factory=dict)
     option: str | None = None

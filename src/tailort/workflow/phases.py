@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tailort.evaluation import Scenario
+from tailort.evaluation import EarlierCourse, Scenario, accumulate
 from tailort.patient import Constraint, Dose, Metric, Prescription
 from tailort.protocols.schema import Technique
-from tailort.radiobiology import bed, eqd2
+from tailort.radiobiology import bed, course_dose, eqd2
 
 Float = NDArray[np.float64]
 
@@ -40,6 +40,8 @@ class Phase:
         Structures whose shadows beamlets cover.
     positions : tuple of Scenario
         Where the patient may lie, the planned position first, for a robust plan; else nothing.
+    before : tuple of EarlierCourse
+        Earlier courses, which limits on all courses count too.
     """
 
     number: int
@@ -51,6 +53,7 @@ class Phase:
     share: float
     shadows: tuple[str, ...]
     positions: tuple[Scenario, ...] = ()
+    before: tuple[EarlierCourse, ...] = ()
 
     @property
     def lead(self) -> Prescription:
@@ -67,9 +70,27 @@ class Phase:
             return self.constraints
         return tuple(_in_part(c, self.share) for c in self.constraints if is_ceiling(c))
 
+    def counts_before(self, c: Constraint) -> bool:
+        """Whether a constraint is on all courses together, and earlier ones are known."""
+        return c.scope == "cumulative" and c.alpha_beta_gy is not None and bool(self.before)
+
+    def whole(self, c: Constraint, own: Dose) -> Dose:
+        """Dose that a constraint is about, with this as the phase's own."""
+        if self.counts_before(c) and c.alpha_beta_gy is not None:
+            return accumulate(self.before, [*self.earlier, own], c.quantity, c.alpha_beta_gy)
+        return course_dose([*self.earlier, own], c.quantity, c.alpha_beta_gy)
+
     def earlier_gy(self, c: Constraint, rows: NDArray[np.uint32]) -> Float:
-        """Dose of the phases before in the quantity of a constraint, Gy, in rows of the dose grid."""
+        """Dose of the phases before in the quantity of a constraint, Gy, in rows of the dose grid.
+
+        A limit on all courses counts the earlier ones too; where their dose is not known it is 0 here, and the
+        scorecard says that it is unknown.
+        """
         total = np.zeros(len(rows))
+        if self.counts_before(c):
+            assert c.alpha_beta_gy is not None
+            spent = accumulate(self.before, (), c.quantity, c.alpha_beta_gy)
+            total += np.nan_to_num(spent.image.values.reshape(-1)[rows].astype(np.float64))
         for dose in self.earlier:
             physical = dose.image.values.reshape(-1)[rows].astype(np.float64)
             if c.quantity == "physical" or c.alpha_beta_gy is None:
@@ -106,6 +127,9 @@ def in_gray(c: Constraint, course: Sequence[Prescription]) -> Constraint:
 def _in_part(c: Constraint, share: float) -> Constraint:
     """A constraint with its dose times a share."""
     metric = Metric.parse(c.metric)
+    if c.scope == "cumulative":
+        # What earlier courses have spent is not in proportion; later phases are planned on what this one leaves.
+        return c
     if metric.is_dose:
         return replace(c, limit=c.limit * share) if metric.unit == "Gy" else c
     if metric.at is not None and metric.at_unit == "Gy":

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tailort.dose.cut_off import cut_offs
 from tailort.errors import StoppedError
-from tailort.evaluation import Arm, Comparison, Robustness, Scenario, compare
-from tailort.patient import Case, Prescription, StructureSet
+from tailort.evaluation import Arm, Comparison, Robustness, compare
+from tailort.evaluation.robustness_scenarios import SetupErrors
+from tailort.patient import Case, StructureSet
 from tailort.physics import Machine
-from tailort.protocols import Decision, Protocol, Technique, decide, for_patient
+from tailort.protocols import Decision, Protocol, Technique, for_patient
 from tailort.protocols.known import PLAN, seen
-from tailort.protocols.plans import amended, statements
+from tailort.protocols.plans import amended_title, statements
+from tailort.protocols.reading_effects import decide_with_effects
 from tailort.protocols.schema import ProtocolFile, StatementEntry
+from tailort.registration import Registration
 from tailort.targets import Step, derive, to_review
-from tailort.workflow.amending import amendment_metrics, amendments_of, doses_in_words
-from tailort.workflow.bench import Bench, set_up, steering
+from tailort.workflow.amending import amend, recorded_findings
+from tailort.workflow.bench import Bench
 from tailort.workflow.clock import StageClock
 from tailort.workflow.courses import Request, plan_course
 from tailort.workflow.imaging import ImagingRow, check_imaging
 from tailort.workflow.options import PlanningOptions
 from tailort.workflow.positions import positions_of
 from tailort.workflow.records import AmendmentFinding, PlanningRun, PlanResult
-from tailort.workflow.robust_plans import moving, tumours_for
+from tailort.workflow.registering import warnings_of
+from tailort.workflow.requesting import bench_of, request_of
 from tailort.workflow.robustness import judge_setup_errors
 
 
@@ -49,6 +53,8 @@ class Decided:
         What the protocol asks of the images, and what was found.
     flags : tuple of StatementEntry
         What the protocol tells of this patient.
+    amendments : tuple of AmendmentFinding
+        Other doses that the record asks for, by a plan that was made already.
     """
 
     decision: Decision
@@ -59,11 +65,13 @@ class Decided:
     plan: str = ""
     imaging: tuple[ImagingRow, ...] = ()
     flags: tuple[StatementEntry, ...] = ()
+    amendments: tuple[AmendmentFinding, ...] = ()
 
     @property
     def title(self) -> str:
         """What is planned, for people."""
-        return f"Plan {self.plan}" if self.plan else self.protocol.title
+        title = f"Plan {self.plan}" if self.plan else self.protocol.title
+        return amended_title(title, [found.entry for found in self.amendments])
 
 
 def decided(case: Case, protocol: Protocol, options: PlanningOptions) -> Decided:
@@ -77,11 +85,12 @@ def decided(case: Case, protocol: Protocol, options: PlanningOptions) -> Decided
         When a structure is missing, or the options and the protocol contradict each other.
     """
     whole = protocol.file
-    decision = decide(protocol, case.facts, options.readings, options.today)
+    decision, _ = decide_with_effects(protocol, case.facts, options.readings, options.today)
     decision.require_yes()
-    plan = _plan_in_words(whole, decision.require_outcome(PLAN), options.option) if whole.plans else ""
     told = statements(whole.flags, protocol, case.facts, options.readings, options.today)
     values = seen(whole, case.facts, options.readings, options.today).values
+    plan = _plan_in_words(whole, decision.require_outcome(PLAN), options.option) if whole.plans else ""
+    recorded = recorded_findings(protocol, decision, values, options.option)
     protocol = for_patient(protocol, case.facts, options.readings, options.today, options.option)
     # Every report of a plan draws its beam's eye views and a scale.
     asked = whole.imaging
@@ -96,9 +105,9 @@ def decided(case: Case, protocol: Protocol, options: PlanningOptions) -> Decided
         for entry, finding in told
         if finding.answer == "unknown"
     ]
-    notes = tuple(note for note in (*chosen, position, *open_flags) if note)
+    notes = tuple(note for note in (*chosen, position, *open_flags, *(found.text for found in recorded)) if note)
     flags = tuple(entry for entry, finding in told if finding.answer == "yes")
-    return Decided(decision, protocol, techniques, linac, notes, plan, imaging, flags)
+    return Decided(decision, protocol, techniques, linac, notes, plan, imaging, flags, recorded)
 
 
 def _plan_in_words(file: ProtocolFile, name: str, option: str | None) -> str:
@@ -115,13 +124,15 @@ def plan(
     *,
     stop: Callable[[], bool],
     keep: Callable[[], None],
+    registrations: Mapping[str, Registration] | None = None,
 ) -> PlanningRun:
     """Plan a case by a protocol, and by its comparator, and judge both.
 
     Parameters
     ----------
     case : Case
-        With a planning CT, structures and the facts of the clinical record.
+        With a planning CT, structures, the facts of the clinical record and, where there are, earlier courses:
+        limits on all courses then hold on the sum.
     protocol : Protocol
         What is asked.
     options : PlanningOptions
@@ -132,6 +143,8 @@ def plan(
         Whether a person wants to stop; asked while optimising.
     keep : callable
         Called once there is a feasible plan, so that a stop from then on keeps it.
+    registrations : mapping of str to Registration or None
+        Of earlier courses in other frames of reference (`register_courses`).
 
     Raises
     ------
@@ -148,7 +161,7 @@ def plan(
         steps = other.target_steps if other else protocol.target_steps()
         structures = derive(steps, case.structures, case.ct.image.grid.axes_mm()[0])
     positions = positions_of(options)
-    request, notes = _request(asked, protocol, asked.title, protocol.id, steps, structures, positions)
+    request, notes = request_of(protocol, asked.techniques, asked.title, protocol.id, steps, structures, positions)
     asked = replace(asked, notes=(*asked.notes, *notes, *to_review(structures)))
     requests = [request]
     if other is not None:
@@ -157,13 +170,16 @@ def plan(
             Request(other.title, "comparator", other.prescriptions, other.course, other.constraints, other.report, own)
         )
     with clock.stage("dose grid"):
-        bench = _bench(replace(case, notes=(*case.notes, *asked.notes)), structures, asked.machine, options, requests)
+        bench = bench_of(
+            replace(case, notes=(*case.notes, *asked.notes)), structures, asked.machine, options, requests,
+            registrations or {},
+        )  # fmt: skip
     results: list[PlanResult] = []
     for request in requests:
         if results and stop():
             break
         results.append(plan_course(bench, request, requests, clock, stop, keep))
-    again = _amended(bench, asked, protocol, steps, results[0], clock, stop, keep)
+    again = amend(bench, asked.techniques, protocol, steps, results[0], clock, stop, keep)
     bench, protocol, steps, results[0] = again.bench, again.protocol, again.steps, again.result
     structures = bench.structures
     with clock.stage("compare"):
@@ -174,7 +190,7 @@ def plan(
             for cut in cut_offs(phase.plan, bench.outline, case.ct.image.grid)
         ]
     robustness, unfinished = _shifted(bench, results[0], steps, clock, stop, keep)
-    unknown = [found.text for found in again.findings if found.due == "unknown"]
+    unsure = [found.text for found in again.findings if found.due == "unknown" or found.is_measured_low]
     return PlanningRun(
         case=replace(
             bench.case,
@@ -182,7 +198,8 @@ def plan(
                 dict.fromkeys(
                     (
                         *bench.case.notes,
-                        *unknown,
+                        *unsure,
+                        *_about_earlier(bench, protocol),
                         *(n for result in (*results, *again.superseded) for n in result.notes),
                         *warnings,
                     )
@@ -202,109 +219,26 @@ def plan(
         robustness=robustness,
         unfinished=(*again.unfinished, *unfinished),
         plan=asked.plan,
-        amendments=again.findings,
+        amendments=(*asked.amendments, *again.findings),
         imaging=asked.imaging,
         flags=asked.flags,
     )
 
 
-def _request(
-    asked: Decided,
-    protocol: Protocol,
-    title: str,
-    label: str,
-    steps: Sequence[Step],
-    structures: StructureSet,
-    positions: tuple[Scenario, ...],
-) -> tuple[Request, tuple[str, ...]]:
-    """The protocol's course as a request, and what a reader must know of a robust one."""
-    prescriptions, course = protocol.prescriptions(), protocol.course()
-    notes: tuple[str, ...] = ()
-    if positions:
-        prescriptions = course = tumours_for(prescriptions, asked.techniques, steps, structures)
-        notes = (_robustly(prescriptions, positions),)
-    report = (*protocol.report_metrics(), *amendment_metrics(protocol))
-    return (
-        Request(
-            title, label, prescriptions, course, protocol.constraints(), report, asked.techniques,
-            protocol.supplements(), positions,
-        ),
-        notes,
-    )  # fmt: skip
-
-
-def _bench(
-    case: Case, structures: StructureSet, machine: Machine, options: PlanningOptions, requests: Sequence[Request]
-) -> Bench:
-    first = requests[0]
-    return set_up(
-        case,
-        structures,
-        machine,
-        options,
-        [p for request in requests for p in request.prescriptions],
-        [c for request in requests for c in request.constraints],
-        dict.fromkeys(moving(first.prescriptions, steering(first.constraints, structures)), first.positions),
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class _Amended:
-    """The plan that stands, on its bench and by its protocol, what was measured, and what a person stopped."""
-
-    bench: Bench
-    protocol: Protocol
-    steps: tuple[Step, ...]
-    result: PlanResult
-    findings: tuple[AmendmentFinding, ...] = ()
-    unfinished: tuple[str, ...] = ()
-
-    @property
-    def superseded(self) -> tuple[PlanResult, ...]:
-        return tuple(found.superseded for found in self.findings if found.superseded is not None)
-
-
-def _amended(
-    bench: Bench,
-    asked: Decided,
-    protocol: Protocol,
-    steps: tuple[Step, ...],
-    result: PlanResult,
-    clock: StageClock,
-    stop: Callable[[], bool],
-    keep: Callable[[], None],
-) -> _Amended:
-    """Plan once more for each amendment that the assessed plan calls for; an amendment comes once."""
-    now = _Amended(bench, protocol, steps, result)
-    while True:
-        found = amendments_of(now.protocol, now.result)
-        due = next((one for one in found if one.due == "yes"), None)
-        if due is None or stop() or now.result.interrupted:
-            left = (f"planning once more with other doses: {due.text}",) if due is not None else ()
-            return replace(now, findings=(*now.findings, *found), unfinished=left)
-        # What stands so far is a plan of the doses that the protocol gives up, and worth keeping.
-        keep()
-        own = amended(now.protocol, due.id)
-        with clock.stage(f"targets {due.id}"):
-            more = own.target_steps()[len(now.protocol.target_steps()) :]
-            structures = derive(more, now.bench.structures, bench.case.ct.image.grid.axes_mm()[0])
-        steps = (*now.steps, *more)
-        title = f"Amended by {due.id}: {doses_in_words(own.course())}"
-        request, _ = _request(asked, own, title, due.id, steps, structures, positions_of(bench.options))
-        with clock.stage(f"dose grid {due.id}"):
-            other = _bench(now.bench.case, structures, bench.machine, bench.options, [request])
-        again = plan_course(other, request, [request], clock, stop, keep)
-        due = replace(due, superseded=now.result, protocol=now.protocol)
-        now = _Amended(other, own, steps, again, (*now.findings, due))
-
-
-def _robustly(prescriptions: Sequence[Prescription], positions: Sequence[Scenario]) -> str:
-    told = ", ".join(f"{p.dose_gy:g} Gy to {p.target}" for p in prescriptions)
-    return (
-        f"robust plan: {told}, in place of what the protocol prescribes to their PTVs, and hard limits, in each of "
-        f"{len(positions)} positions of the patient ({', '.join(one.name for one in positions)}); the optimiser moves "
-        "the patient through the dose of the planned position, the table of set-up errors is computed anew"
-    )
+def _about_earlier(bench: Bench, protocol: Protocol) -> list[str]:
+    """What a reader must know of the courses before, and of limits on them that nobody could keep."""
+    if bench.earlier:
+        return [
+            *warnings_of(bench.registrations),
+            *(
+                f"planned on the sum with earlier course '{course.label}' ({course.mapped}); where its dose is not "
+                "known it counts as 0 while planning, and as unknown in the scorecard"
+                for course in bench.earlier
+            ),
+        ]
+    asked = [c for c in protocol.constraints() if c.scope == "cumulative"]
+    told = ", ".join(dict.fromkeys(c.structure for c in asked))
+    return [f"limits over all courses ({told}) were not planned on: name earlier courses with --prior"] if asked else []
 
 
 def _shifted(
@@ -316,14 +250,15 @@ def _shifted(
     keep: Callable[[], None],
 ) -> tuple[Robustness | None, tuple[str, ...]]:
     """The plan judged with set-up errors, where they are asked about, and what a person stopped of that."""
-    reach_mm = bench.options.setup_errors_mm
-    if reach_mm is None:
+    spread, errors = bench.options.setup_spread_mm, bench.options.setup_errors_mm
+    asked = SetupErrors(*spread, sum(phase.plan.fractions for phase in result.phases)) if spread else errors
+    if asked is None:
         return None, ()
     # The plan is done, whether it holds its limits or not.
     keep()
     with clock.stage("set-up errors") as tell:
         try:
-            return judge_setup_errors(bench, result, steps, reach_mm, tell, stop), ()
+            return judge_setup_errors(bench, result, steps, asked, tell, stop), ()
         except StoppedError as stopped:
             return None, (str(stopped),)
 

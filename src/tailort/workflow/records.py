@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,8 @@ from tailort.optimisation import PlanDelivery
 from tailort.patient import Case, Constraint, Dose, Plan, Prescription, Scan, StructureSet
 from tailort.physics import Machine
 from tailort.protocols import Decision, Protocol
-from tailort.protocols.schema import StatementEntry
+from tailort.protocols.condition import Answer
+from tailort.protocols.schema import AmendmentEntry, StatementEntry
 from tailort.workflow.imaging import ImagingRow
 
 
@@ -40,6 +41,9 @@ class Convergence:
         Of the fluence and of the segments' weights together.
     optimality : float
         Norm of the projected gradient at the end.
+    kkt_residual : float
+        How far the weights are from the conditions of an optimum (`tailort.optimisation.solve.Solution`), as a share of
+        the value; infinite where a limit does not hold.
     interrupted : bool
         Whether a person stopped it.
     """
@@ -48,6 +52,7 @@ class Convergence:
     reason: str
     iterations: int
     optimality: float
+    kkt_residual: float
     interrupted: bool = False
 
 
@@ -103,6 +108,8 @@ class PhasePlan:
     disagreement : float or None
         Largest difference between the optimiser's dose of the control points and the engine's in a target's D98%, D95%,
         D50% and D2%, as a share of its prescription; None where the engine's own dose was optimised.
+    held_down : tuple of str
+        Hard limits that keep it below its prescription, in words; the notes tell them too.
     """
 
     number: int
@@ -115,6 +122,7 @@ class PhasePlan:
     notes: tuple[str, ...] = ()
     fluence_mu: NDArray[np.float64] | None = None
     disagreement: float | None = None
+    held_down: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,18 +186,20 @@ class AmendmentFinding:
 
     Parameters
     ----------
-    id : str
-        Of the amendment.
-    structure, metric, operator, value
-        What is asked: other doses where the metric of the structure (physical dose of the course) stands so to `value`.
+    entry : AmendmentEntry
+        What the protocol asks: other doses where a metric (physical dose of the course) stands so to a number.
     measured : float or None
-        What the plan has; None where it cannot be told.
-    due : {"yes", "no", "unknown"}
-        Whether the doses are amended.
-    rules : tuple of str
-        Ids of the rules it rests on.
+        What the plan has, in the metric's unit; None where it cannot be told.
     plan : str
         Title of the plan that was measured.
+    doses, other_doses : str
+        Those of that plan, and those of the amendment, in words.
+    by_record : bool
+        Whether the plan was made before, and the record tells of it.
+    held_down : tuple of str
+        What keeps the plan below its prescription, in words: it was measured with less than its dose.
+    with_whole_dose : float or None
+        The metric if all of such a plan's dose were raised to its prescription.
     superseded : PlanResult or None
         That plan, where another was made in its place.
     protocol : Protocol or None
@@ -198,45 +208,79 @@ class AmendmentFinding:
         Why the measured value is unknown.
     """
 
-    id: str
-    structure: str
-    metric: str
-    operator: str
-    value: float
+    entry: AmendmentEntry
     measured: float | None
-    due: Literal["yes", "no", "unknown"]
-    rules: tuple[str, ...]
     plan: str
+    doses: str
+    other_doses: str
+    by_record: bool = False
+    held_down: tuple[str, ...] = ()
+    with_whole_dose: float | None = None
     superseded: PlanResult | None = None
     protocol: Protocol | None = None
     reason: str = ""
 
     @property
+    def due(self) -> Answer:
+        """Whether the doses are to be amended."""
+        return self.entry.due(self.measured)
+
+    @property
+    def is_made(self) -> bool:
+        """Whether the amended doses were planned."""
+        return self.by_record or self.superseded is not None
+
+    @property
+    def is_measured_low(self) -> bool:
+        """Whether no other doses are due by a plan that has less than its own dose."""
+        return self.due == "no" and bool(self.held_down)
+
+    @property
+    def follows(self) -> str:
+        """What follows of the doses, in words."""
+        if self.due == "unknown":
+            return f"not known: {self.reason}"
+        if self.due == "yes":
+            how = "" if self.by_record else "planned once more with " if self.is_made else "other doses are due: "
+            return f"{how}{self.other_doses} in place of {self.doses}"
+        if not self.held_down:
+            return "the doses stay"
+        told = f"the doses stay, but the plan has less than its dose: {'; '.join(self.held_down)}"
+        if self.with_whole_dose is None:
+            return told
+        then = "other doses would be due" if self.entry.due(self.with_whole_dose) == "yes" else "the doses would stay"
+        return f"{told}; with all of its dose it would be {self.with_whole_dose:.2f}, and {then}"
+
+    @property
     def text(self) -> str:
         """What was measured and what follows, in one line."""
-        cited = f" ({', '.join(self.rules)})" if self.rules else ""
-        asked = f"{self.structure} {self.metric} {self.operator} {self.value:g}"
+        entry, cited = self.entry, f" ({', '.join(self.entry.rules)})" if self.entry.rules else ""
         if self.measured is None:
-            return f"{self.plan}: whether {asked} asks for other doses{cited} is not known: {self.reason}"
-        found = f"{self.plan.partition(':')[0]}: {self.structure} {self.metric} is {self.measured:.2f}"
-        if self.due == "no":
-            return f"{found}, not {self.operator} {self.value:g}: the doses stay{cited}"
-        then = "planned once more with other doses" if self.superseded is not None else "other doses are due"
-        return f"{found}, {self.operator} {self.value:g}: {then}{cited}"
+            return f"{self.plan}: whether {entry.asked} asks for other doses{cited} is not known: {self.reason}"
+        found = f"{self.plan.partition(':')[0]}: {entry.structure} {entry.metric} is {self.measured:.2f}"
+        stands = "" if self.due == "yes" else "not "
+        return f"{found}, {stands}{entry.operator} {entry.value:g}: {self.follows}{cited}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the finding ready for JSON."""
+        entry = self.entry
         return {
-            "amendment": self.id,
+            "amendment": entry.id,
             "plan": self.plan,
-            "structure": self.structure,
-            "metric": self.metric,
-            "operator": self.operator,
-            "value": self.value,
+            "by_record": self.by_record,
+            "structure": entry.structure,
+            "metric": entry.metric,
+            "operator": entry.operator,
+            "value": entry.value,
             "measured": self.measured,
             "due": self.due,
+            "doses": self.doses,
+            "other_doses": self.other_doses,
+            "held_down_by": list(self.held_down),
+            "with_whole_dose": self.with_whole_dose,
             "superseded": self.superseded is not None,
-            "rules": list(self.rules),
+            "rules": list(entry.rules),
+            "text": self.text,
             "reason": self.reason,
         }
 
@@ -301,6 +345,8 @@ class Evaluation:
         What a reader must know (a plan that is not there, an unknown number of fractions).
     decision : Decision or None
         What the protocol decides of the patient; None without a protocol or a clinical record.
+    amendments : tuple of AmendmentFinding
+        Other doses that the protocol asks for by this dose, or by a plan that was made before it.
     """
 
     case: Case
@@ -311,3 +357,4 @@ class Evaluation:
     prescriptions: tuple[Prescription, ...]
     notes: tuple[str, ...]
     decision: Decision | None = None
+    amendments: tuple[AmendmentFinding, ...] = ()

@@ -7,12 +7,16 @@ from dataclasses import dataclass, replace
 
 from tailort.errors import StoppedError
 from tailort.evaluation import Robustness, Scenario, from_engine, judge_scenarios, within
+from tailort.evaluation.robustness_doses import blurred
+from tailort.evaluation.robustness_scenarios import SetupErrors
 from tailort.patient import Constraint, Dose, Metric, Plan, Prescription, StructureSet
 from tailort.targets import Step, Unite
 from tailort.workflow.bench import Bench
 from tailort.workflow.records import PlanResult
 
 BAND_STEP_GY = 0.1
+# Shifts along the axes, in standard deviations of a course's mean position.
+DEVIATIONS = 2.0
 # Volumes that already stand for set-up errors, or only steer the optimiser: shifting them says nothing.
 _NOT_JUDGED = ("PTV", "CONTROL")
 # Asked of clinical targets besides the coverage: the near-minimum dose (ICRU Report 83, 2010).
@@ -23,7 +27,7 @@ def judge_setup_errors(
     bench: Bench,
     result: PlanResult,
     steps: Sequence[Step],
-    reach_mm: tuple[float, float, float],
+    errors: tuple[float, float, float] | SetupErrors,
     tell: Callable[[float], None],
     stop: Callable[[], bool],
 ) -> Robustness:
@@ -37,8 +41,8 @@ def judge_setup_errors(
         The deliverable plans.
     steps : sequence of Step
         How the targets are made; what a PTV is made of is judged in its place.
-    reach_mm : (3,) float
-        Length of the shifts along x, y, z of the patient, LPS mm.
+    errors : (3,) float or SetupErrors
+        Length of the shifts along x, y, z of the patient, LPS mm; or their spread, which gives expected values too.
     tell : callable
         Called with the share done.
     stop : callable
@@ -55,7 +59,13 @@ def judge_setup_errors(
     StoppedError
         When a person stopped it.
     """
-    scenarios = within(reach_mm, 6)
+    known = ""
+    if isinstance(errors, SetupErrors):
+        scenarios = errors.along_axes(DEVIATIONS)
+        known = f", each blurred by the errors from day to day; shifts of {DEVIATIONS:g} standard deviations"
+    else:
+        scenarios = within(errors, 6)
+    body = bench.body.full()
     structures = bench.structures
     wanted = clinical_targets(result.prescriptions, steps, structures)
     targets = tuple(dict.fromkeys(one.name for one in wanted))
@@ -72,11 +82,11 @@ def judge_setup_errors(
         done += 1
         return dose
 
-    moved = [from_engine(phase.plan, scenarios, compute) for phase in result.phases]
+    moved = [from_engine(phase.plan, scenarios, compute, body=body) for phase in result.phases]
 
     def doses_of(scenario: Scenario) -> list[Dose]:
         if scenario.is_nominal:
-            return [phase.dose for phase in result.phases]
+            return [blurred(phase.dose, scenarios.blur_mm, body) for phase in result.phases]
         if stop():
             raise StoppedError("a person stopped the run before all set-up errors were judged")
         return [phase(scenario) for phase in moved]
@@ -87,7 +97,8 @@ def judge_setup_errors(
         doses_of,
         _asked(result, wanted, steps, structures),
         [one.prescription for one in wanted],
-        method=f"isocentres moved against the patient, dose by {result.dose.engine}; nominal: the plan's own dose",
+        method=f"isocentres moved against the patient, dose by {result.dose.engine}; nominal: the plan's own dose"
+        + known,
         bin_gy=BAND_STEP_GY,
         metrics=_reported(result, structures, targets),
         curves_of=targets,

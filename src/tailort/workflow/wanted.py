@@ -33,5 +33,6 @@ def wanted_of(bench: Bench, phase: Phase) -> Goals:
         sets,
         {name: bench.volumes_cm3[name] for name in sets},
         {name: optimisation.distances_mm(bench.grid, rows.voxels, sets[name]) for name in targets},
-        earlier=(lambda c: phase.earlier_gy(c, rows.voxels)) if phase.earlier else None,
+        earlier=(lambda c: phase.earlier_gy(c, rows.voxels)) if phase.earlier or phase.before else None,
+        courses_known=bool(phase.before),
     )

@@ -78,16 +78,21 @@ class LinearQuadratic:
 
     def of(self, dose_gy: Float) -> Float:
         """BED or EQD2, Gy per course, of the physical dose, Gy per course."""
-        return (bed if self.kind == "BED" else eqd2)(dose_gy, self.fractions, self.alpha_beta_gy)
+        return (bed if self.kind == "BED" else eqd2)(_from_zero(dose_gy), self.fractions, self.alpha_beta_gy)
 
     def derivative(self, dose_gy: Float) -> Float:
         """Derivative by the physical dose of the same voxel."""
         derivative = bed_derivative if self.kind == "BED" else eqd2_derivative
-        return derivative(dose_gy, self.fractions, self.alpha_beta_gy)
+        return derivative(_from_zero(dose_gy), self.fractions, self.alpha_beta_gy)
 
     def only(self, kept: NDArray[np.bool_]) -> Quantity:
         """Return itself."""
         return self
+
+
+def _from_zero(dose_gy: Float) -> Float:
+    """Return the dose without what a step of a search undershoots 0 by rounding."""
+    return np.maximum(dose_gy, 0.0)
 
 
 @dataclass(frozen=True, eq=False)

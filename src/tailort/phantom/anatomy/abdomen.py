@@ -46,7 +46,7 @@ class Abdomen(Region):
 
     @cached_property
     def diaphragm(self) -> Shape:
-        """The muscle sheet between chest and abdomen."""
+        """The muscle sheet between chest and abdomen, and its crura."""
         x, y = np.linspace(-60, 60, 121)[None, :], np.linspace(-40, 40, 81)[:, None]
         top = float(self.dome.height(x, y).max())
 
@@ -60,7 +60,14 @@ class Abdomen(Region):
             self.veins.azygos, self.node.solid,
         )  # fmt: skip
         walled = Minus(self.surface.cavity, (*soft, *self.chest_wall.ribs, *self.spine.bones.values()), 0.3)
-        return Cut(walled, sheet, (self.spine.vertebra("VB_L1").middle, top))
+        others = (
+            self.oesophagus.organ, self.arteries.aorta, self.veins.cava_inferior, self.veins.azygos, self.node.solid,
+            *self.spine.bones.values(), self.liver, self.stomach, self.bowel, self.spleen, *self.kidneys.values(),
+            self.arteries.celiac,
+        )  # fmt: skip
+        return Union((
+            Cut(walled, sheet, (self.spine.vertebra("VB_L1").middle, top)), Minus(Union(self.crura), others, 0.3)
+        ))  # fmt: skip
 
     def _in_abdomen(self, shape: Shape, gap: float = 1.0) -> Shape:
         return Cut(shape, inside(self.room, gap), (-1e3, self.room.z_range[1]))
@@ -149,9 +156,19 @@ class Abdomen(Region):
         return Minus(self._in_abdomen(Union((right, left), 16.0), 0.2), around, 0.3)
 
     @cached_property
+    def crura(self) -> tuple[Shape, ...]:
+        """The diaphragm's limbs beside the aorta."""
+        limbs = ((-135, 17.0), (-160, 15.75), (-190, 14.25), (-215, 13.0))
+        lines = (
+            smooth_line([self.spine.before(9 + side * aside, -9, z * self.sz) for z, aside in limbs])
+            for side in (-1, 1)
+        )
+        return tuple(Tube(line, 4.2 * self.r, (1.3, 0.5, 1.0)) for line in lines)
+
+    @cached_property
     def crura_and_psoas(self) -> tuple[Shape, ...]:
-        """The diaphragm's limbs beside the aorta, and the psoas muscles, for the picture."""
-        parts: list[Shape] = []
+        """Crura and psoas muscles, for the picture."""
+        parts: list[Shape] = [*self.crura]
         for side in (-1, 1):
             psoas = []
             for z, aside in ((-195, 7.2), (-220, 9.2), (-250, 11.6), (-285, 14.4)):
@@ -159,7 +176,4 @@ class Abdomen(Region):
                 psoas.append((x + side * (self.spine.half_width(zs) + aside * self.sx), y, zs))
             line = smooth_line(psoas)
             parts.append(Tube(line, np.linspace(5, 15, len(line)) * self.r))
-            crus = ((-135, 17.0), (-160, 15.75), (-190, 14.25), (-215, 13.0))
-            line = smooth_line([self.spine.before(9 + side * aside, -9, z * self.sz) for z, aside in crus])
-            parts.append(Tube(line, 4.2 * self.r, (1.3, 0.5, 1.0)))
         return tuple(parts)

@@ -15,7 +15,7 @@ from tailort.phantom.anatomy.oesophagus import Gullet
 from tailort.phantom.anatomy.region import Region
 from tailort.phantom.anatomy.surface import Surface
 from tailort.phantom.anatomy.veins import Veins
-from tailort.phantom.shapes import Cut, Grown, Minus, Shape, Union, inside, outside
+from tailort.phantom.shapes import Cut, Grown, Minus, Shape, Tube, Union, inside, outside
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,13 +60,17 @@ class Heart(Region):
         return self._fitted(2.5, 1.0)
 
     @cached_property
+    def inferior_veins(self) -> dict[str, Tube]:
+        """Inferior pulmonary vein of each side, from the lung into the heart."""
+        return {
+            "R": self._tube([(-50, 18, -66), (-36, 11, -60), (-18, 4, -55)], p.PULMONARY_VEIN_RADIUS),
+            "L": self._tube([(50, 11, -64), (38, 7, -58), (22, 2, -54)], p.PULMONARY_VEIN_RADIUS),
+        }
+
+    @cached_property
     def pulmonary_veins(self) -> Shape:
         """The four pulmonary veins up to the heart."""
-        lines = (
-            [(-48, -14, -36), (-34, -4, -42), (-18, 0, -46)],
-            [(-50, 18, -66), (-36, 11, -60), (-18, 4, -55)],
-            [(46, -16, -34), (36, -8, -39), (22, -2, -43)],
-            [(50, 11, -64), (38, 7, -58), (22, 2, -54)],
-        )
-        veins = Union(tuple(self._tube(line, p.PULMONARY_VEIN_RADIUS) for line in lines))
+        upper = ([(-48, -14, -36), (-34, -4, -42), (-18, 0, -46)], [(46, -16, -34), (36, -8, -39), (22, -2, -43)])
+        tubes = (self._tube(line, p.PULMONARY_VEIN_RADIUS) for line in upper)
+        veins = Union((*tubes, *self.inferior_veins.values()))
         return Minus(veins, (self.organ, self.arteries.aorta, self.airways.wall), 0.3)

@@ -6,6 +6,8 @@ vessel that the station follows. Room between organs that is narrower than `NARR
 is drawn by nobody.
 
 - 7, printed as caudal to the carina, lies between the main bronchi, from their front to their back, down to their ends.
+- 9, printed as within the pulmonary ligament, lies around the base of that fold, on the medial surface of the lung from
+  below the middle of the inferior pulmonary vein towards the way of food at the hiatus, as far as the lung goes there.
 - 15, printed as on the dome or beside and behind the crura, lies around the way of food at the hiatus and around the
   aorta from there to the coeliac trunk.
 - 16, printed as adjacent to the junction of oesophagus and stomach, lies around the way of food from 10 mm above to
@@ -14,19 +16,23 @@ is drawn by nobody.
 References
 ----------
 Rice, Ishwaran, Ferguson, Blackstone and Goldstraw 2017, doi:10.1016/j.jtho.2016.10.016 (AJCC-8, stations 1 to 20).
+Cooper, Moss, Buy and Stark 1983, doi:10.2214/ajr.141.2.237 (the ligament tethers the lower lobe to the mediastinum).
+Berkmen, Drossman and Marboe 1992, Radiology 185(2) (its base lies on the medial surface of the lung, between the
+inferior pulmonary vein and the diaphragm).
 NCT03731442, doi:10.1186/s12885-020-07315-0 (rule MS-51: 0.6 to 0.8 cm horizontally).
 Siewert and Stein 1998, doi:10.1046/j.1365-2168.1998.00940.x (cardia: 1 cm above to 2 cm below the junction).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tailort.phantom import parameters as p
+from tailort.phantom.anatomy.node import Growth
 from tailort.phantom.anatomy.person import Body
 from tailort.phantom.anatomy.region import Point
 from tailort.phantom.opening import Opened
@@ -38,15 +44,20 @@ from tailort.phantom.shapes import (
     Grown,
     Lattice,
     Minus,
+    Profile,
     Shape,
     Tube,
     Union,
+    constant,
+    field_at,
     smooth_line,
 )
 
 REACH_MM, NARROWEST_MM = 8.0, 2.0
 CARDIA_MM = (10.0, 20.0)
 """Above and below the junction of oesophagus and stomach."""
+LUNG_AWAY_MM = 10.0
+"""Of a lung whose surface is further from it no ligament hangs."""
 REGION_OF = {
     "LN_Sclav_L": "I", "LN_Sclav_R": "I", "1L": "I", "1R": "I", "2L": "II", "2R": "II", "4L": "II", "4R": "II",
     "8U": "II", "7": "III", "8M": "III", "8Lo": "III", "9L": "III", "9R": "III", "15": "IV", "16": "IV", "17": "IV",
@@ -247,16 +258,43 @@ class NodalLevels:
 
     @cached_property
     def _ligaments(self) -> dict[str, Shape]:
-        """Stations of the pulmonary ligaments, folds between lung and mediastinum that no CT shows."""
+        """Room around the bases of the pulmonary ligaments, folds that tether the lungs to the mediastinum.
+
+        Each leaves the medial surface of the lung below the middle of the inferior pulmonary vein, comes down along it
+        towards the wall of the way of food at the hiatus, and ends where the lung does; a growth is not there yet.
+        """
         b = self.body
+        lungs = replace(b.lungs, node=Growth()).sides
         found: dict[str, Shape] = {}
-        for name, line in (
-            ("9L", [(36, 8, -70), (36, 14, -90), (30, 18, -122)]),
-            ("9R", [(-44, 16, -70), (-42, 18, -90), (-30, 14, -122)]),
-        ):  # fmt: skip
-            points = np.array(line, dtype=float) * np.array([b.sx, b.sy, b.sz])
-            found[name] = Cut(Tube(smooth_line(points), REACH_MM), limits=self.limits(name))
+        for side, sign, lung in (("L", 1.0, lungs[0]), ("R", -1.0, lungs[1])):
+            low, high = self.limits(f"9{side}")
+            x, y, _ = b.hiatus
+            while field_at(b.oesophagus.organ, (x, y, low)) < 0:
+                x += 0.25 * sign
+            vein = b.heart.inferior_veins[side].points
+            free = np.array([field_at(b.heart.pericardium, point) > 0 for point in vein])
+            heights = np.arange(low, high, 1.0)
+            straight = np.linspace((x, y), vein[free].mean(axis=0)[:2], len(heights))
+            surface = [_onto(lung, at, z) for at, z in zip(straight, heights.tolist(), strict=True)]
+            line = [at if on is None else on for at, on in zip(straight, surface, strict=True)]
+            end = next((n for n, on in enumerate(surface) if on is not None), 0)
+            x_of, y_of = (Profile(np.column_stack([heights, [at[axis] for at in line]])) for axis in (0, 1))
+            reach = constant(REACH_MM)
+            found[f"9{side}"] = Column((float(heights[end]), high), x_of, y_of, reach, reach, reach)
         return found
+
+
+def _onto(solid: Shape, at: NDArray[np.float64], z: float) -> NDArray[np.float64] | None:
+    """Nearest point of a solid's surface in a plane, to 0.5 mm; None where there is none within reach."""
+    steps = np.arange(-LUNG_AWAY_MM, LUNG_AWAY_MM + 0.5, 0.5)
+    apart = np.hypot(steps[None, :], steps[:, None])
+    within = Lattice(at[0] + steps[None, :], at[1] + steps[:, None], z).field(solid) < 0
+    rows, columns = np.nonzero((within != within[len(steps) // 2, len(steps) // 2]) & (apart <= LUNG_AWAY_MM))
+    if not len(rows):
+        return None
+    n = int(np.argmin(apart[rows, columns]))
+    on: NDArray[np.float64] = at + np.array([steps[columns[n]], steps[rows[n]]])
+    return on
 
 
 def _top(lung: Shape, body: Body) -> float:

@@ -1,4 +1,4 @@
-"""A recurrence after oesophagectomy, in a nodal station or the old bed, at a distance from the anastomosis."""
+"""A recurrence after oesophagectomy: in a nodal station, the old bed or the gastric tube in it, at some distance."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tailort.errors import InputError
 from tailort.phantom import parameters as p
 from tailort.phantom.anatomy.nodal_levels import REGION_OF, NodalLevels
 from tailort.phantom.anatomy.region import Point
-from tailort.phantom.shapes import Array, Ellipsoid, Lattice, Minus, Shape
+from tailort.phantom.shapes import Array, Cut, Ellipsoid, Grown, Lattice, Minus, Shape
 
-Kind = Literal["node", "bed"]
+Kind = Literal["node", "bed", "tube"]
 
 _STEP_MM = 3.0
 _HALF_X_MM, _FRONT_MM, _BACK_MM = 72.0, -84.0, 72.0
@@ -33,8 +33,8 @@ class Recurrence:
 
     Parameters
     ----------
-    kind : {"node", "bed"}
-        Lymph node or bed of the resected tumour.
+    kind : {"node", "bed", "tube"}
+        Lymph node, bed of the resected tumour, or bed and the whole wall of the gastric tube that runs in it.
     region : str
         I to IV of NCT03731442.
     station : str
@@ -43,6 +43,8 @@ class Recurrence:
         Its shape before its neighbours dent it, body coordinates.
     neighbours : tuple of Shape
         What it does not grow into.
+    along : Shape or None
+        Its shape where it follows the gastric tube; `whole` then tells its middle and its size.
     """
 
     kind: Kind
@@ -50,11 +52,12 @@ class Recurrence:
     station: str
     whole: Ellipsoid
     neighbours: tuple[Shape, ...]
+    along: Shape | None = None
 
     @cached_property
     def solid(self) -> Shape:
         """The growth as it is."""
-        return Minus(self.whole, self.neighbours, _GAP_MM)
+        return Minus(self.along or self.whole, self.neighbours, _GAP_MM)
 
     @property
     def diameter_mm(self) -> float:
@@ -128,6 +131,52 @@ def place(
     chosen = str(rng.choice(sorted({b[2] for b in good})))
     _, centre, station = next(b for b in good if b[2] == chosen)
     return Recurrence(kind, region, station, Ellipsoid(centre, radii), levels.hard_obstacles)
+
+
+def place_in_tube(
+    levels: NodalLevels,
+    anastomosis: Point,
+    region: str,
+    diameter_mm: float,
+    from_anastomosis_mm: float | None,
+    rng: np.random.Generator,
+) -> Recurrence:
+    """Let a recurrence take the whole cross-section of the gastric tube over its length; see `place`.
+
+    Raises
+    ------
+    InputError
+        When the tube is not that long in the region; tells the distances at which it is.
+    """
+    body, half = levels.body, 0.5 * diameter_mm
+    line, tube = body.food_line, body.oesophagus.conduit
+    if tube is None:
+        raise InputError("a recurrence grows in the gastric tube of an operated body only")
+    low, high = tube.z_range
+    at = {
+        name: line[(line[:, 2] >= bottom) & (line[:, 2] < top)]
+        for name in ("8U", "8M", "8Lo") if REGION_OF[name] == region for bottom, top in (levels.limits(name),)
+    }  # fmt: skip
+    names = [name for name, points in at.items() for _ in points]
+    points = np.concatenate(list(at.values()))
+    free = np.flatnonzero((points[:, 2] - half > low) & (points[:, 2] + half < high))
+    distance = np.linalg.norm(points - np.array(anastomosis), axis=1)
+    near = [n for n in free if from_anastomosis_mm is None or abs(distance[n] - from_anastomosis_mm) < _STEP_MM]
+    if not near:
+        reach = f"{distance[free].min():.0f} to {distance[free].max():.0f} mm" if len(free) else "no distance"
+        asked = "anywhere" if from_anastomosis_mm is None else f"{from_anastomosis_mm:g} mm from the anastomosis"
+        raise InputError(
+            f"a recurrence of {diameter_mm:g} mm in the gastric tube has no room in region {region} {asked} in this "
+            f"virtual patient; it has at {reach}: ask for another distance or a smaller one"
+        )
+    far = from_anastomosis_mm
+    chosen = int(rng.choice(near)) if far is None else min(map(int, near), key=lambda n: abs(distance[n] - far))
+    x, y, z = (float(value) for value in points[chosen])
+    around = Cut(Grown(tube, p.TUBE_GROWTH_MM), limits=(z - half, z + half))
+    across = Lattice(np.arange(x - 60, x + 60, 1.0)[None, :], np.arange(y - 60, y + 60, 1.0)[:, None], z)
+    radius = float(np.sqrt((across.field(around) < 0).sum() / np.pi))
+    neighbours = tuple(shape for shape in levels.hard_obstacles if shape is not body.oesophagus.organ)
+    return Recurrence("tube", region, names[chosen], Ellipsoid((x, y, z), (radius, radius, half)), neighbours, around)
 
 
 class _Room:

@@ -8,7 +8,6 @@ from tailort.protocols.records.table import (
     PatientRecord,
     TableError,
     parse_table,
-    read_table,
 )
 
 __all__ = [
@@ -25,5 +24,4 @@ __all__ = [
     "load_mapping",
     "parse_mapping",
     "parse_table",
-    "read_table",
 ]

@@ -9,22 +9,15 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from tailort.errors import InputError
 from tailort.protocols.records.units import conversion_factor, unit_name
 from tailort.protocols.section import Name, Number, Positive, Section
+from tailort.text_files import first_fault, number, parse_yaml, plain, read_text
 
 Absence = Literal["unknown", "not done", "not applicable"]
 ABSENCES: tuple[Absence, ...] = get_args(Absence)
-_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d{1,2})?")
 _DATE_PARTS = {"%Y", "%m", "%d", "%H", "%M", "%S"}
-
-
-def number(text: str) -> Fraction | None:
-    """Return the number that a text is, exact; None for anything else, such as '1,234', '<5' or 'nan'."""
-    return Fraction(text) if _NUMBER.fullmatch(text) else None
 
 
 def code_key(text: str) -> str:
@@ -290,36 +283,18 @@ def parse_mapping(text: str, origin: str = "mapping.yaml") -> TableMapping:
     InputError
         When it is not valid, with file, line and place.
     """
-    try:
-        tree = YAML(typ="rt", pure=True).load(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f", line {mark.line + 1}" if mark is not None else ""
-        raise InputError(f"{origin}{line}: this is not valid YAML: {' '.join(str(error.problem).split())}") from error
-    except (YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{origin}: this is not valid YAML: {' '.join(str(error).split())}") from error
+    tree = parse_yaml(text, origin)
     if not isinstance(tree, Mapping):
         raise InputError(f"{origin}: a mapping file is a list of 'key: value' lines; see docs/records.md")
     try:
-        return TableMapping.model_validate(_plain(tree))
+        return TableMapping.model_validate(plain(tree))
     except ValidationError as error:
-        faults = error.errors(include_url=False)
-        first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
-        told = {
-            "extra_forbidden": f"the key '{first['loc'][-1]}' is not known here" if first["loc"] else "",
-            "missing": f"the key '{first['loc'][-1]}' is missing" if first["loc"] else "",
-        }.get(first["type"], first["msg"].removeprefix("Value error, "))
-        raise InputError(f"{_where(tree, first['loc'], origin)}: {told}") from error
+        raise InputError(first_fault(error, tree, origin)) from error
 
 
 def load_mapping(path: str | Path) -> TableMapping:
     """Read a mapping file."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InputError(f"mapping file '{path}' cannot be read: {reason}") from error
-    return parse_mapping(text, str(path))
+    return parse_mapping(read_text(path, "mapping file"), str(path))
 
 
 def _text(code: Any) -> Any:
@@ -328,31 +303,9 @@ def _text(code: Any) -> Any:
 
 
 def _check_format(text: str) -> None:
-    parts = set(re.findall(r"%.", text))
-    if text and not ({"%Y", "%m", "%d"} <= parts <= _DATE_PARTS):
+    parts = re.findall(r"%.?", text)
+    if text and not ({"%Y", "%m", "%d"} <= set(parts) <= _DATE_PARTS and len(set(parts)) == len(parts)):
         raise ValueError(
-            f"the date format '{text}' must have %Y (a year of four digits), %m and %d, and may have %H, %M and %S"
+            f"the date format '{text}' must have %Y (a year of four digits), %m and %d, and may have %H, %M and %S, "
+            "each once"
         )
-
-
-def _plain(node: Any) -> Any:
-    if isinstance(node, Mapping):
-        return {_plain(key): _plain(value) for key, value in node.items()}
-    if isinstance(node, list | tuple):
-        return tuple(_plain(value) for value in node)
-    for kind in (bool, int, float, str):
-        if isinstance(node, kind):
-            return kind(node)
-    return node
-
-
-def _where(tree: Any, place: tuple[int | str, ...], origin: str) -> str:
-    """File, line and place of an entry; parts that the file does not have are passed over."""
-    node, line, told = tree, None, []
-    for part in place:
-        if isinstance(node, Mapping) and part in node:
-            line = node.lc.key(part)[0] + 1  # type: ignore[attr-defined]
-            node = node[part]
-            told.append(str(part))
-    text = origin if line is None else f"{origin}, line {line}"
-    return f"{text}, {'.'.join(told)}" if told else text

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from pathlib import Path
 from typing import NamedTuple
 
 from tailort.errors import InputError
 from tailort.patient import Fact, FactValue
-from tailort.protocols.records.mapping import Absence, Column, TableMapping, code_key, number
+from tailort.protocols.records.mapping import Absence, Column, TableMapping, code_key
 from tailort.protocols.records.units import unit_name
 from tailort.protocols.schema import FactEntry
+from tailort.text_files import number, parse_csv
 
 _WORDS = {"yes": True, "no": False, "true": True, "false": False}
 _SHOWN = 40
@@ -91,21 +89,28 @@ class TableError(InputError):
         self.faults = tuple(faults)
 
 
-def read_table(
-    path: str | Path, mapping: TableMapping, *, today: dt.date, entries: Sequence[FactEntry] = ()
+def parse_table(
+    text: str,
+    mapping: TableMapping,
+    *,
+    today: dt.date,
+    entries: Sequence[FactEntry] = (),
+    origin: str = "table.csv",
 ) -> list[PatientRecord]:
-    """Read the clinical records of a CSV file (UTF-8).
+    """Read the clinical records of a table.
 
     Parameters
     ----------
-    path : str or Path
-        The file.
+    text : str
+        CSV.
     mapping : TableMapping
         Which column is which fact.
     today : date
         Dates after it are refused.
     entries : sequence of FactEntry
         Facts of a protocol: type, range, choices and unit are checked as well.
+    origin : str
+        The table's name, for messages.
 
     Returns
     -------
@@ -115,27 +120,10 @@ def read_table(
     Raises
     ------
     InputError
-        When the file cannot be read, or its columns are not those of the mapping.
+        When the columns are not those of the mapping.
     TableError
         With row and column: a wrong value, unit or date, an unknown code, an id that is empty or there twice.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text; export it as UTF-8"
-        raise InputError(f"table '{path}' cannot be read: {reason}") from error
-    return parse_table(text, mapping, today=today, entries=entries, origin=str(path))
-
-
-def parse_table(
-    text: str,
-    mapping: TableMapping,
-    *,
-    today: dt.date,
-    entries: Sequence[FactEntry] = (),
-    origin: str = "table.csv",
-) -> list[PatientRecord]:
-    """Read the clinical records of a table in CSV text; see `read_table`."""
     known = {entry.name: entry for entry in entries}
     _require_units(mapping, known, origin)
     header, rows = _rows(text, mapping, origin)
@@ -155,7 +143,7 @@ def parse_table(
                 )
             )
             continue
-        told = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
+        told = dict(zip(header, cells, strict=True))
         if any(told[name] not in wanted for name, wanted in mapping.only_rows.items()):
             continue
         patient = told[mapping.id_column]
@@ -175,27 +163,23 @@ def parse_table(
         faults.extend(wrong)
     if faults:
         raise TableError(origin, faults)
+    if not records:
+        asked = " and ".join(f"'{name}' {' or '.join(wanted)}" for name, wanted in mapping.only_rows.items())
+        raise InputError(f"{origin}: no row has {asked}; correct 'only_rows' in the mapping")
     return records
 
 
 def _rows(text: str, mapping: TableMapping, origin: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Header, and the other rows with their numbers in the sheet."""
-    try:
-        table = list(csv.reader(io.StringIO(text, newline=""), delimiter=mapping.delimiter, strict=True))
-    except csv.Error as error:
-        raise InputError(f"{origin}: this is not a table with '{mapping.delimiter}' between cells: {error}") from error
-    if not table or not any(cell.strip() for cell in table[0]):
-        raise InputError(f"{origin}, row 1: expected the names of the columns, found nothing")
-    header = [cell.strip() for cell in table[0]]
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice:
-        raise InputError(f"{origin}, row 1: the column '{twice[0]}' is there twice; rename or remove one")
+    table = parse_csv(text, origin, mapping.delimiter)
+    header = table[0]
     needed = mapping.columns_needed()
     lacking = [name for name in needed if name not in header]
     if lacking:
         raise InputError(
             f"{origin}, row 1: the mapping needs the column{'s' * (len(lacking) > 1)} {_quoted(lacking)}; the table "
-            f"has {_quoted(header)} (read with '{mapping.delimiter}' between cells)"
+            f"has {_quoted(header)} (read with '{mapping.delimiter}' between cells, which 'delimiter' in the mapping "
+            "tells)"
         )
     others = [name for name in header if name not in needed]
     if others and mapping.other_columns == "refuse":
@@ -203,7 +187,7 @@ def _rows(text: str, mapping: TableMapping, origin: str) -> tuple[list[str], lis
             f"{origin}, row 1: the mapping does not tell the column{'s' * (len(others) > 1)} {_quoted(others)}; map "
             "them, or say 'other_columns: ignore'"
         )
-    filled = [(row, cells) for row, cells in enumerate(table[1:], 2) if any(cell.strip() for cell in cells)]
+    filled = [(row, cells) for row, cells in enumerate(table[1:], 2) if any(cells)]
     if not filled:
         raise InputError(f"{origin}: the table has a header and no patient")
     return header, filled

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 from tailort.errors import InputError
-
-Mark = Literal["seed", "lit-verified", "lit-recalled", "ambiguous", "derived"]
+from tailort.protocols.schema import Mark
 
 
 @dataclass(frozen=True)

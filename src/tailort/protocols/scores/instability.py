@@ -1,10 +1,9 @@
-"""Spinal Instability Neoplastic Score (SINS) of one vertebra or several.
+"""Spinal Instability Neoplastic Score (SINS) of one vertebra or several, by the protocol file that scores it.
 
-| rule | what | mark |
-|---|---|---|
-| KO-20..25 | points of the six components | lit-verified |
-| KO-26 | classes; 7 to 18 go to a surgeon | lit-verified |
-| KO-27 | collapse of exactly 50 %, several levels | ambiguous; default 3 points, the worst level |
+The points of each finding, the classes and who is seen by a surgeon stand in the file (KO-20 to KO-27): its fact
+`sins_score`, which is computed from `sins_location` and five more, its table `sins_class` and its flag
+`surgical-consultation`. Here stands what it does not say: where a vertebra lies, what a percentage is, between which
+scores an unknown one lies, and which of several is the worst.
 
 References
 ----------
@@ -16,109 +15,53 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal
 
 from tailort.errors import InputError
-from tailort.protocols.scores.basis import Cited, ReadingTaken, one_of, within
+from tailort.patient import Fact
+from tailort.protocols.condition import Answer
+from tailort.protocols.known import known_facts, look, readings_taken
+from tailort.protocols.protocol import Protocol
+from tailort.protocols.schema import FactEntry
+from tailort.protocols.scores.basis import Cited, ReadingTaken, within
 
 Location = Literal["junctional", "mobile", "semirigid", "rigid"]
-Pain = Literal["mechanical", "occasional", "none"]
-BoneLesion = Literal["lytic", "mixed", "blastic"]
-Alignment = Literal["subluxation", "deformity", "normal"]
 Collapse = Literal["above-half", "half", "below-half", "none-body-above-half", "none"]
-Posterolateral = Literal["bilateral", "unilateral", "none"]
-SinsClass = Literal["stable", "potentially-unstable", "unstable"]
 
-POINTS: Mapping[str, Mapping[str, int]] = MappingProxyType(
-    {
-        "location": MappingProxyType({"junctional": 3, "mobile": 2, "semirigid": 1, "rigid": 0}),
-        "pain": MappingProxyType({"mechanical": 3, "occasional": 1, "none": 0}),
-        "bone_lesion": MappingProxyType({"lytic": 2, "mixed": 1, "blastic": 0}),
-        "alignment": MappingProxyType({"subluxation": 4, "deformity": 2, "normal": 0}),
-        "collapse": MappingProxyType(
-            {"above-half": 3, "half": 3, "below-half": 2, "none-body-above-half": 1, "none": 0}
-        ),
-        "posterolateral": MappingProxyType({"bilateral": 3, "unilateral": 1, "none": 0}),
-    }
-)
-"""KO-20 to KO-25 and KO-27: points by component and finding."""
+SCORE, LOCATION, TARGETS = "sins_score", "sins_location", "target_vertebrae"
+CLASS = "sins_class"
+CONSULTATION = "surgical-consultation"
+OF_HALF = "KO-27"
 
-HIGHEST_SCORE = 18
-_SOURCE = "SINS, encyclopaedia of radiology"
-_RULES = {
-    "location": "KO-20",
-    "pain": "KO-21",
-    "bone_lesion": "KO-22",
-    "alignment": "KO-23",
-    "collapse": "KO-24",
-    "posterolateral": "KO-25",
-}
+_PART = "sins_"
 _HALF_OTHERWISE = 2
-_VERTEBRA = re.compile(r"(C|T|Th|L|S)(\d{1,2})", re.IGNORECASE)
+_VERTEBRA = re.compile(r"(?:VB_)?(C|T|Th|L|S)([0-9]{1,2})", re.IGNORECASE)
 _LAST = {"C": 7, "T": 12, "L": 5, "S": 5}
 
 
 @dataclass(frozen=True)
 class SpinalLevel:
-    """What is found at one vertebra; None is unknown.
+    """One vertebra and its points; `score_level` makes it.
 
     Parameters
     ----------
     name : str
-        The vertebra: "C1" to "S5", or "occiput"; thoracic ones as "T4" or "Th4". Its location follows from it.
-    pain : Pain or None
-        "mechanical": better lying, or with movement or loading; "occasional": not mechanical.
-    bone_lesion : BoneLesion or None
-        Kind of the lesion.
-    alignment : Alignment or None
-        "subluxation" includes translation; "deformity" is a new kyphosis or scoliosis.
-    collapse : Collapse or None
-        Of the vertebral body; "none-body-above-half": no collapse, more than 50 % of the body involved. See
-        `collapse_of` for percentages.
-    posterolateral : Posterolateral or None
-        Involvement of facet, pedicle or costovertebral joint.
+        The vertebra.
+    findings : dict of str or None
+        By component, such as "pain"; None is unknown.
+    lowest, highest : int
+        Points of what is known, and those that it has at most, whatever the unknown components are.
     """
 
     name: str
-    pain: Pain | None
-    bone_lesion: BoneLesion | None
-    alignment: Alignment | None
-    collapse: Collapse | None
-    posterolateral: Posterolateral | None
-
-    def __post_init__(self) -> None:
-        location_of(self.name)
-        for component, found in self.components.items():
-            if found is not None:
-                one_of(found, tuple(POINTS[component]), f"{component} of {self.name}")
-
-    @property
-    def components(self) -> dict[str, str | None]:
-        """Findings by component, the location first."""
-        return {
-            "location": location_of(self.name),
-            "pain": self.pain,
-            "bone_lesion": self.bone_lesion,
-            "alignment": self.alignment,
-            "collapse": self.collapse,
-            "posterolateral": self.posterolateral,
-        }
+    findings: Mapping[str, str | None]
+    lowest: int
+    highest: int
 
     @property
     def missing(self) -> tuple[str, ...]:
         """Components that are unknown."""
-        return tuple(component for component, found in self.components.items() if found is None)
-
-    @property
-    def lowest(self) -> int:
-        """Points of what is known."""
-        return sum(POINTS[component][found] for component, found in self.components.items() if found is not None)
-
-    @property
-    def highest(self) -> int:
-        """Points that the level has at most, whatever the unknown components are."""
-        return self.lowest + sum(max(POINTS[component].values()) for component in self.missing)
+        return tuple(component for component, found in self.findings.items() if found is None)
 
 
 @dataclass(frozen=True)
@@ -131,12 +74,12 @@ class SinsAnswer:
         0 to 18; None when unknown.
     lowest, highest : int
         Between which the score lies, whatever is unknown.
-    klass : SinsClass or None
+    klass : str or None
         None when unknown; known without the score where all possible scores have the same class.
     worst_level : str or None
         The vertebra that the score belongs to, the first of equal ones.
     surgical_consultation : bool or None
-        Whether a surgeon is to be asked (7 or more); None when unknown.
+        Whether a surgeon is to be asked; None when unknown.
     scores : tuple of (str, int or None)
         Score of each level.
     missing : tuple of str
@@ -150,7 +93,7 @@ class SinsAnswer:
     score: int | None
     lowest: int
     highest: int
-    klass: SinsClass | None
+    klass: str | None
     worst_level: str | None
     surgical_consultation: bool | None
     scores: tuple[tuple[str, int | None], ...]
@@ -169,21 +112,38 @@ def location_of(name: str) -> Location:
 
     Examples
     --------
-    >>> location_of("C7"), location_of("Th4")
-    ('junctional', 'semirigid')
+    >>> location_of("C7"), location_of("Th4"), location_of("VB_L02")
+    ('junctional', 'semirigid', 'mobile')
+    """
+    region, number = vertebra_of(name)
+    junctional = {"C": (0, 1, 2, 7), "T": (1, 2, 11, 12), "L": (1, 5), "S": (1,)}
+    if number in junctional[region]:
+        return "junctional"
+    elsewhere: dict[str, Location] = {"C": "mobile", "L": "mobile", "T": "semirigid", "S": "rigid"}
+    return elsewhere[region]
+
+
+def vertebra_of(name: str) -> tuple[str, int]:
+    """Region and number of a vertebra, however it is written; the occiput is ("C", 0).
+
+    Raises
+    ------
+    InputError
+        When there is no such vertebra.
+
+    Examples
+    --------
+    >>> vertebra_of("T4") == vertebra_of("Th4") == vertebra_of("VB_T04")
+    True
     """
     if name.casefold() == "occiput":
-        return "junctional"
+        return "C", 0
     matched = _VERTEBRA.fullmatch(name)
     region = matched[1].upper()[0] if matched else ""
     number = int(matched[2]) if matched else 0
     if not 1 <= number <= _LAST.get(region, 0):
         raise InputError(f"there is no vertebra '{name}'; expected C1-C7, T1-T12, L1-L5, S1-S5 or occiput")
-    junctional = {"C": (1, 2, 7), "T": (1, 2, 11, 12), "L": (1, 5), "S": (1,)}
-    if number in junctional[region]:
-        return "junctional"
-    elsewhere: dict[str, Location] = {"C": "mobile", "L": "mobile", "T": "semirigid", "S": "rigid"}
-    return elsewhere[region]
+    return region, number
 
 
 def collapse_of(collapse_percent: float | None, involved_percent: float | None) -> Collapse | None:
@@ -217,96 +177,169 @@ def collapse_of(collapse_percent: float | None, involved_percent: float | None) 
     return "none-body-above-half" if involved_percent > 50 else "none"
 
 
-def sins_class(score: int) -> SinsClass:
-    """Class of a score (KO-26).
-
-    Raises
-    ------
-    InputError
-        When the score is not a whole number from 0 to 18.
-    """
-    check_sins(score)
-    if score <= 6:
-        return "stable"
-    return "potentially-unstable" if score <= 12 else "unstable"
+def components(protocol: Protocol) -> dict[str, FactEntry]:
+    """Facts of the file that SINS is made of, by component: "location", "pain" and so on."""
+    entries = {entry.name: entry for entry in protocol.file.facts}
+    return {fact.removeprefix(_PART): entries[fact] for fact in _points(protocol)}
 
 
-def check_sins(score: int) -> None:
-    """Stop at a score that does not exist (G-05).
-
-    Raises
-    ------
-    InputError
-        When the score is not a whole number from 0 to 18.
-    """
-    if isinstance(score, bool) or not isinstance(score, int) or not 0 <= score <= HIGHEST_SCORE:
-        raise InputError(f"SINS is {score}; expected a whole number from 0 to {HIGHEST_SCORE}")
+def _points(protocol: Protocol) -> dict[str, Mapping[str, int]]:
+    """Points of each finding, by fact."""
+    (computed,) = (entry.computed for entry in protocol.file.facts if entry.name == SCORE)
+    return {} if computed is None else {entry.fact: entry.points for entry in computed.points}
 
 
-def sins(levels: Sequence[SpinalLevel]) -> SinsAnswer:
-    """Score all levels and return the worst one.
+def score_level(protocol: Protocol, name: str, findings: Mapping[str, str | None]) -> SpinalLevel:
+    """Give a vertebra its points.
 
     Parameters
     ----------
-    levels : sequence of SpinalLevel
-        At least one, no vertebra twice.
+    protocol : Protocol
+        Whose file scores.
+    name : str
+        Of the vertebra, for people.
+    findings : dict of str or None
+        By component, all of `components`; None is unknown.
 
     Raises
     ------
     InputError
-        When there is no level, or one is given twice.
+        When a finding is none that the file has points for.
+    """
+    points = _points(protocol)
+    read: dict[str, str | None] = {}
+    lowest = highest = 0
+    for component, entry in components(protocol).items():
+        try:
+            found = entry.read(findings[component])
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
+        own = points[entry.name]
+        read[component] = None if found is None else str(found)
+        lowest += 0 if found is None else own[str(found)]
+        highest += max(own.values()) if found is None else own[str(found)]
+    return SpinalLevel(name, read, lowest, highest)
 
-    Examples
-    --------
-    >>> level = SpinalLevel("T4", "occasional", "mixed", "normal", "none-body-above-half", "unilateral")
-    >>> sins([level]).score
-    5
+
+def level_of_record(protocol: Protocol, facts: Mapping[str, Fact]) -> SpinalLevel:
+    """Give the vertebra of a record its points, by `target_vertebrae` and the facts that the score is made of.
+
+    Raises
+    ------
+    InputError
+        As of `located`, and when a fact cannot be.
+    """
+    known = known_facts(protocol.file, located(protocol, facts))
+    findings = {name: _told(known, entry.name) for name, entry in components(protocol).items()}
+    names = _targets(known)
+    return score_level(protocol, names[0] if len(names) == 1 else "worst level", findings)
+
+
+def located(protocol: Protocol, facts: Mapping[str, Fact]) -> dict[str, Fact]:
+    """Add to a record where its only vertebra lies; of several it must tell the location of the worst.
+
+    Raises
+    ------
+    InputError
+        When it does not, or tells a location that is not that of the vertebra.
+    """
+    known = known_facts(protocol.file, facts)
+    names, told = _targets(known), _told(known, LOCATION)
+    if len(names) != 1:
+        if told is None:
+            raise InputError(
+                f"SINS of a record is that of the one vertebra in '{TARGETS}', found {', '.join(names) or 'none'}; "
+                f"tell the '{LOCATION}' of the worst, or give several as a CSV table"
+            )
+        return dict(facts)
+    follows = location_of(names[0])
+    if told not in (None, follows):
+        raise InputError(
+            f"facts contradict each other: '{LOCATION}' is {told}, but {names[0]} is {follows} (KO-20); correct the "
+            "clinical record"
+        )
+    return {**facts, LOCATION: facts[LOCATION] if told else Fact(LOCATION, follows, f"location of {names[0]}")}
+
+
+def _told(known: Mapping[str, Fact], name: str) -> str | None:
+    return str(known[name].value) if name in known else None
+
+
+def _targets(known: Mapping[str, Fact]) -> tuple[str, ...]:
+    names = known[TARGETS].value if TARGETS in known else ()
+    return names if isinstance(names, tuple) else ()
+
+
+def sins(protocol: Protocol, levels: Sequence[SpinalLevel]) -> SinsAnswer:
+    """Return the score of the worst of all levels, and its class.
+
+    Parameters
+    ----------
+    protocol : Protocol
+        Whose file scores.
+    levels : sequence of SpinalLevel
+        At least one.
+
+    Raises
+    ------
+    InputError
+        When there is no level.
     """
     if not levels:
         raise InputError("SINS was asked for without a vertebra; give at least one level")
-    names = [level.name.casefold().replace("th", "t") for level in levels]
-    if len(set(names)) != len(names):
-        raise InputError(f"a vertebra is given twice for SINS: {', '.join(level.name for level in levels)}")
     lowest, highest = max(level.lowest for level in levels), max(level.highest for level in levels)
     score = lowest if lowest == highest else None
     # Of a level that cannot be the worst one nothing is missing.
     missing = tuple(
         f"{level.name} {component}" for level in levels if level.highest > lowest for component in level.missing
     )
-    low_class, high_class = sins_class(lowest), sins_class(highest)
+    low, high = _class(protocol, lowest), _class(protocol, highest)
     worst = next((level for level in levels if level.lowest == score), None) if score is not None else None
+    readings = _readings(protocol, levels)
     return SinsAnswer(
         score=score,
         lowest=lowest,
         highest=highest,
-        klass=low_class if low_class == high_class else None,
+        klass=low[0] if low[0] == high[0] else None,
         worst_level=None if worst is None else worst.name,
-        surgical_consultation=(lowest >= 7) if (lowest >= 7) == (highest >= 7) else None,
+        surgical_consultation=low[1] == "yes" if low[1] == high[1] else None,
         scores=tuple((level.name, None if level.missing else level.lowest) for level in levels),
         missing=missing,
-        readings=_readings(levels),
-        cited=(
-            *(Cited(rule, "lit-verified", _SOURCE) for rule in _RULES.values()),
-            Cited("KO-26", "lit-verified", _SOURCE),
-            *((Cited("KO-27", "ambiguous", _SOURCE),) if _readings(levels) else ()),
-        ),
+        readings=readings,
+        cited=_cited(protocol, bool(readings)),
     )
 
 
-def _readings(levels: Sequence[SpinalLevel]) -> tuple[ReadingTaken, ...]:
+def _class(protocol: Protocol, score: int) -> tuple[str, Answer]:
+    """Class of a score, and whether it is one that a surgeon sees."""
+    patient = look(protocol.file, {SCORE: Fact(SCORE, score)}, readings_taken(protocol.file, {}))
+    ((outcome,),) = (found.possible for found in patient.tables if found.table.name == CLASS)
+    (flag,) = (entry for entry in protocol.file.flags if entry.id == CONSULTATION)
+    return outcome, flag.when.evaluate(patient.values).answer
+
+
+def _readings(protocol: Protocol, levels: Sequence[SpinalLevel]) -> tuple[ReadingTaken, ...]:
     readings = []
-    half = [level for level in levels if level.collapse == "half"]
+    half = [level for level in levels if level.findings["collapse"] == "half"]
     if half:
-        fewer = POINTS["collapse"]["half"] - _HALF_OTHERWISE
-        others = [level.lowest - (fewer if level.collapse == "half" else 0) for level in levels]
+        points = _points(protocol)[components(protocol)["collapse"].name]["half"]
+        others = [level.lowest - (points - _HALF_OTHERWISE if level in half else 0) for level in levels]
         otherwise = f"SINS {max(others)}" if not any(level.missing for level in levels) else "one point less there"
         readings.append(
             ReadingTaken(
-                "KO-27",
-                f"a collapse of exactly 50 % is 3 points ({', '.join(level.name for level in half)})",
+                OF_HALF,
+                f"a collapse of exactly 50 % is {points} points ({', '.join(level.name for level in half)})",
                 (f"it is {_HALF_OTHERWISE} points: {otherwise}",),
             )
         )
     if len(levels) > 1:
-        readings.append(ReadingTaken("KO-27", "of several levels the highest score", ("each level by itself",)))
+        readings.append(ReadingTaken(OF_HALF, "of several levels the highest score", ("each level by itself",)))
     return tuple(readings)
+
+
+def _cited(protocol: Protocol, with_readings: bool) -> tuple[Cited, ...]:
+    """Rules of the components and classes; the ambiguous one only where it took part."""
+    named = [rule for entry in components(protocol).values() for rule in entry.rules]
+    named += [rule for table in protocol.file.tables if table.name == CLASS for rule in table.rules]
+    rules = (protocol.rule(rule) for rule in sorted(set(named)))
+    return tuple(Cited(one.id, one.mark, one.source) for one in rules if with_readings or one.id != OF_HALF)

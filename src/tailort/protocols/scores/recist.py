@@ -35,8 +35,6 @@ Measurable = Literal["measurable", "non-target", "normal"]
 
 MOST_TARGETS = 5
 MOST_TARGETS_PER_ORGAN = 2
-TOO_SMALL_MM = 5.0
-"""NM-116: size of a lesion that is there but too small to measure; one that disappeared is 0."""
 
 _SHORTEST_MM = 10
 _SHORTEST_NODE_MM = 15

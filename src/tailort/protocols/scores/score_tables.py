@@ -5,7 +5,7 @@ date, the baseline first. What a cell says depends on the kind of its row:
 
 | kind | cell |
 |---|---|
-| target, target node | size in mm (of a node the short axis), 0 for one that is gone; empty: not measured |
+| target, target node | size in mm (of a node the short axis; NM-116: 5 if too small, 0 if gone); empty: not measured |
 | non-target | present, absent (of a node: below 10 mm), progression or not evaluated; empty: unknown |
 | new | yes or no: whether there is a new lesion; empty: unknown |
 
@@ -14,23 +14,31 @@ Without a row of kind `new` nobody has told whether there are new lesions, so th
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
-import io
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
 from tailort.errors import InputError
-from tailort.protocols.scores.instability import POINTS, SpinalLevel, collapse_of
+from tailort.protocols.protocol import Protocol
+from tailort.protocols.scores.instability import (
+    SpinalLevel,
+    collapse_of,
+    components,
+    location_of,
+    score_level,
+    vertebra_of,
+)
 from tailort.protocols.scores.recist import NonTarget, ResponseAnswer, TargetLesion, respond
+from tailort.text_files import number, parse_csv
 
 _LESION = ("lesion", "organ", "kind")
 _KINDS = ("target", "target node", "non-target", "new")
 _NON_TARGET = ("present", "absent", "progression", "not evaluated")
 _LEVEL = ("vertebra", "pain", "bone_lesion", "alignment", "posterolateral")
 _PERCENT = ("collapse_percent", "involved_percent")
+# No lesion of a person is longer, mm; of a wrong cell no more characters are shown.
+_LONGEST_MM, _SHOWN = 1000.0, 40
 
 
 @dataclass(frozen=True)
@@ -93,14 +101,17 @@ def parse_lesions(text: str, origin: str, today: dt.date) -> LesionTable:
         kind = table.word(row, "kind", _KINDS)
         if kind in ("target", "target node"):
             sizes = tuple(table.size(row, name) for name in names)
+            lesion, organ = table.text(row, "lesion"), table.text(row, "organ")
             try:
-                targets.append(TargetLesion(table.text(row, "lesion"), table.text(row, "organ"), "node" in kind, sizes))
+                targets.append(TargetLesion(lesion, organ, "node" in kind, sizes))
             except InputError as error:
                 raise InputError(f"{origin}, row {row}: {error}") from error
         elif kind == "non-target":
             others.append([table.word_or_none(row, name, _NON_TARGET) for name in names])
         else:
             words = [table.word_or_none(row, name, ("yes", "no")) for name in names]
+            if words[0] == "yes":
+                raise InputError(f"{origin}, row {row}: no lesion is new at the baseline, {names[0]}")
             new.append([None if word is None else word == "yes" for word in words])
     for n, found in enumerate(others):
         if found[0] != "present":
@@ -116,8 +127,8 @@ def parse_lesions(text: str, origin: str, today: dt.date) -> LesionTable:
     )
 
 
-def parse_levels(text: str, origin: str) -> tuple[SpinalLevel, ...]:
-    """Read a table of vertebrae for SINS, one a row.
+def parse_levels(protocol: Protocol, text: str, origin: str) -> tuple[SpinalLevel, ...]:
+    """Read a table of vertebrae for SINS, one a row, each once, and give them the points of a protocol's file.
 
     Columns are vertebra, pain, bone_lesion, alignment, posterolateral, and either collapse or collapse_percent and
     involved_percent (of the vertebral body). An empty cell is unknown.
@@ -134,19 +145,23 @@ def parse_levels(text: str, origin: str) -> tuple[SpinalLevel, ...]:
             f"{origin}, row 1: expected 'collapse', or 'collapse_percent' and 'involved_percent', after "
             f"{', '.join(_LEVEL)}; found {', '.join(rest) or 'nothing'}"
         )
-    levels = []
+    words = {component: entry.choices for component, entry in components(protocol).items()}
+    levels: dict[tuple[str, int], SpinalLevel] = {}
     for row in table.rows:
-        found = {name: table.word_or_none(row, name, tuple(POINTS[name])) for name in _LEVEL[1:]}
-        if rest == ["collapse"]:
-            found["collapse"] = table.word_or_none(row, "collapse", tuple(POINTS["collapse"]))
-        else:
-            percent = [table.number(row, name, "a percentage from 0 to 100", 100) for name in _PERCENT]
-            found["collapse"] = collapse_of(*percent)
+        name = table.text(row, "vertebra")
         try:
-            levels.append(SpinalLevel(table.text(row, "vertebra"), **found))  # type: ignore[arg-type]
+            vertebra, location = vertebra_of(name), location_of(name)
         except InputError as error:
             raise InputError(f"{origin}, row {row}: {error}") from error
-    return tuple(levels)
+        if vertebra in levels:
+            raise InputError(f"{origin}, row {row}: the vertebra '{name}' is there twice; one row a vertebra")
+        found = {one: table.word_or_none(row, one, words[one]) for one in _LEVEL[1:]}
+        if rest == ["collapse"]:
+            collapse = table.word_or_none(row, "collapse", words["collapse"])
+        else:
+            collapse = collapse_of(*(table.number(row, one, "a percentage from 0 to 100", 100) for one in _PERCENT))
+        levels[vertebra] = score_level(protocol, name, found | {"location": location, "collapse": collapse})
+    return tuple(levels.values())
 
 
 def _examination(table: _Table, name: str, today: dt.date) -> dt.date:
@@ -185,16 +200,13 @@ class _Table:
 
     def __init__(self, text: str, origin: str, first: Sequence[str]) -> None:
         self.origin = origin
-        sheet = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline=""))]
-        self.header = sheet[0] if sheet else []
+        sheet = parse_csv(text, origin)
+        self.header = sheet[0]
         if self.header[: len(first)] != list(first):
             raise InputError(
-                f"{origin}, row 1: expected the columns {', '.join(first)} first; found "
-                f"{', '.join(self.header) or 'nothing'}"
+                f"{origin}, row 1: expected the columns {', '.join(first)} first, with ',' between cells; found "
+                f"{', '.join(self.header)}"
             )
-        twice = [name for name in self.header if self.header.count(name) > 1]
-        if twice:
-            raise InputError(f"{origin}, row 1: column '{twice[0]}' is there twice")
         self.cells = {n: row for n, row in enumerate(sheet[1:], start=2) if any(row)}
         for n, row in self.cells.items():
             if len(row) != len(self.header):
@@ -218,19 +230,16 @@ class _Table:
         return None if not cell else cell if cell in known else self._refuse(row, name, f"one of {', '.join(known)}")
 
     def size(self, row: int, name: str) -> float | None:
-        return self.number(row, name, "a size in mm, without the unit", math.inf)
+        return self.number(row, name, f"a size in mm, without the unit, 0 to {_LONGEST_MM:g}", _LONGEST_MM)
 
     def number(self, row: int, name: str, expected: str, most: float) -> float | None:
         cell = self.cell(row, name)
         if not cell:
             return None
-        try:
-            value = float(cell)
-        except ValueError:
-            self._refuse(row, name, expected)
-        return value if math.isfinite(value) and 0 <= value <= most else self._refuse(row, name, expected)
+        value = number(cell)
+        return float(value) if value is not None and 0 <= value <= most else self._refuse(row, name, expected)
 
     def _refuse(self, row: int, name: str, expected: str) -> NoReturn:
-        raise InputError(
-            f"{self.origin}, row {row}, column '{name}': found '{self.cell(row, name)}', expected {expected}"
-        )
+        cell = self.cell(row, name)
+        shown = cell if len(cell) <= _SHOWN else f"{cell[:_SHOWN]}..."
+        raise InputError(f"{self.origin}, row {row}, column '{name}': found '{shown}', expected {expected}")

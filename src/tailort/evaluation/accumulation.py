@@ -1,0 +1,142 @@
+"""The dose of several courses together, voxel by voxel, as BED or EQD2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tailort.errors import GeometryError, InputError
+from tailort.geometry import Grid, Image
+from tailort.patient import Dose
+from tailort.radiobiology import bed, eqd2
+
+Float = NDArray[np.float64]
+CONVERSIONS = {"BED": bed, "EQD2": eqd2}
+
+
+@dataclass(frozen=True, eq=False)
+class EarlierCourse:
+    """An earlier course as it lies in the patient of today.
+
+    Parameters
+    ----------
+    label : str
+        For people.
+    doses : tuple of Dose
+        Physical dose of each phase with its own fractions, Gy per course, all on one grid in today's frame of
+        reference; NaN where it is not known.
+    months : float or None
+        From its last fraction to the first one of today; None is unknown.
+    mapped : str
+        How it came into today's frame of reference.
+    """
+
+    label: str
+    doses: tuple[Dose, ...]
+    months: float | None
+    mapped: str
+
+    def __post_init__(self) -> None:
+        if not self.doses:
+            raise InputError(f"course '{self.label}' has no dose: give its RTDOSE")
+        for dose in self.doses:
+            _require_countable(dose, self.label)
+            if not dose.image.grid.same_as(self.grid):
+                raise GeometryError(f"the phases of course '{self.label}' are on different grids: map them onto one")
+
+    @property
+    def grid(self) -> Grid:
+        """Where the doses are."""
+        return self.doses[0].image.grid
+
+
+def accumulate(
+    courses: Sequence[EarlierCourse],
+    own: Sequence[Dose],
+    quantity: str,
+    alpha_beta_gy: float,
+    discounts: Sequence[float] | None = None,
+) -> Dose:
+    """Sum of all courses, each phase converted in each voxel with its own fractions.
+
+    Parameters
+    ----------
+    courses : sequence of EarlierCourse
+        On one grid; their order does not matter.
+    own : sequence of Dose
+        Physical dose of each phase of today's course on the same grid; empty asks what is spent so far.
+    quantity : {"BED", "EQD2"}
+        Of the sum. Physical doses of courses of unlike fractions are not added.
+    alpha_beta_gy : float
+        Of the tissue as it is today, Gy.
+    discounts : sequence of float, optional
+        Part of each earlier course, 0 to 1, that the tissue has recovered from; none unless given.
+
+    Returns
+    -------
+    Dose
+        Gy, all courses; NaN where the dose of one of them is not known.
+
+    Raises
+    ------
+    InputError
+        When a dose cannot be added: no fractions, not physical, another quantity asked than BED or EQD2.
+    GeometryError
+        When grids differ.
+
+    References
+    ----------
+    Nieder C et al. Int J Radiat Oncol Biol Phys 2006;66:1446-1449, doi:10.1016/j.ijrobp.2006.07.1383 (courses add in
+    BED).
+    """
+    if quantity not in CONVERSIONS:
+        raise InputError(f"courses add up in BED or EQD2, not in {quantity} dose: their fractions differ")
+    shares = [0.0] * len(courses) if discounts is None else list(discounts)
+    if len(shares) != len(courses) or any(not 0.0 <= share <= 1.0 for share in shares):
+        raise InputError(f"{len(courses)} earlier course(s) need as many discounts from 0 to 1; found {shares}")
+    parts = [(dose, 1.0 - share) for course, share in zip(courses, shares, strict=True) for dose in course.doses]
+    for dose in own:
+        _require_countable(dose, "today's")
+        parts.append((dose, 1.0))
+    if not parts:
+        raise InputError("a sum of courses needs the dose of at least one")
+    grid = parts[0][0].image.grid
+    for dose, _ in parts:
+        if not dose.image.grid.same_as(grid):
+            raise GeometryError("the doses of two courses are on different grids: map them onto one first")
+    values = np.stack([_converted(dose, quantity, alpha_beta_gy) * left for dose, left in parts])
+    # Sorted, so that the sum is the same to the last bit whatever the order of the courses.
+    values.sort(axis=0)
+    first = parts[0][0]
+    engines = sorted({dose.engine for dose, _ in parts})
+    return replace(
+        first,
+        image=Image(grid, values.sum(axis=0).astype(np.float32), "Gy"),
+        quantity="BED" if quantity == "BED" else "EQD2",
+        alpha_beta_gy=alpha_beta_gy,
+        per="course",
+        fractions=None,
+        engine=" + ".join(engines),
+        plan_uid="",
+    )
+
+
+def _converted(dose: Dose, quantity: str, alpha_beta_gy: float) -> Float:
+    given = dose.per_course().image.values.astype(np.float64)
+    known = np.isfinite(given)
+    values = np.full(given.shape, np.nan)
+    values[known] = CONVERSIONS[quantity](given[known], dose.known_fractions(), alpha_beta_gy)
+    return values
+
+
+def _require_countable(dose: Dose, label: str) -> None:
+    if dose.quantity != "physical":
+        raise InputError(f"the dose of course '{label}' is {dose.label}; courses are added up from physical doses")
+    if dose.fractions is None:
+        raise InputError(
+            f"the dose of course '{label}' has no number of fractions, so it has no BED; add its RTPLAN, or write "
+            "fractions into the course.yaml beside it"
+        )

@@ -1,0 +1,213 @@
+"""The report of several courses together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tailort.web import figures
+from tailort.web.page import (
+    NOT_IN_DVH,
+    decision_table,
+    leaves,
+    plain_provenance,
+    render,
+    scorecard_table,
+    structures_drawn,
+    structures_shown,
+)
+from tailort.web.rule_tables import overlay_warnings
+from tailort.workflow import Reirradiation, Stage
+from tailort.workflow.reirradiating import ALPHA_BETAS_GY, Cumulated
+
+# The picture and the histograms show the sum for late-reacting tissue.
+SHOWN_ALPHA_BETA_GY = 3.0
+
+
+def reirradiation_report(result: Reirradiation, described: Mapping[str, Any], stages: Sequence[Stage]) -> str:
+    """Return the report of a re-irradiation as HTML; see `planning_report`."""
+    case = result.case
+    palette = figures.colours(case.structures, ())
+    shown = structures_shown(case.structures, [row.structure for row in result.scorecard.rows], ())
+    total = result.totals[ALPHA_BETAS_GY.index(SHOWN_ALPHA_BETA_GY)]
+    values = total.image.values
+    highest_gy = float(np.nanmax(values))
+    hottest = np.unravel_index(int(np.nanargmax(values)), values.shape)
+    centre = total.image.grid.to_world(np.array(hottest, dtype=float))
+    contents = {
+        "title": "Re-irradiation: all courses together",
+        "subtitle": f"Patient {case.pseudonym}; TailoRT {described['tailort']}",
+        "warnings": [*overlay_warnings(result.protocol), *result.warnings],
+        "cards": _cards(result, highest_gy),
+        "summary": [
+            "Every course was converted in every voxel with its own fractions before it was added; no recovery is "
+            "assumed. Doses of different alpha/beta are never added."
+        ],
+        "decision": None
+        if result.decision is None or result.protocol is None
+        else decision_table(result.decision, result.protocol),
+        "planes": [
+            figures.planes(
+                case.ct,
+                case.structures,
+                total,
+                palette,
+                structures_drawn(shown),
+                centre,
+                highest_gy,
+                f"All courses, {total.label}: the plane of the hottest voxel",
+            )
+        ],
+        **leaves(case, case.structures, total, palette, structures_drawn(shown), highest_gy),
+        "dvh": figures.dvh_plot(
+            [d for d in result.dvhs if d.alpha_beta_gy == SHOWN_ALPHA_BETA_GY],
+            (),
+            palette,
+            [d for d in palette if d not in NOT_IN_DVH and d in shown],
+            ("", ""),
+        ),
+        "tables": [_courses(result), *_registered(result), _budget(result), *_organs(result)],
+        "scorecards": [scorecard_table("Limits", result.scorecard)] if result.scorecard.rows else [],
+        "comparison": None,
+        "bevs": [],
+        "made": [],
+        "rules": [] if result.protocol is None else result.protocol.rules,
+        "provenance": plain_provenance(described),
+        "notes": result.notes,
+        "stages": stages,
+    }
+    return render(contents)
+
+
+def _cards(result: Reirradiation, highest_gy: float) -> list[dict[str, str]]:
+    judged = [row for row in result.scorecard.rows if row.limit is not None and row.verdict != "report"]
+    failed = [row for row in judged if row.verdict == "fail"]
+    unknown = [row for row in judged if row.verdict == "unknown"]
+    cards = [
+        {
+            "label": "highest dose, all courses",
+            "value": f"{highest_gy:.1f} Gy",
+            "note": f"BED, alpha/beta {SHOWN_ALPHA_BETA_GY:g} Gy",
+            "kind": "",
+        }
+    ]
+    if judged:
+        cards.append(
+            {
+                "label": "limits that fail",
+                "value": f"{len(failed)} of {len(judged)}",
+                "note": ", ".join(f"{row.structure} {row.metric}" for row in failed) or f"unknown: {len(unknown)}",
+                "kind": "bad" if failed else "" if unknown else "good",
+            }
+        )
+    return cards
+
+
+def _courses(result: Reirradiation) -> dict[str, Any]:
+    rows = []
+    for course in result.earlier:
+        fractions = " + ".join(str(dose.fractions) for dose in course.doses)
+        highest = " + ".join(f"{float(np.nanmax(dose.image.values)):.1f}" for dose in course.doses)
+        months = "unknown" if course.months is None else f"{course.months:.1f}"
+        rows.append([course.label, fractions, highest, months, course.mapped])
+    if result.own:
+        own = result.own
+        fractions = " + ".join(str(dose.fractions) for dose in own)
+        highest = " + ".join(f"{float(np.nanmax(dose.image.values)):.1f}" for dose in own)
+        rows.append(["today", fractions, highest, "0", "planning CT"])
+    return {
+        "title": "Courses",
+        "note": "Highest physical dose on today's dose grid, Gy per course; months since the last fraction.",
+        "header": ["course", "fractions", "highest dose", "months", "brought here by"],
+        "rows": rows,
+    }
+
+
+def _registered(result: Reirradiation) -> list[dict[str, Any]]:
+    rows = [
+        [label, m.name, f"{m.value:.3g}", "" if m.limit is None else f"{m.operator} {m.limit:g}", m.verdict, m.source]
+        for label, found in result.registrations.items()
+        if found.quality is not None
+        for m in found.quality.measures
+    ]
+    if not rows:
+        return []
+    return [
+        {
+            "title": "Registration",
+            "note": "What AAPM TG-132 asks to look at, measured on these scans.",
+            "header": ["course", "measure", "value", "tolerance", "verdict", "tolerance from"],
+            "rows": rows,
+        }
+    ]
+
+
+def _budget(result: Reirradiation) -> dict[str, Any]:
+    rows = []
+    for row in result.budget:
+        discounts = ", ".join("?" if d is None else f"{100 * d:g} %" for d in row.discounts)
+        left = "" if row.left_gy is None else f"{row.left_gy:.1f}"
+        dose = "" if row.dose_gy is None else f"{row.dose_gy:.1f} in {row.fractions}"
+        rows.append(
+            [
+                row.structure,
+                f"{row.metric} {row.quantity}",
+                row.limit,
+                f"{row.title} ({', '.join(row.rules)}, {row.mark})",
+                _told(row.prior_gy, 1.0),
+                f"{row.recovery}: {discounts}",
+                left,
+                dose,
+                _told(row.total_gy, 1.0),
+                row.verdict,
+            ]
+        )
+    return {
+        "title": "Published limits over all courses",
+        "note": "Spent, recovered and left, Gy, each by the assumption of recovery that belongs to the limit; the "
+        "physical dose that is left is exact where today's hottest voxels are those of before, and no promise for a "
+        "D0.035cc or D1cc whose hot spots lie apart: the sum with a plan of today decides. Limits of other sources "
+        "than the protocol's are shown, not obeyed.",
+        "header": [
+            "structure", "metric", "limit", "source", "earlier courses", "recovered", "left", "physical dose left",
+            "with today's", "verdict",
+        ],
+        "rows": rows,
+    }  # fmt: skip
+
+
+def _organs(result: Reirradiation) -> list[dict[str, Any]]:
+    names = [course.label for course in result.earlier] + (["today"] if result.own else [])
+    return [
+        {
+            "title": f"Organs, alpha/beta {ab:g} Gy",
+            "note": "EQD2 of each course and, voxel by voxel, of all; BED of all in the last column. Gy.",
+            "header": ["structure", "metric", *names, "all, EQD2", "all, BED"],
+            "rows": [
+                [
+                    row.structure,
+                    row.metric,
+                    *(_told(bounds, row.eqd2) for bounds in row.per_course_gy),
+                    _told(row.cumulative_gy, row.eqd2),
+                    _told(row.cumulative_gy, 1.0),
+                ]
+                for row in _with(result.rows, ab)
+            ],
+        }
+        for ab in ALPHA_BETAS_GY
+    ]
+
+
+def _with(rows: Sequence[Cumulated], alpha_beta_gy: float) -> list[Cumulated]:
+    return [row for row in rows if row.alpha_beta_gy == alpha_beta_gy]
+
+
+def _told(bounds: tuple[float, float] | None, divided_by: float) -> str:
+    if bounds is None:
+        return ""
+    low, high = (value / divided_by for value in bounds)
+    if low == high:
+        return f"{low:.1f}"
+    return f"{low:.1f} to {high:.1f}" if np.isfinite(high) else f"at least {low:.1f}"

@@ -1,0 +1,85 @@
+"""From a protocol's course to what is asked of planning, and the patient on whom it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tailort.evaluation import Scenario
+from tailort.patient import Case, Prescription, StructureSet
+from tailort.physics import Machine
+from tailort.protocols import Protocol, Technique
+from tailort.registration import Registration
+from tailort.targets import Step
+from tailort.workflow.bench import Bench, set_up, steering
+from tailort.workflow.courses import Request
+from tailort.workflow.options import PlanningOptions
+from tailort.workflow.robust_plans import moving, tumours_for
+
+
+def request_of(
+    protocol: Protocol,
+    techniques: tuple[Technique, ...],
+    title: str,
+    label: str,
+    steps: Sequence[Step],
+    structures: StructureSet,
+    positions: tuple[Scenario, ...],
+) -> tuple[Request, tuple[str, ...]]:
+    """Return a protocol's course as a request, and what a reader must know of a robust one.
+
+    Parameters
+    ----------
+    protocol : Protocol
+        As it is for this patient.
+    techniques : tuple of Technique
+        In the order in which they are tried.
+    title, label : str
+        For people, and short.
+    steps, structures
+        The target recipe, and what was made by it.
+    positions : tuple of Scenario
+        Where the patient may lie, for a robust plan; else nothing.
+    """
+    prescriptions, course = protocol.prescriptions(), protocol.course()
+    notes: tuple[str, ...] = ()
+    if positions:
+        prescriptions = course = tumours_for(prescriptions, techniques, steps, structures)
+        notes = (_robustly(prescriptions, positions),)
+    return (
+        Request(
+            title, label, prescriptions, course, protocol.constraints(), protocol.report_metrics(), techniques,
+            protocol.supplements(), positions,
+        ),
+        notes,
+    )  # fmt: skip
+
+
+def bench_of(
+    case: Case,
+    structures: StructureSet,
+    machine: Machine,
+    options: PlanningOptions,
+    requests: Sequence[Request],
+    registrations: Mapping[str, Registration],
+) -> Bench:
+    """Set up the patient for all plans of a run; the first request is the plan that may be robust."""
+    first = requests[0]
+    return set_up(
+        case,
+        structures,
+        machine,
+        options,
+        [p for request in requests for p in request.prescriptions],
+        [c for request in requests for c in request.constraints],
+        dict.fromkeys(moving(first.prescriptions, steering(first.constraints, structures)), first.positions),
+        registrations,
+    )
+
+
+def _robustly(prescriptions: Sequence[Prescription], positions: Sequence[Scenario]) -> str:
+    told = ", ".join(f"{p.dose_gy:g} Gy to {p.target}" for p in prescriptions)
+    return (
+        f"robust plan: {told}, in place of what the protocol prescribes to their PTVs, and hard limits, in each of "
+        f"{len(positions)} positions of the patient ({', '.join(one.name for one in positions)}); the optimiser moves "
+        "the patient through the dose of the planned position, the table of set-up errors is computed anew"
+    )
