@@ -12,7 +12,7 @@ import pytest
 
 from tailort.errors import InputError
 from tailort.evaluation import EarlierCourse
-from tailort.geometry import Grid, Image
+from tailort.geometry import Grid, Image, Transform
 from tailort.optimisation import VoxelSet, objectives_from
 from tailort.optimisation.objectives.quantity import Added
 from tailort.patient import (
@@ -31,6 +31,7 @@ from tailort.patient import (
     StructureSet,
 )
 from tailort.protocols import Technique
+from tailort.registration import Registration
 from tailort.workflow import PlanningOptions, reirradiate
 from tailort.workflow.budgeting import budget_rows
 from tailort.workflow.earlier import earlier_on, require_same_patient
@@ -185,6 +186,49 @@ def test_an_unknown_interval_leaves_recovery_unknown_and_not_none() -> None:
     (michigan,) = [row for row in rows if row.limits == "michigan"]
     assert (michigan.verdict, michigan.left_gy, michigan.prior_gy is not None) == ("unknown", None, True)
     assert "time between the courses" in michigan.reason
+
+
+def test_ranges_follow_the_gradient_and_the_uncertainty_of_the_registration() -> None:
+    wide = Grid.axial((20, 30, 60), (3.0, 3.0, 3.0), (-90.0, -45.0, -28.0), "9.9")
+    x = np.broadcast_to(-90.0 + 3.0 * np.arange(60), wide.shape)
+    # In so many fractions BED is the dose: half a gray more for each millimetre to the left.
+    known = Course("2024", None, None, (dose(60.0 + 0.5 * x, 100_000, wide),))
+    unsure = Image(GRID, np.full(GRID.shape, 3.0, dtype=np.float32), "mm")
+    found = Registration(Transform(FRAME, "9.9", np.eye(4), None, "test"), None, "test", None, unsure)
+    made = reirradiate(case((), known), None, PlanningOptions(today=TODAY), {"2024": found}, lambda share: None)
+    (row,) = [r for r in made.rows if (r.structure, r.metric, r.alpha_beta_gy) == ("PTV", "Mean[Gy]", 10.0)]
+    assert row.range_gy is not None
+    low, high = row.range_gy
+    assert low < row.cumulative_gy[0] < high
+    # 1.96 standard deviations of 1.91 mm, less what a structure of 24 mm evens out.
+    assert 0.5 * 1.2 * 1.91 < 0.5 * (high - low) < 0.5 * 2.3 * 1.91
+    sure = Registration(found.rigid, None, "test")
+    none = reirradiate(case((), known), None, PlanningOptions(today=TODAY), {"2024": sure}, lambda share: None)
+    assert {r.range_gy for r in none.rows} == {None}
+    assert [r.cumulative_gy for r in none.rows] == [r.cumulative_gy for r in made.rows]
+
+
+def test_lql_stands_beside_lq_where_fractions_are_high_and_only_there() -> None:
+    (high,) = [
+        r
+        for r in summed(case((dose(24.0, 2),), course("2024", 60.0, 30))).rows
+        if (r.structure, r.metric, r.alpha_beta_gy) == ("Esophagus", "Max[Gy]", 3.0)
+    ]
+    # RB-21, RB-22: from 6 Gy on a straight line of slope 5: 2 (6 (1 + 6/3) + 5 (12 - 6)) = 96 Gy beside 120 by LQ.
+    assert high.cumulative_gy[0] == pytest.approx(220.0, abs=0.01)
+    assert high.lql_gy == pytest.approx((196.0, 196.0), abs=0.01)
+    assert {r.lql_gy for r in summed(case((), course("2024", 60.0, 30))).rows} == {None}
+
+
+def test_the_cord_has_its_published_rules() -> None:
+    """WE-85: 50 Gy in 25 before, 10.8 Gy in 2 now: 69.98 Gy EQD2 in all, of which 0.286 now."""
+    drawn = StructureSet((*STRUCTURES, box("SpinalCord", 25.0, 34.0)), FRAME)
+    found = summed(replace(case((dose(10.8, 2),), course("2024", 50.0, 25)), structures=drawn)).cord
+    assert found.structure == "SpinalCord"
+    assert [one.value for one in found.hytec] == pytest.approx([19.98, 69.98, 0.2855, 13.0], abs=0.01)
+    assert all(one.met for one in found.hytec)
+    # WE-83/84's arithmetic: 100 and 39.96 Gy BED are 139.96 in all, two started tens above 120 Gy.
+    assert (found.nieder.points, found.nieder.group) == (2.0, "low")
 
 
 def test_months_are_counted_from_the_last_fraction() -> None:

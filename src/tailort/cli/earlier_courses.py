@@ -59,7 +59,11 @@ def with_courses(
         doses = tuple(_fractionated(dose, told.get("fractions"), folder) for dose in _phases(earlier, folder))
         last = told.get("last_fraction")
         courses.append(Course(label, earlier.ct, earlier.structures, doses, earlier.plans, last))
-        notes += [f"course '{label}': {note}" for note in earlier.notes]
+        # What course.yaml tells is not unknown.
+        told_here = told.get("fractions") is not None
+        notes += [
+            f"course '{label}': {note}" for note in earlier.notes if not (told_here and "number of fractions" in note)
+        ]
     return replace(case, courses=tuple(courses), notes=(*case.notes, *notes))
 
 

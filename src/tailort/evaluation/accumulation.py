@@ -12,6 +12,7 @@ from tailort.errors import GeometryError, InputError
 from tailort.geometry import Grid, Image
 from tailort.patient import Dose
 from tailort.radiobiology import bed, eqd2
+from tailort.radiobiology.high_dose import LinearQuadraticLinear, bed_lql
 
 Float = NDArray[np.float64]
 CONVERSIONS = {"BED": bed, "EQD2": eqd2}
@@ -59,6 +60,7 @@ def accumulate(
     quantity: str,
     alpha_beta_gy: float,
     discounts: Sequence[float] | None = None,
+    high_dose: LinearQuadraticLinear | None = None,
 ) -> Dose:
     """Sum of all courses, each phase converted in each voxel with its own fractions.
 
@@ -74,6 +76,8 @@ def accumulate(
         Of the tissue as it is today, Gy.
     discounts : sequence of float, optional
         Part of each earlier course, 0 to 1, that the tissue has recovered from; none unless given.
+    high_dose : LinearQuadraticLinear or None
+        Model of high doses per fraction for a look at how far a BED depends on it; None is plain LQ.
 
     Returns
     -------
@@ -94,6 +98,8 @@ def accumulate(
     """
     if quantity not in CONVERSIONS:
         raise InputError(f"courses add up in BED or EQD2, not in {quantity} dose: their fractions differ")
+    if high_dose is not None and quantity != "BED":
+        raise InputError("LQ-L gives BED; ask for BED")
     shares = [0.0] * len(courses) if discounts is None else list(discounts)
     if len(shares) != len(courses) or any(not 0.0 <= share <= 1.0 for share in shares):
         raise InputError(f"{len(courses)} earlier course(s) need as many discounts from 0 to 1; found {shares}")
@@ -107,7 +113,7 @@ def accumulate(
     for dose, _ in parts:
         if not dose.image.grid.same_as(grid):
             raise GeometryError("the doses of two courses are on different grids: map them onto one first")
-    values = np.stack([_converted(dose, quantity, alpha_beta_gy) * left for dose, left in parts])
+    values = np.stack([_converted(dose, quantity, alpha_beta_gy, high_dose) * left for dose, left in parts])
     # Sorted, so that the sum is the same to the last bit whatever the order of the courses.
     values.sort(axis=0)
     first = parts[0][0]
@@ -124,11 +130,14 @@ def accumulate(
     )
 
 
-def _converted(dose: Dose, quantity: str, alpha_beta_gy: float) -> Float:
+def _converted(dose: Dose, quantity: str, alpha_beta_gy: float, high_dose: LinearQuadraticLinear | None) -> Float:
     given = dose.per_course().image.values.astype(np.float64)
     known = np.isfinite(given)
     values = np.full(given.shape, np.nan)
-    values[known] = CONVERSIONS[quantity](given[known], dose.known_fractions(), alpha_beta_gy)
+    if high_dose is None:
+        values[known] = CONVERSIONS[quantity](given[known], dose.known_fractions(), alpha_beta_gy)
+    else:
+        values[known] = bed_lql(given[known], dose.known_fractions(), alpha_beta_gy, high_dose)
     return values
 
 

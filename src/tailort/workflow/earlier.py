@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from tailort.errors import InputError
 from tailort.evaluation import EarlierCourse
-from tailort.geometry import Grid, resample
+from tailort.geometry import Grid, Image, resample
 from tailort.patient import Case, Course, Dose
 from tailort.radiobiology.recovery import months_between
 from tailort.registration import Registration
+from tailort.registration.sampling import drawn_images
 
 
 def earlier_on(
@@ -44,6 +45,44 @@ def earlier_on(
         When a course is in another frame of reference and there is no registration for it.
     """
     return tuple(_mapped(course, grid, registrations.get(course.label), today) for course in case.courses)
+
+
+def drawn_on(
+    case: Case, grid: Grid, registrations: Mapping[str, Registration], today: dt.date | None, count: int, seed: int
+) -> Iterator[tuple[EarlierCourse, ...]]:
+    """The courses of a case on a grid of today, by so many draws of what their registrations may be off.
+
+    Parameters
+    ----------
+    case, grid, registrations, today
+        As in `earlier_on`. Courses without a registration, or one whose uncertainty is not known, stay where they are.
+    count, seed : int
+        Of the draws; every course is drawn by itself.
+
+    Yields
+    ------
+    tuple of EarlierCourse
+        Of one draw.
+    """
+    own = earlier_on(case, grid, registrations, today)
+    draws: list[Iterator[tuple[Image, ...]] | None] = []
+    for n, course in enumerate(case.courses):
+        found = registrations.get(course.label)
+        images = [dose.per_course().image for dose in course.doses]
+        unsure = found is not None and found.uncertainty is not None
+        draws.append(drawn_images(found, images, grid, np.nan, count, seed + n) if found and unsure else None)
+    for _ in range(count):
+        yield tuple(
+            course if drawn is None else _moved(course, next(drawn)) for course, drawn in zip(own, draws, strict=True)
+        )
+
+
+def _moved(course: EarlierCourse, images: tuple[Image, ...]) -> EarlierCourse:
+    doses = tuple(
+        replace(dose, image=image.with_values(np.maximum(image.values, 0.0)))
+        for dose, image in zip(course.doses, images, strict=True)
+    )
+    return replace(course, doses=doses)
 
 
 def _mapped(course: Course, grid: Grid, found: Registration | None, today: dt.date | None) -> EarlierCourse:

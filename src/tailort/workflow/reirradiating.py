@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tailort.errors import InputError, NotEligibleError, UndecidedError
 from tailort.evaluation import DVH, EarlierCourse, Scorecard, accumulate, assess, cells_of, dvh_in
+from tailort.evaluation.sampling import Cells
 from tailort.geometry import Grid
 from tailort.patient import Case, Dose, Structure
 from tailort.protocols import Decision, Protocol
+from tailort.radiobiology.high_dose import LinearQuadraticLinear, high_dose_sets
 from tailort.registration import Registration
 from tailort.workflow.budgeting import BudgetRow, budget_rows
-from tailort.workflow.earlier import earlier_on
+from tailort.workflow.cord_rules import ALPHA_BETA_GY, CORDS, CordRules, cord_rules
+from tailort.workflow.earlier import drawn_on, earlier_on
 from tailort.workflow.evaluating import for_this_patient, with_helpers
 from tailort.workflow.options import PlanningOptions
 from tailort.workflow.registering import warnings_of
@@ -22,8 +25,12 @@ from tailort.workflow.registering import warnings_of
 METRICS = ("Max[Gy]", "D0.035cc[Gy]", "D1cc[Gy]", "Mean[Gy]")
 # alpha/beta of the spine study's table: cord, late-reacting tissue, tumour, Gy.
 ALPHA_BETAS_GY = (2.0, 3.0, 10.0)
+# Draws of the registrations, and the seed of their random numbers.
+DRAWS, SEED = 40, 0
 # Spacing where no dose of today comes with the case, mm.
 SPACING_MM = 2.5
+# The model beside LQ for high doses per fraction.
+LQL = next(found for found in high_dose_sets().values() if isinstance(found, LinearQuadraticLinear))
 # EQD2 is BED over 1 + 2 / (alpha/beta): one histogram serves both.
 TWO_GY = 2.0
 
@@ -43,6 +50,10 @@ class Cumulated:
         last where there is one.
     cumulative_gy : (float, float)
         The same of the sum, voxel by voxel: not the sum of the values.
+    range_gy : (float, float) or None
+        Between which the sum's value lies in 95 % of the draws of the registrations; None where nothing was drawn.
+    lql_gy : (float, float) or None
+        As `cumulative_gy`, by LQ-L; None where no fraction is high enough for a difference. Never compared with limits.
     """
 
     structure: str
@@ -50,6 +61,8 @@ class Cumulated:
     alpha_beta_gy: float
     per_course_gy: tuple[tuple[float, float], ...]
     cumulative_gy: tuple[float, float]
+    range_gy: tuple[float, float] | None = None
+    lql_gy: tuple[float, float] | None = None
 
     @property
     def eqd2(self) -> float:
@@ -75,6 +88,8 @@ class Cumulated:
             "alpha_beta_gy": self.alpha_beta_gy,
             "courses": [told(bounds) for bounds in self.per_course_gy],
             "cumulative": told(self.cumulative_gy),
+            "lql_bed_gy": None if self.lql_gy is None else [round(value, 3) for value in self.lql_gy],
+            "range_bed_gy": None if self.range_gy is None else [round(value, 3) for value in self.range_gy],
         }
 
 
@@ -98,6 +113,8 @@ class Reirradiation:
         Of the totals, by alpha/beta and structure.
     budget : tuple of BudgetRow
         Published limits over all courses, side by side.
+    cord : CordRules or None
+        Published rules for a second course near the cord; None where no cord is drawn or its dose is not known.
     scorecard : Scorecard
         The protocol's limits, on this course and on all.
     protocol : Protocol or None
@@ -121,6 +138,7 @@ class Reirradiation:
     rows: tuple[Cumulated, ...]
     dvhs: tuple[DVH, ...]
     budget: tuple[BudgetRow, ...]
+    cord: CordRules | None
     scorecard: Scorecard
     protocol: Protocol | None
     decision: Decision | None
@@ -144,6 +162,7 @@ class Reirradiation:
             "today": {"fractions": [dose.fractions for dose in self.own]} if self.own else None,
             "organs": [row.as_dict() for row in self.rows],
             "limits": [row.as_dict() for row in self.budget],
+            "cord": None if self.cord is None else self.cord.as_dict(),
             "warnings": list(self.warnings),
         }
 
@@ -175,17 +194,86 @@ def cumulated(
             parts.append(accumulate((), own, "BED", alpha_beta_gy))
         total = accumulate(earlier, own, "BED", alpha_beta_gy)
         totals.append(total)
+        bent = None
+        if _highest_per_fraction_gy(earlier, own) > float(LQL.threshold(alpha_beta_gy)):
+            bent = accumulate(earlier, own, "BED", alpha_beta_gy, high_dose=LQL)
         for structure, inside in zip(structures, cells, strict=True):
             curves = [*(dvh_in(inside, part) for part in parts), dvh_in(inside, total, "cumulative")]
             dvhs.append(curves[-1])
+            by_lql = None if bent is None else dvh_in(inside, bent)
             for metric in METRICS:
                 values = [_bounds(curve, metric) for curve in curves]
                 if all(value is not None for value in values):
                     known = tuple(value for value in values if value is not None)
-                    rows.append(Cumulated(structure.name, metric, alpha_beta_gy, known[:-1], known[-1]))
+                    rows.append(
+                        Cumulated(
+                            structure.name,
+                            metric,
+                            alpha_beta_gy,
+                            known[:-1],
+                            known[-1],
+                            None,
+                            None if by_lql is None else _bounds(by_lql, metric),
+                        )
+                    )
     order = {s.name: n for n, s in enumerate(structures)}
     rows.sort(key=lambda r: (order[r.structure], METRICS.index(r.metric), r.alpha_beta_gy))
     return tuple(totals), tuple(rows), tuple(dvhs)
+
+
+def _highest_per_fraction_gy(earlier: Sequence[EarlierCourse], own: Sequence[Dose]) -> float:
+    doses = [*own, *(dose for course in earlier for dose in course.doses)]
+    return max(float(np.nanmax(dose.per_course().image.values)) / dose.known_fractions() for dose in doses)
+
+
+def with_ranges(
+    rows: Sequence[Cumulated],
+    draws: Iterable[Sequence[EarlierCourse]],
+    own: Sequence[Dose],
+    structures: Sequence[Structure],
+    slice_mm: float,
+    progress: Callable[[int], None],
+) -> tuple[Cumulated, ...]:
+    """Return the rows with the range of each sum over draws of the registrations.
+
+    Parameters
+    ----------
+    rows : sequence of Cumulated
+        As mapped.
+    draws : iterable of sequence of EarlierCourse
+        The courses in each draw, on the grid of `own`.
+    own, structures, slice_mm
+        As in `cumulated`.
+    progress : callable
+        Called with the number of draws done.
+
+    Notes
+    -----
+    The range holds 95 % of the draws and the value as mapped. A value that is not known in a draw leaves none.
+    """
+    found: dict[tuple[str, str, float], list[float]] = {(r.structure, r.metric, r.alpha_beta_gy): [] for r in rows}
+    cells: list[Cells] = []
+    for n, courses in enumerate(draws, 1):
+        cells = cells or [cells_of(s, courses[0].grid, single_slice_thickness_mm=slice_mm) for s in structures]
+        for alpha_beta_gy in ALPHA_BETAS_GY:
+            total = accumulate(courses, own, "BED", alpha_beta_gy)
+            for structure, inside in zip(structures, cells, strict=True):
+                curve = dvh_in(inside, total)
+                for metric in METRICS:
+                    value = _bounds(curve, metric)
+                    if value is not None:
+                        low, high = value
+                        found[structure.name, metric, alpha_beta_gy].append(low if low == high else np.nan)
+        progress(n)
+    return tuple(replace(row, range_gy=_range(row, found)) for row in rows)
+
+
+def _range(row: Cumulated, found: Mapping[tuple[str, str, float], Sequence[float]]) -> tuple[float, float] | None:
+    values = np.array(found[row.structure, row.metric, row.alpha_beta_gy])
+    low, high = row.cumulative_gy
+    if low != high or not len(values) or not np.isfinite(values).all():
+        return None
+    return min(low, float(np.quantile(values, 0.025))), max(low, float(np.quantile(values, 0.975)))
 
 
 def _bounds(curve: DVH, metric: str) -> tuple[float, float] | None:
@@ -245,7 +333,11 @@ def reirradiate(
     drawn = [s for s in case.structures if not s.is_empty and s.role != "EXTERNAL"]
     slice_mm = case.ct.image.grid.spacing_mm[0]
     totals, rows, dvhs = cumulated(drawn, earlier, own, slice_mm)
-    progress(0.8)
+    progress(0.4)
+    if any(found.uncertainty is not None for found in registrations.values()):
+        draws = drawn_on(case, grid, registrations, options.today, DRAWS, SEED)
+        rows = with_ranges(rows, draws, own, drawn, slice_mm, lambda n: progress(0.4 + 0.5 * n / DRAWS))
+    progress(0.9)
     constraints = () if judged is None else judged.constraints()
     asked = constraints if own else tuple(c for c in constraints if c.scope == "cumulative")
     # Without a plan of today a limit is judged on what is spent so far.
@@ -267,6 +359,7 @@ def reirradiate(
         rows,
         dvhs,
         budget_rows(drawn, earlier, own, _fractions(judged, own), slice_mm),
+        _cord(rows, earlier, bool(own)),
         card,
         judged,
         decision if case.facts else None,
@@ -275,6 +368,18 @@ def reirradiate(
         warnings=(*warnings_of(registrations), *((unjudged,) if unjudged else ())),
         unjudged=unjudged,
     )
+
+
+def _cord(rows: Sequence[Cumulated], earlier: Sequence[EarlierCourse], with_today: bool) -> CordRules | None:
+    """The cord's rules by the first structure that stands for it and whose dose is known."""
+    for name in CORDS:
+        for row in rows:
+            if (row.structure, row.metric, row.alpha_beta_gy) == (name, "Max[Gy]", ALPHA_BETA_GY):
+                known = [row.cumulative_gy, *row.per_course_gy]
+                if all(low == high for low, high in known):
+                    beds = [low for low, _ in row.per_course_gy]
+                    return cord_rules(name, beds, row.cumulative_gy[0], earlier, with_today)
+    return None
 
 
 def _fractions(protocol: Protocol | None, own: Sequence[Dose]) -> int | None:
