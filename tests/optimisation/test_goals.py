@@ -133,8 +133,6 @@ def test_goals_in_order_are_those_that_the_recipe_asks_for() -> None:
 def test_what_cannot_be_optimised_is_refused() -> None:
     with pytest.raises(MissingStructureError, match="Heart"):
         limit_of("Max[Gy]", "<", 45.0, structure="Heart")
-    with pytest.raises(InputError, match="all courses"):
-        limit_of("Max[Gy]", "<", 45.0, scope="cumulative")
     with pytest.raises(InputError, match="fractions"):
         objectives_from([BOOST, replace(LOW, fractions=27)], [], SETS, VOLUMES, FAR)
     with pytest.raises(InputError, match="lowest mean"):
