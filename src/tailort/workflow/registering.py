@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tailort.errors import InputError
 from tailort.geometry import Grid, partial_volume
-from tailort.patient import Case, Course, StructureSet
+from tailort.patient import Case, Course, Structure, StructureSet
 from tailort.registration import Registration, deformable, quality, rigid, uncertainty
 from tailort.registration.records import Quality
 from tailort.workflow.clock import StageClock
@@ -17,6 +16,8 @@ from tailort.workflow.densities import outline_of
 
 # Spacing at which structures of both scans are compared, mm.
 COMPARED_MM = 3.0
+# Beyond a structure, so that its mapped surface is seen too, mm.
+AROUND_MM = 20.0
 # The overlap of smaller structures says more of the voxels than of the registration, cm3.
 LEAST_CM3 = 10.0
 # Volumes that a person or a recipe chose, and outlines, show no anatomy that both scans have.
@@ -99,14 +100,21 @@ def _registered(case: Case, course: Course, clock: StageClock, stop: Callable[[]
 
 def _structures(forward: Registration, today: StructureSet, course: Course, grid: Grid, earlier_grid: Grid) -> Quality:
     """How structures that are drawn on both scans agree."""
-    ours: dict[str, NDArray[np.bool_]] = {}
-    theirs: dict[str, NDArray[np.bool_]] = {}
-    here, there = grid.with_spacing(COMPARED_MM), earlier_grid.with_spacing(COMPARED_MM)
+    measured = Quality(())
     for structure in today:
         other = None if course.structures is None else course.structures.find(structure.name)
         if structure.is_empty or structure.role not in _ANATOMY or other is None or other.is_empty:
             continue
+        here, there = _around(structure, grid), _around(other, earlier_grid)
         mine, its = partial_volume(structure.contours, here), partial_volume(other.contours, there)
         if min(mine.volume_cm3(here), its.volume_cm3(there)) >= LEAST_CM3:
-            ours[structure.name], theirs[structure.name] = mine.full() >= 0.5, its.full() >= 0.5
-    return quality.structures(forward, ours, theirs, here, there)
+            ours, theirs = {structure.name: mine.full() >= 0.5}, {structure.name: its.full() >= 0.5}
+            measured += quality.structures(forward, ours, theirs, here, there)
+    return measured
+
+
+def _around(structure: Structure, grid: Grid) -> Grid:
+    """Part of a grid around a structure, at the spacing at which structures are compared."""
+    low, high = structure.bounds_mm()
+    index = grid.to_index(np.stack([low - AROUND_MM, high + AROUND_MM]))
+    return grid.crop(np.floor(index.min(axis=0)), np.ceil(index.max(axis=0)) + 1).with_spacing(COMPARED_MM)
