@@ -321,7 +321,8 @@ def test_we_35_the_oesophagus_limits_as_eqd2() -> None:
 
 
 def test_we_28_and_we_33_the_20_gy_limit_and_doses_of_the_paper_above_it() -> None:
-    organs = [c for c in own(PATIENT).constraints() if c.structure in OTHER_ORGANS and c.priority == "hard"]
+    hard = [c for c in own(PATIENT).constraints() if c.structure in OTHER_ORGANS and c.priority == "hard"]
+    organs = [c for c in hard if c.scope == "course"]
     assert {c.structure for c in organs} == OTHER_ORGANS
     for c in organs:
         assert (c.metric, c.operator, c.limit, c.scope) == ("D0.035cc[Gy]", "<=", 20, "course")
@@ -329,6 +330,13 @@ def test_we_28_and_we_33_the_20_gy_limit_and_doses_of_the_paper_above_it() -> No
         assert not c.holds(22.40)
         assert not c.holds(23.32)
     assert float(bed(20, 2, 3)) == pytest.approx(86.67, abs=0.005)
+
+
+def test_ko_90_and_ko_94_the_oesophagus_over_all_courses_comes_before_coverage() -> None:
+    summed = [c for c in own(PATIENT).constraints() if c.scope == "cumulative"]
+    told = {(c.structure, c.metric, c.operator, c.limit, c.quantity, c.alpha_beta_gy, c.priority) for c in summed}
+    asked = (("Max[Gy]", 203), ("D0.035cc[Gy]", 187), ("D1cc[Gy]", 167))
+    assert told == {("Esophagus", metric, "<", limit, "BED", 3, "hard") for metric, limit in asked}
 
 
 def test_ko_94_the_cord_and_other_organs_come_before_coverage() -> None:
