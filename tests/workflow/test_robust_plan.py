@@ -212,7 +212,7 @@ def test_spreads_of_set_up_errors_give_expected_bands_between_the_lowest_and_the
         for row in csv.DictReader(stream):
             lowest, expected, highest = (float(row[f"{name}_cm3"]) for name in ("lowest", "expected", "highest"))
             assert lowest - 1e-3 <= expected <= highest + 1e-3
-    for row in told["rows"]:
+    for row in told["metrics"]:
         assert row["lowest"] - 1e-3 <= row["expected"] <= row["highest"] + 1e-3
     assert "Expected" in (out / "report.html").read_text()
 
