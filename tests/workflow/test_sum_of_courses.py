@@ -157,6 +157,11 @@ def test_phases_of_today_count_each_with_their_own_fractions_and_not_their_sum_a
     assert row.cumulative_gy[0] == pytest.approx(50.4 * (1 + 1.8 / 2.0), abs=0.01)
 
 
+def test_two_doses_of_one_plan_of_today_are_refused_and_not_added() -> None:
+    with pytest.raises(InputError, match="today's case has 2 doses that cannot be told apart"):
+        summed(case((dose(24.0, 2, uid="1"), dose(24.0, 2, uid="1")), course("2024", 60.0, 30)))
+
+
 def test_beyond_an_earlier_dose_grid_the_sum_is_bounded_and_told() -> None:
     small = Grid.axial((9, 21, 20), (3.0, 3.0, 3.0), (-60.0, -30.0, -12.0), FRAME)
     known = Course("2024", None, None, (dose(60.0, 30, small),))

@@ -14,7 +14,7 @@ from ruamel.yaml.error import YAMLError
 from tailort import dicom
 from tailort.errors import InputError
 from tailort.patient import Case, Course, Dose
-from tailort.workflow.earlier import require_same_patient
+from tailort.workflow.earlier import phase_doses, require_same_patient
 
 FACTS = "course.yaml"
 KEYS = ("label", "fractions", "last_fraction")
@@ -68,19 +68,9 @@ def with_courses(
 
 
 def _phases(case: Case, folder: Path) -> tuple[Dose, ...]:
-    """Doses of the phases, each once: their sum says the same again."""
     if not case.doses:
         raise InputError(f"the earlier course in '{folder}' has no RTDOSE; add it, or leave the course out")
-    of_plans = tuple(dose for dose in case.doses if dose.plan_uid)
-    if len(case.doses) == 1:
-        return case.doses
-    sums = len(case.doses) - len(of_plans)
-    if sums <= 1 and len({dose.plan_uid for dose in of_plans}) == len(of_plans):
-        return of_plans
-    raise InputError(
-        f"the earlier course in '{folder}' has {len(case.doses)} doses that cannot be told apart; leave one dose of "
-        "each phase, each with its RTPLAN"
-    )
+    return phase_doses(case.doses, f"the earlier course in '{folder}'")
 
 
 def _fractionated(dose: Dose, fractions: int | None, folder: Path) -> Dose:

@@ -106,6 +106,31 @@ def _on(dose: Dose, grid: Grid, label: str, found: Registration | None) -> Dose:
     return replace(dose.per_course(), image=mapped.with_values(np.maximum(mapped.values, 0.0)))
 
 
+def phase_doses(doses: Sequence[Dose], what: str) -> tuple[Dose, ...]:
+    """Doses of a course's phases, each once: a sum beside them says the same again.
+
+    Parameters
+    ----------
+    doses : sequence of Dose
+        As they were read.
+    what : str
+        Whose, for people.
+
+    Raises
+    ------
+    InputError
+        When several doses are of one plan, or name none.
+    """
+    of_plans = tuple(dose for dose in doses if dose.plan_uid)
+    if len(doses) <= 1:
+        return tuple(doses)
+    if len(doses) - len(of_plans) <= 1 and len({dose.plan_uid for dose in of_plans}) == len(of_plans):
+        return of_plans
+    raise InputError(
+        f"{what} has {len(doses)} doses that cannot be told apart; leave one dose of each phase, each with its RTPLAN"
+    )
+
+
 def months_since(day: dt.date | None, today: dt.date | None) -> float | None:
     """Calendar months between two days; None where one is unknown.
 

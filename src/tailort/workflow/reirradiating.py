@@ -17,7 +17,7 @@ from tailort.radiobiology.high_dose import LinearQuadraticLinear, high_dose_sets
 from tailort.registration import Registration
 from tailort.workflow.budgeting import BudgetRow, budget_rows
 from tailort.workflow.cord_rules import ALPHA_BETA_GY, CORDS, CordRules, cord_rules
-from tailort.workflow.earlier import drawn_on, earlier_on
+from tailort.workflow.earlier import drawn_on, earlier_on, phase_doses
 from tailort.workflow.evaluating import for_this_patient, with_helpers
 from tailort.workflow.options import PlanningOptions
 from tailort.workflow.registering import warnings_of
@@ -325,7 +325,7 @@ def reirradiate(
             structures, missing = with_helpers(case, own_protocol)
             case, judged = replace(case, structures=structures), own_protocol.where_drawn(structures)
             told += [*notes, *missing]
-    own = tuple(dose.per_course() for dose in _phases(case))
+    own = tuple(dose.per_course() for dose in phase_doses(case.doses, "today's case"))
     grid = own[0].image.grid if own else _grid(case)
     progress(0.05)
     earlier = earlier_on(case, grid, registrations, options.today)
@@ -407,12 +407,6 @@ def _notes(earlier: Sequence[EarlierCourse], own: Sequence[Dose]) -> list[str]:
                 "today; beyond it is unknown, not 0"
             )
     return told
-
-
-def _phases(case: Case) -> tuple[Dose, ...]:
-    """Today's dose, or those of its phases, without their sum."""
-    phases = tuple(dose for dose in case.doses if dose.plan_uid)
-    return phases if len(phases) > 1 and len(phases) == len(case.doses) - 1 else case.doses
 
 
 def _grid(case: Case) -> Grid:
