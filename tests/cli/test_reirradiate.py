@@ -116,6 +116,17 @@ def test_a_sum_can_be_judged_by_a_protocol(today: Path, prior: Path, tmp_path: P
     assert (row["scope"], row["verdict"]) == ("cumulative", "fail")
 
 
+def test_fractions_that_course_yaml_tells_are_not_called_unknown(
+    today: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prior = water(tmp_path / "prior", d.dose(plan_uid="9.9"))
+    (prior / "course.yaml").write_text("fractions: 25\n")
+    assert run(["reirradiate", str(today), "--prior", str(prior), "--out", str(tmp_path / "out"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["courses"][0]["fractions"] == [25]
+    assert not any("number of fractions" in note for note in told["notes"])
+
+
 COURSES = {
     "no dose": ([], "", ("has no RTDOSE", "prior")),
     "no fractions": ([d.dose(plan_uid="9.9")], "", ("no number of fractions", "course.yaml")),

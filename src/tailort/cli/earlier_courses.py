@@ -50,20 +50,17 @@ def with_courses(
     notes: list[str] = []
     for folder in folders:
         told = _facts(folder)
-        earlier = dicom.read_case(folder, absolute=True, progress=progress)
+        earlier = dicom.read_case(folder, absolute=True, fractions=told.get("fractions"), progress=progress)
         if not same_patient:
             require_same_patient(case, [earlier.pseudonym])
         label = str(told.get("label") or folder.resolve().name)
         if label in {course.label for course in courses}:
             raise InputError(f"two earlier courses are called '{label}'; give each a label in its {FACTS}")
-        doses = tuple(_fractionated(dose, told.get("fractions"), folder) for dose in _phases(earlier, folder))
+        doses = _phases(earlier, folder)
+        _require_fractions(doses, told.get("fractions"), folder)
         last = told.get("last_fraction")
         courses.append(Course(label, earlier.ct, earlier.structures, doses, earlier.plans, last))
-        # What course.yaml tells is not unknown.
-        told_here = told.get("fractions") is not None
-        notes += [
-            f"course '{label}': {note}" for note in earlier.notes if not (told_here and "number of fractions" in note)
-        ]
+        notes += [f"course '{label}': {note}" for note in earlier.notes]
     return replace(case, courses=tuple(courses), notes=(*case.notes, *notes))
 
 
@@ -73,15 +70,14 @@ def _phases(case: Case, folder: Path) -> tuple[Dose, ...]:
     return phase_doses(case.doses, f"the earlier course in '{folder}'")
 
 
-def _fractionated(dose: Dose, fractions: int | None, folder: Path) -> Dose:
-    if fractions is None:
-        return dose
-    if dose.fractions is not None and dose.fractions != fractions:
-        raise InputError(
-            f"the plan in '{folder}' has {dose.fractions} fractions, its {FACTS} says {fractions}; leave the wrong one "
-            "out"
-        )
-    return replace(dose, fractions=fractions)
+def _require_fractions(doses: Sequence[Dose], fractions: int | None, folder: Path) -> None:
+    """Refuse a number of fractions that a plan contradicts."""
+    for dose in doses:
+        if fractions is not None and dose.fractions != fractions:
+            raise InputError(
+                f"the plan in '{folder}' has {dose.fractions} fractions, its {FACTS} says {fractions}; leave the wrong "
+                "one out"
+            )
 
 
 def _facts(folder: Path) -> dict[str, Any]:

@@ -30,6 +30,7 @@ def read_case(
     series_uid: str | None = None,
     names: Mapping[str, str] | None = None,
     absolute: bool = False,
+    fractions: int | None = None,
     progress: Progress | None = None,
 ) -> Case:
     """Read a patient's CT with further images, structures, plans and doses.
@@ -44,6 +45,8 @@ def read_case(
         Structure name in the file -> name to use; wins over the packaged table of TG-263 names.
     absolute : bool
         Whether doses in percent of a prescription are refused.
+    fractions : int or None
+        Of doses of which no plan tells.
     progress : callable or None
         Called with what is being done and the share that is done, 0 to 1.
 
@@ -56,11 +59,16 @@ def read_case(
     with warnings.catch_warnings():
         # What pydicom finds unusual and does not matter is not for the person at the console.
         warnings.filterwarnings("ignore", module="pydicom")
-        return _read_case(Path(folder), series_uid, names, absolute, progress)
+        return _read_case(Path(folder), series_uid, names, absolute, fractions, progress)
 
 
 def _read_case(
-    folder: Path, series_uid: str | None, names: Mapping[str, str] | None, absolute: bool, progress: Progress | None
+    folder: Path,
+    series_uid: str | None,
+    names: Mapping[str, str] | None,
+    absolute: bool,
+    fractions: int | None,
+    progress: Progress | None,
 ) -> Case:
     files, notes = read_folder(folder, progress)
     by_kind, copies = _rt_objects(files)
@@ -87,7 +95,9 @@ def _read_case(
         plan = read_plan(file, ct, drawn.structures, drawn.name_of_roi)
         plans[plan.uid] = plan
         found.extend(plan.notes)
-    doses, dose_notes = read_doses(by_kind.get(RT_DOSE, []), ct.image.grid.frame_of_reference, plans, absolute=absolute)
+    doses, dose_notes = read_doses(
+        by_kind.get(RT_DOSE, []), ct.image.grid.frame_of_reference, plans, absolute=absolute, fractions=fractions
+    )
     return Case(
         person=_person(planning.files[0]),
         scans=tuple(scans),

@@ -58,7 +58,12 @@ class _Grouped:
 
 
 def read_doses(
-    files: Sequence[DicomFile], frame_of_reference: str, plans: Mapping[str, ReadPlan], *, absolute: bool = False
+    files: Sequence[DicomFile],
+    frame_of_reference: str,
+    plans: Mapping[str, ReadPlan],
+    *,
+    absolute: bool = False,
+    fractions: int | None = None,
 ) -> tuple[tuple[Dose, ...], tuple[str, ...]]:
     """Physical doses of RT Dose files, and notes on those that were left out.
 
@@ -72,6 +77,8 @@ def read_doses(
         SOP Instance UID -> plan, for fractions, beams and, with doses in percent, the prescription.
     absolute : bool
         Whether doses in percent are refused.
+    fractions : int or None
+        Of doses of which no plan tells.
 
     Raises
     ------
@@ -102,7 +109,7 @@ def read_doses(
                     f"{frame_of_reference}: give the dose that was computed on this CT"
                 )
         try:
-            dose = _dose(grouped, plans, notes, absolute)
+            dose = _dose(grouped, plans, notes, absolute, fractions)
         except _LeftOutError as reason:
             notes.append(f"{grouped.label} was left out: {reason}")
             continue
@@ -150,7 +157,7 @@ def _group(files: Sequence[DicomFile]) -> list[_Grouped]:
     return grouped
 
 
-def _dose(grouped: _Grouped, plans: Mapping[str, ReadPlan], notes: list[str], absolute: bool) -> Dose:
+def _dose(grouped: _Grouped, plans: Mapping[str, ReadPlan], notes: list[str], absolute: bool, told: int | None) -> Dose:
     first = grouped.files[0]
     kind = str(first.header.get("DoseType", "") or "")
     if kind != "PHYSICAL":
@@ -167,7 +174,7 @@ def _dose(grouped: _Grouped, plans: Mapping[str, ReadPlan], notes: list[str], ab
     elif not uids:
         notes.append(f"{grouped.label} names no plan")
     plan = plans[uids[0]] if len(uids) == 1 and not missing else None
-    fractions = plan.fractions if plan is not None else None
+    fractions = plan.fractions if plan is not None else told
     if fractions is None:
         why = "it is the sum of several plans" if len(uids) > 1 else "no plan tells it"
         notes.append(f"the number of fractions of {grouped.label} is unknown: {why}")

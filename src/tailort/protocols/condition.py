@@ -180,6 +180,7 @@ class Not(_Node):
 class _Leaf(_Node):
     fact: str
 
+    # Every leaf below has its own two; the models of pydantic cannot be made abstract.
     @property
     def text(self) -> str:
         """The condition in words."""
