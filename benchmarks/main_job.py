@@ -20,7 +20,7 @@ from pathlib import Path
 
 def once(size: str, seed: int, dose_grid_mm: float, out: Path) -> None:
     wall, cpu = time.perf_counter(), time.process_time()
-    from tailort.cli import commands
+    from tailort.cli import demos
 
     rows: list[tuple[str, float]] = [("import", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)]
     imported = ("import", time.perf_counter() - wall, time.process_time() - cpu)
@@ -29,7 +29,7 @@ def once(size: str, seed: int, dose_grid_mm: float, out: Path) -> None:
         if share == 1.0:
             rows.append((stage, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
 
-    run = commands.demo("oesophagus", out=out, seed=seed, size=size, dose_grid_mm=dose_grid_mm, progress=tell)  # type: ignore[arg-type]
+    run = demos.demo("oesophagus", out=out, seed=seed, size=size, dose_grid_mm=dose_grid_mm, progress=tell)  # type: ignore[arg-type]
     stages = [imported, *((s.name, s.wall_s, s.cpu_s) for s in run.stages)]
     peak = dict(rows)
     total = (time.perf_counter() - wall, time.process_time() - cpu)

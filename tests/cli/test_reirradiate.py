@@ -54,7 +54,7 @@ def test_the_sum_of_two_equal_courses_is_twice_one(
     today: Path, prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (prior / "course.yaml").write_text("label: first\nlast_fraction: 2025-03-14\n")
-    again = water(tmp_path / "again", d.plan(), d.dose())
+    again = water(tmp_path / "again", d.plan(uid="1.2.3.32"), d.dose(plan_uid="1.2.3.32", uid="1.2.3.42"))
     out = tmp_path / "out"
     status = run(["reirradiate", str(today), "--prior", str(prior), "--prior", str(again), "--out", str(out), "--json"])
     told = json.loads(capsys.readouterr().out)
@@ -101,6 +101,13 @@ def test_a_plan_leaves_room_for_what_was_given_before_and_says_what_that_cost(
     assert float(str(summed[covered]["value"])) < float(str(alone[covered]["value"]))
     notes = " ".join(json.loads((tmp_path / "summed" / "run.json").read_text())["notes"])
     assert "planned on the sum with earlier course 'prior'" in notes
+    # The report of a plan on the sum tells what one of a re-irradiation has to; an ordinary one has no such part.
+    told = json.loads((tmp_path / "summed" / "reirradiation.json").read_text())
+    assert told["kinds"][0]["kind"] == "type I"
+    assert {row["structure"] for row in told["recurrences"]} == {"GTVp"}
+    pages = [(tmp_path / out / "report.html").read_text() for out in ("alone", "summed")]
+    assert [page.count("<h2>Re-irradiation</h2>") for page in pages] == [0, 1]
+    assert not (tmp_path / "alone" / "reirradiation.json").exists()
     alone_notes = " ".join(json.loads((tmp_path / "alone" / "run.json").read_text())["notes"])
     assert "limits over all courses (SpinalCord) were not planned on" in alone_notes
 

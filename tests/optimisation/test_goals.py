@@ -217,3 +217,18 @@ def test_a_weight_that_is_no_number_is_refused(weight: float) -> None:
 def test_a_gap_that_is_no_number_is_refused() -> None:
     with pytest.raises(InputError, match="inside"):
         Limit("PTV", MeanDose(), np.nan)
+
+
+def test_a_goal_for_the_hottest_drop_of_a_large_structure_weighs_as_in_a_small_one() -> None:
+    def weight(drop_cm3: float, metric: str) -> float:
+        asked = Constraint("Organ", metric, "<=", 20.0, "goal", "test")
+        goals = objectives_from(
+            [BOOST], [asked], SETS, {**VOLUMES, "Organ": 500.0}, FAR, recipe=Recipe(drop_cm3=drop_cm3)
+        )
+        (found,) = [wish.weight for wish in goals.wishes if wish.structure == "Organ" and "<=" in wish.label]
+        return found
+
+    assert weight(20.0, "D0.035cc[Gy]") == pytest.approx(25.0 * weight(0.0, "D0.035cc[Gy]"))
+    assert weight(1000.0, "D0.035cc[Gy]") == weight(0.0, "D0.035cc[Gy]")
+    # A dose to a part of the volume knows how large the structure is.
+    assert weight(20.0, "D30%[Gy]") == weight(0.0, "D30%[Gy]")

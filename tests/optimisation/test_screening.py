@@ -67,6 +67,25 @@ def test_a_row_that_rises_to_its_level_is_noticed() -> None:
     assert not found.holds(only.dose_gy(weights * 1e4))
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0.05, 0.5))
+def test_a_map_that_serves_again_keeps_value_and_derivative(seed: int, reach: float) -> None:
+    whole = problem(seed)
+    weights = np.random.default_rng(seed + 1).uniform(0.0, 0.2, whole.size)
+    before = screened(whole, whole.dose_gy(weights), 2.5 * reach)
+    assert before is not None
+    point = 1.001 * weights
+    other = replace(whole, wishes=tuple(replace(wish, weight=2.0 * wish.weight) for wish in whole.wishes))
+    again = screened(other, other.dose_gy(point), reach, before)
+    assert again is not None
+    needed = screened(other, other.dose_gy(point), reach)
+    assert needed is not None
+    if len(needed.rows) > 0.6 * len(before.rows):
+        assert again.problem.dose_map is before.problem.dose_map
+    assert again.problem.value(point) == pytest.approx(other.value(point), rel=1e-9)
+    np.testing.assert_allclose(again.problem.derivative(point), other.derivative(point), rtol=1e-6, atol=1e-9)
+
+
 def test_equivalent_doses_and_volumes_keep_their_structure() -> None:
     name = NAMES[0]
     only = replace(problem(0), wishes=(Wish(name, SquaredEUDOverdose(20.0, 8.0), 1.0),))

@@ -14,8 +14,9 @@ from tailort import dicom
 from tailort.cli.write import write_patient
 from tailort.errors import InputError
 from tailort.geometry import check_contours, volume_cm3
-from tailort.phantom import VirtualPatient, parameters, spine, truth
+from tailort.phantom import VirtualPatient, parameters, salvage, spine, truth
 from tailort.phantom.anatomy.metastasis import BILSKY, SECTORS, Bilsky
+from tailort.phantom.earlier import with_course_told
 from tailort.phantom.shapes import Array, Lattice, Shape
 from tailort.phantom.spine import MetastaticBody
 
@@ -266,3 +267,15 @@ def test_the_true_volume_of_the_epidural_part_grows_with_the_grade() -> None:
         assert m.epidural is not None
         volumes.append(truth.volume_cm3(m.epidural, -1e3, 1e3))
     assert all(a < b for a, b in pairwise(volumes))
+
+
+def test_the_record_of_today_tells_the_course_of_then_and_leaves_the_cord_to_a_reconstruction() -> None:
+    patient = spine.make(1, "coarse")
+    told = with_course_told(patient).record
+    assert told["prior_radiotherapy_dose_gy"]["value"] == 66.0
+    assert told["prior_radiotherapy_fractions"]["value"] == 30
+    assert set(patient.record) - set(told) == {"prior_cord_bed_gy"}
+    operated = salvage.make(2, "coarse")
+    assert operated.record["prior_radiotherapy"]["value"] is False
+    assert with_course_told(operated).record["prior_radiotherapy"]["value"] is True
+    assert set(with_course_told(operated).record) == set(operated.record)

@@ -127,12 +127,19 @@ def test_rb_86_to_88_alpha_beta_of_late_effects(organ: str, value: float, mark: 
 
 @pytest.mark.parametrize(
     ("organ", "range_gy"),
-    [("Lungs", (3, 4)), ("Heart", (2.5, 3)), ("BrachialPlex_L", (2, 3)), ("Liver", (2.5, 3))],
+    [("Lungs", (3, 4)), ("BrachialPlex_L", (2, 3)), ("Liver", (2.5, 3))],
 )
 def test_rb_88_of_a_range_the_lower_end_is_taken(organ: str, range_gy: tuple[float, float]) -> None:
     found = alpha_beta(organ)
     assert found is not None
     assert (found.value_gy, found.range_gy) == (range_gy[0], range_gy)
+
+
+def test_rb_88_of_the_heart_the_upper_end_is_taken_as_in_the_protocols_and_told() -> None:
+    heart = alpha_beta("Heart")
+    assert heart is not None
+    assert (heart.value_gy, heart.range_gy) == (3, (2.5, 3))
+    assert "as in the protocols" in heart.note
 
 
 def test_rb_85_and_rb_89_other_effects_have_their_own_alpha_beta() -> None:

@@ -9,14 +9,17 @@ from tailort.errors import GeometryError
 from tailort.geometry import Grid, Transform
 from tailort.registration import Field, Measure, Quality, Registration
 from tailort.registration.quality import (
+    LEAST_DICE,
     consistency,
     dice,
     jacobian,
     landmarks,
+    least_dice,
     mean_surface_distance_mm,
     round_trip_mm,
     structures,
 )
+from tailort.registration.uncertainty import _least_eigenvalues
 
 A, B = "1.2.1", "1.2.2"
 GRID = Grid.axial((40, 40, 40), (2.0,) * 3, (-39.0,) * 3, A)
@@ -63,6 +66,15 @@ def test_dice_of_a_ball_in_a_ball_is_that_of_their_volumes() -> None:
     assert dice(ball(8.0, (-20.0, 0, 0)), ball(8.0, (20.0, 0, 0))) == 0.0
 
 
+def test_dice_that_is_asked_of_small_balls_is_what_a_smaller_radius_leaves() -> None:
+    # A ball of 16 mm whose surface lies 3 mm inside: 2 r^3 / (r^3 + R^3) of radii 13 and 16; 0.80 of a large one.
+    assert least_dice(ball(16.0), GRID, 3.0) == pytest.approx(2 * 13**3 / (13**3 + 16**3), abs=0.05)
+    assert least_dice(ball(30.0), GRID, 3.0) == LEAST_DICE
+    sheet = np.zeros(GRID.shape, dtype=bool)
+    sheet[10] = True
+    assert least_dice(sheet, GRID, 3.0) == 0.0
+
+
 def test_surfaces_of_concentric_balls_lie_their_radii_apart() -> None:
     # Within a quarter of a voxel: surfaces are the outermost voxels.
     assert mean_surface_distance_mm(ball(16.0), ball(24.0), GRID) == pytest.approx(8.0, abs=0.5)
@@ -105,3 +117,14 @@ def test_what_is_only_reported_never_decides() -> None:
     kept = Quality((Measure("a", 1.0, "<=", 2.0, "x"),))
     assert (kept + Quality((told,))).verdict == "pass"
     assert (kept + Quality((Measure("b", float("nan"), "<=", 2.0, "x"),))).verdict == "fail"
+
+
+def test_the_least_eigenvalue_is_that_of_the_matrix() -> None:
+    """Random symmetric matrices over eight orders of size, multiples of one, and nothing at all."""
+    random = np.random.default_rng(2)
+    made = random.normal(size=(400, 3, 3)) * 10.0 ** random.uniform(-4, 4, (400, 1, 1))
+    matrices = (made @ made.transpose(0, 2, 1)).astype(np.float32)
+    matrices[:5], matrices[5:10] = 3.0 * np.eye(3), 0.0
+    expected = np.linalg.eigvalsh(matrices.astype(np.float64))
+    rows = np.stack([matrices[:, a, b] for a in range(3) for b in range(a, 3)])
+    assert np.all(np.abs(_least_eigenvalues(rows) - expected[:, 0]) <= 1e-10 * expected[:, 2] + 1e-30)

@@ -168,6 +168,19 @@ def test_limits_that_lack_something_aim_farther_inside_and_the_others_stay() -> 
     assert [limit.gap_gy for limit in tightened(problem, {"Box": 0.7}).limits] == [1.2, 0.5]
 
 
+def test_a_limit_on_a_sum_is_asked_for_no_farther_inside_than_three_tenths_of_what_is_left_of_it() -> None:
+    # 36 of 45 Gy were given before: of 9 Gy that are left, three tenths; of nothing that is left, nothing.
+    _, voxels = seen_by(-21.0, 21.0)
+    before_gy = {"Left": 36.0, "None": 45.0, "Beyond": 50.0}
+    limits = tuple(
+        Limit(name, SquaredOverdose(45.0), 0.5, Added(Physical(), np.full(len(voxels.rows), gy)), "limit")
+        for name, gy in before_gy.items()
+    )
+    problem = Problem(Nothing(len(voxels.rows)), FRACTIONS, dict.fromkeys(before_gy, voxels), (), limits)
+    made = tightened(problem, dict.fromkeys(before_gy, 20.0), after_courses=True)
+    assert [limit.gap_gy for limit in made.limits] == pytest.approx([0.5 + 2.7, 0.5, 0.5])
+
+
 def test_a_limit_is_asked_for_no_farther_inside_than_three_tenths_of_its_dose() -> None:
     # 20 Gy lack: no plan reaches its prescription so far inside, and targets must not pay for the attempt.
     _, voxels = seen_by(-21.0, 21.0)

@@ -25,8 +25,13 @@ def corrected(
     goals: list[Any] = []
     limits: list[Any] = []
     made = iter(range(len(found)))
+
+    def tightened(problem: Any, farther: dict[str, float], *, after_courses: bool) -> Any:
+        limits.append(dict(farther))
+        return problem
+
     monkeypatch.setattr(fluence_plans, "calibrated", lambda bench, problem, dose: problem)
-    monkeypatch.setattr(fluence_plans, "tightened", lambda problem, farther: limits.append(dict(farther)) or problem)
+    monkeypatch.setattr(fluence_plans, "tightened", tightened)
     monkeypatch.setattr(fluence_plans, "asked_inside", lambda aim, served, lost: goals.append(lost) or aim)
 
     def scaled(work: Any, delivery: int) -> Any:
@@ -42,7 +47,9 @@ def corrected(
     monkeypatch.setattr(own, "_scaled", scaled)
     monkeypatch.setattr(fluence_plans, "beyond_gy", lambda bench, problem, kept, dose: [found[dose][2]] * len(kept))
     bench: Any = SimpleNamespace(in_rows=lambda image: np.zeros(1))
-    phase: Any = SimpleNamespace(label="x", share=share, technique=SimpleNamespace(delivery="step-and-shoot"))
+    phase: Any = SimpleNamespace(
+        label="x", share=share, technique=SimpleNamespace(delivery="step-and-shoot"), weighs_goals=False, before=()
+    )
     served: Any = SimpleNamespace(problem=None, solution=SimpleNamespace(weights_mu=None), kept=(GOAL,))
     beams: Any = SimpleNamespace(arcs=())
     clock = StageClock(lambda stage, share: None)

@@ -120,7 +120,8 @@ def test_what_more_dose_breaks_is_a_ceiling() -> None:
 def test_earlier_phases_count_in_eqd2_with_their_own_fractions() -> None:
     limit = replace(CORD, quantity="EQD2", alpha_beta_gy=2.0)
     earlier = (dose(30.0, 10), dose(18.0, 10))
-    found = phase(1.0, (limit,), earlier).earlier_gy(limit, np.arange(8, dtype=np.uint32))
+    (spent,) = phase(1.0, (limit,), earlier).spent(limit, GRID)
+    found = spent.values.ravel()
     # 30 Gy in 10 at alpha/beta 2 Gy is 37.5 Gy EQD2, 18 Gy in 10 is 17.1 Gy: (3 + 2)/4 and (1.8 + 2)/4 of the dose.
     np.testing.assert_allclose(found, 37.5 + 17.1, rtol=1e-6)
     # Not the same as all of it in twenty fractions.
@@ -136,7 +137,7 @@ def test_the_next_technique_is_taken_where_the_preferred_one_cannot_be_had(monke
     monkeypatch.setattr(courses, "_planned", planned)
     monkeypatch.setattr(
         courses,
-        "_judge",
+        "judge",
         lambda bench, request, phases, notes: SimpleNamespace(
             phases=phases, notes=notes, scorecard=SimpleNamespace(hard_failures=())
         ),
@@ -172,7 +173,7 @@ class Cord:
         cord = Structure(
             "SpinalCord", "ORGAN", tuple(np.array([(*c, z) for c in corners]) for z in (0.0, 3.0)), "1.2.3"
         )
-        self.bench: Any = SimpleNamespace(structures=StructureSet((cord,), "1.2.3"), slice_mm=3.0, earlier=())
+        self.bench: Any = SimpleNamespace(structures=StructureSet((cord,), "1.2.3"), slice_mm=3.0, earlier=(), drawn=())
         hand_over = HandOver(from_phase=1, to_phase=2, structure="SpinalCord", metric="Max[Gy]", below_gy=45.0)
         self.technique = Technique(kind="3dcrt", arrangement="ap-pa", aperture_margin_mm=7, hand_over=hand_over)
         asked = tuple(

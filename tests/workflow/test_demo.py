@@ -16,7 +16,7 @@ import pytest
 from pydicom import dcmread
 
 from tailort import dicom
-from tailort.cli import commands
+from tailort.cli import commands, demos
 from tailort.cli.app import run
 from tailort.errors import InputError
 from tailort.workflow import PlanningRun
@@ -28,7 +28,7 @@ COMPARATOR = {"PTV_6000": 60.0}
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[PlanningRun, Path]]:
     out = tmp_path_factory.mktemp("demo") / "out"
-    yield commands.demo(out=out, size="coarse", dose_grid_mm=3.0), out
+    yield demos.demo(out=out, size="coarse", dose_grid_mm=3.0), out
     shutil.rmtree(out)
 
 
@@ -157,7 +157,7 @@ def test_dciodvfy_finds_no_error(demo: tuple[PlanningRun, Path], tmp_path: Path)
 @pytest.mark.parametrize("seed", range(1, 20))
 def test_every_coarse_patient_is_planned(seed: int, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    commands.demo(out=out, size="coarse", seed=seed, dose_grid_mm=4.0)
+    demos.demo(out=out, size="coarse", seed=seed, dose_grid_mm=4.0)
     holds(card(out), PRESCRIBED)
     holds(card(out / "comparator"), COMPARATOR)
 
@@ -166,7 +166,7 @@ def test_every_coarse_patient_is_planned(seed: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_every_full_patient_is_planned(seed: int, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    commands.demo(out=out, size="full", seed=seed)
+    demos.demo(out=out, size="full", seed=seed)
     holds(card(out), PRESCRIBED)
     holds(card(out / "comparator"), COMPARATOR)
 

@@ -65,6 +65,9 @@ COURSE = (FIRST, Prescription("Boost", 50.0, 5, COVERAGE, phase=2))
 CORD = Constraint("Organ", "Max[Gy]", "<", 22.0, "hard", "test")
 IN_EQD2 = replace(CORD, metric="Mean[Gy]", limit=20.0, quantity="EQD2", alpha_beta_gy=2.0)
 GOAL = Constraint("Organ", "Mean[Gy]", "<", 15.0, "goal", "test")
+ON_ALL = replace(CORD, limit=70.0, quantity="BED", alpha_beta_gy=3.0, scope="cumulative")
+GIVEN_GY = np.linspace(40.0, 53.0, 14)
+THOROUGH = Effort(iterations=600, rounds=30, value_tolerance=1e-10, complementarity=1e-4)
 
 
 def beams(seed: int, covered: NDArray[np.int64], near_organ: float) -> Dense:
@@ -217,9 +220,38 @@ def test_a_phase_alone_sees_what_changes_in_the_whole(seed: int, n: int) -> None
         assert limit.structure == "Organ"
 
 
-# ---- against one phase after the other
+@pytest.mark.parametrize("n", [0, 1])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_one_phase_beside_the_others_counts_earlier_courses_as_the_whole_does(n: int, seed: int) -> None:
+    whole = joint_problem(PARTS, (ON_ALL,), COURSE, SETS, VOLUMES, DISTANCE_MM, lambda c: [GIVEN_GY])
+    mu = weights(seed)
+    alone = whole.alone(n, whole.dose_map.of_phases(mu))
+    own = np.split(mu, [SIZES[0]])[n]
+    first, second = whole.dose_map.of_phases(mu)
+    # Each phase with its own fractions, beside what was before; the limit is met where that is 70 Gy.
+    bed_gy = first * (1 + first / 20 / 3) + second * (1 + second / 5 / 3) + GIVEN_GY
+    for problem, x in ((whole.problem, mu), (alone, own)):
+        (limit,) = problem.limits
+        found = problem.excess_gy(problem.dose_gy(x), limit)
+        np.testing.assert_allclose(found, bed_gy[ORGAN] - 70.0, rtol=1e-9)
 
-THOROUGH = Effort(iterations=600, rounds=30, value_tolerance=1e-10, complementarity=1e-4)
+
+def test_phases_together_hold_a_limit_on_all_courses_and_without_earlier_ones_nothing_is_asked_of_it() -> None:
+    start = np.full(sum(SIZES), 100.0)
+    asked = joint_problem(PARTS, (ON_ALL,), COURSE, SETS, VOLUMES, DISTANCE_MM, lambda c: [GIVEN_GY])
+    held, free = solve(asked.problem, start, THOROUGH), solve(joint(ON_ALL).problem, start, THOROUGH)
+    assert held.feasible
+
+    def bed_gy(weights_mu: Float) -> Float:
+        first, second = (dose[ORGAN] for dose in asked.dose_map.of_phases(weights_mu))
+        return first * (1 + first / 20 / 3) + second * (1 + second / 5 / 3) + GIVEN_GY[ORGAN]
+
+    assert bed_gy(held.weights_mu).max() < 70.0
+    assert bed_gy(free.weights_mu).max() > 70.0
+    assert joint(ON_ALL).problem.limits == ()
+
+
+# ---- against one phase after the other
 
 
 def one_after_the_other(*constraints: Constraint) -> Float:
@@ -231,7 +263,7 @@ def one_after_the_other(*constraints: Constraint) -> Float:
         phase = Phase(n + 1, "x", technique, own.prescriptions, constraints, (), share, ("PTV",))
         asked = objectives_from(
             own.prescriptions, phase.limits_so_far(), SETS, VOLUMES, DISTANCE_MM,
-            earlier=(lambda _, gy=given_gy: gy) if n else None,
+            earlier=(lambda _, gy=given_gy: [gy]) if n else None,
         )  # fmt: skip
         fractions = own.prescriptions[0].fractions
         problem = Problem(own.dose_map, fractions, asked.sets, asked.wishes, asked.limits, own.smoothness)

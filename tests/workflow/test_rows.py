@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from tailort.geometry import Grid, PartialVolume
 from tailort.workflow import rows
@@ -21,7 +22,7 @@ def ball(centre: tuple[float, float, float], radius: float) -> PartialVolume:
 def chosen() -> tuple[rows.Rows, dict[str, PartialVolume]]:
     volumes = {"PTV": ball((15, 20, 20), 6), "Lungs": ball((15, 20, 20), 14), "SpinalCord": ball((15, 34, 20), 2)}
     body = ball((15, 20, 20), 19)
-    return rows.choose_rows(GRID, volumes, body, {"PTV"}, {"SpinalCord"}, np.random.default_rng(0)), volumes
+    return rows.choose_rows(GRID, volumes, body, {"PTV"}, {"SpinalCord"}, (), np.random.default_rng(0)), volumes
 
 
 def test_targets_and_structures_with_hard_limits_are_taken_whole(
@@ -54,3 +55,26 @@ def test_rows_are_ascending_and_inside_the_body_or_a_structure(
     for volume in volumes.values():
         allowed |= volume.full() > 0
     assert allowed.ravel()[found.voxels].all()
+
+
+def test_of_a_structure_whose_hottest_drop_is_limited_the_voxels_beside_the_target_are_all_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rows, "NEAREST_VOXELS", 3000)
+    monkeypatch.setattr(rows, "NEAREST_MM", 18.0)
+    monkeypatch.setattr(rows, "OTHER_VOXELS", 500)
+    target, shell = ball((15, 20, 20), 4), ball((15, 20, 20), 13)
+    volumes, body = {"PTV": target, "Tissue": shell}, ball((15, 20, 20), 19)
+    found = rows.choose_rows(GRID, volumes, body, {"PTV"}, (), {"Tissue"}, np.random.default_rng(0))
+    inside = np.zeros(GRID.size, dtype=bool)
+    inside[target.indices()[0]] = True
+    away = ndimage.distance_transform_edt(~inside.reshape(GRID.shape), sampling=GRID.spacing_mm).ravel()
+    flat, fraction = shell.indices()
+    kept = found.voxels[found.sets["Tissue"].rows]
+    nearest = np.sort(away[flat])[:3000].max()
+    within = flat[away[flat] < min(nearest, 18.0)]
+    assert np.isin(within, kept).all()
+    assert 500 < len(kept) < len(flat)
+    # The sample stands for the rest: what is far away keeps its share of the volume.
+    truth = fraction[away[flat] > 24].sum() / fraction.sum()
+    assert found.sets["Tissue"].volume[away[kept] > 24].sum() == pytest.approx(truth, abs=0.02)

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from tailort.errors import InputError
-from tailort.evaluation import EarlierCourse
+from tailort.evaluation import EarlierCourse, cells_of
 from tailort.geometry import Grid, Image, Transform
 from tailort.optimisation import VoxelSet, objectives_from
-from tailort.optimisation.objectives.quantity import Added
+from tailort.optimisation.objectives import Added
 from tailort.patient import (
     Beam,
     Case,
@@ -64,13 +64,18 @@ def earlier(gy: Any, fractions: int = 30) -> EarlierCourse:
     return EarlierCourse("2024", (dose(gy, fractions),), 12.0, "same frame of reference")
 
 
-def scaled(own_gy: Any, *constraints: Constraint, before: tuple[EarlierCourse, ...]) -> Scaled:
+def scaled(
+    own_gy: Any,
+    *constraints: Constraint,
+    before: tuple[EarlierCourse, ...],
+    drawn: tuple[tuple[EarlierCourse, ...], ...] = (),
+) -> Scaled:
     """Scale a dose of 20 fractions to 50 Gy in D95% of the PTV."""
     asked = (Prescription("PTV", 50.0, 20, Normalisation("coverage", metric="D95%[Gy]")),)
     points = tuple(ControlPoint(mu, 0.0, 0.0, 0.0, (-50.0, 50.0), (-50.0, 50.0), None) for mu in (0.0, 100.0))
     beam = Beam("AP", 1, "test", 6.0, True, (0.0, 0.0, 0.0), (), points)
     technique = Technique(kind="imrt", beams=5)
-    phase = Phase(1, "test", technique, asked, constraints, (), 1.0, ("PTV",), before=before)
+    phase = Phase(1, "test", technique, asked, constraints, (), 1.0, ("PTV",), before=before, drawn=drawn)
     bench: Any = SimpleNamespace(structures=STRUCTURES, slice_mm=3.0)
     return scaled_to_prescription(bench, phase, Plan("test", (beam,), asked, 20, "HFS", FRAME), dose(own_gy, 20))
 
@@ -99,9 +104,9 @@ def test_only_limits_on_all_courses_count_the_earlier_ones() -> None:
     phase = Phase(
         1, "test", Technique(kind="imrt", beams=5), asked, (), (), 1.0, ("PTV",), before=(earlier(60.0),)
     )  # fmt: skip
-    rows = np.arange(5, dtype=np.uint32)
-    np.testing.assert_allclose(phase.earlier_gy(OESOPHAGUS, rows), 100.0, rtol=1e-6)
-    np.testing.assert_array_equal(phase.earlier_gy(replace(OESOPHAGUS, scope="course"), rows), 0.0)
+    (found,) = phase.spent(OESOPHAGUS, GRID)
+    np.testing.assert_allclose(found.values, 100.0, rtol=1e-6)
+    assert phase.spent(replace(OESOPHAGUS, scope="course"), GRID) == ()
 
 
 @pytest.mark.parametrize(("known", "limits"), [(True, 1), (False, 0)])
@@ -110,13 +115,38 @@ def test_the_optimiser_sees_a_limit_on_the_sum_once_earlier_doses_are_known(know
     asked = [Prescription("PTV", 50.0, 20, Normalisation("coverage", metric="D95%[Gy]"))]
     made = objectives_from(
         asked, [OESOPHAGUS], voxels, {"PTV": 1.0, "Esophagus": 1.0}, {"PTV": np.array([0.0, 20.0])},
-        earlier=lambda c: np.full(2, 100.0), courses_known=known,
+        earlier=lambda c: [np.full(2, 100.0)], courses_known=known,
     )  # fmt: skip
     assert len(made.limits) == limits
     for limit in made.limits:
         assert isinstance(limit.quantity, Added)
         # 32.45 Gy in 20 fractions and what was before are just the limit.
         np.testing.assert_allclose(limit.quantity.of(np.array([32.45])), 150.0, rtol=1e-4)
+
+
+def test_limits_hold_in_every_draw_of_what_was_before_and_wishes_look_at_the_likeliest() -> None:
+    voxels = {name: VoxelSet(name, rows, np.ones(2)) for name, rows in (("PTV", [0, 1]), ("Esophagus", [2, 3]))}
+    asked = [Prescription("PTV", 50.0, 20, Normalisation("coverage", metric="D95%[Gy]"))]
+    limits = [
+        OESOPHAGUS, replace(OESOPHAGUS, metric="Mean[Gy]"),
+        replace(OESOPHAGUS, metric="D50%[Gy]", priority="goal"),
+    ]  # fmt: skip
+    draws = [np.array([0.0, 0.0, 30.0, 60.0]), np.array([0.0, 0.0, 50.0, 40.0]), np.array([0.0, 0.0, 20.0, 70.0])]
+    made = objectives_from(
+        asked, limits, voxels, {"PTV": 1.0, "Esophagus": 1.0}, {"PTV": np.array([0.0, 0.0, 20.0, 30.0])},
+        earlier=lambda c: draws, courses_known=True,
+    )  # fmt: skip
+    given = [limit.quantity.of(np.zeros(2)) for limit in made.limits]
+    # The maximum is that of each voxel, once; the mean is asked of each draw.
+    assert [list(gy) for gy in given] == [[50.0, 70.0], [30.0, 60.0], [50.0, 40.0], [20.0, 70.0]]
+    assert [list(goal.quantity.of(np.zeros(2))) for goal in made.asked] == [[30.0, 60.0]]
+
+
+def test_mu_are_scaled_until_every_draw_of_what_was_before_holds() -> None:
+    # 75 Gy in 30 are 137.5 Gy BED; D (1 + D / 60) = 12.5 Gy leaves 10.66 Gy in 20 fractions, 60 Gy leave 32.45.
+    found = scaled(40.0, OESOPHAGUS, before=(earlier(60.0),), drawn=((earlier(75.0),), (earlier(50.0),)))
+    # A thousandth of the limit is kept free, which is more than a hundredth of what is left.
+    assert 10.45 <= float(found.dose.image.values.max()) <= 10.67
 
 
 def case(own: tuple[Dose, ...], *courses: Course) -> Case:
@@ -176,7 +206,7 @@ def test_beyond_an_earlier_dose_grid_the_sum_is_bounded_and_told() -> None:
 def test_what_is_left_is_the_limit_less_what_still_counts() -> None:
     """WE-81: 60 Gy in 30, a quarter recovered, limit 70 Gy EQD2: 25 Gy are left, 13.09 Gy in 2 fractions."""
     rows = budget_rows(
-        [STRUCTURES["Esophagus"]], [replace(earlier(60.0), months=7.8)], (), 2, 3.0
+        [cells_of(STRUCTURES["Esophagus"], GRID)], [replace(earlier(60.0), months=7.8)], (), 2
     )  # fmt: skip
     (michigan,) = [row for row in rows if row.limits == "michigan"]
     assert michigan.discounts == (0.25,)
@@ -187,7 +217,7 @@ def test_what_is_left_is_the_limit_less_what_still_counts() -> None:
 
 
 def test_an_unknown_interval_leaves_recovery_unknown_and_not_none() -> None:
-    rows = budget_rows([STRUCTURES["Esophagus"]], [replace(earlier(60.0), months=None)], (), 2, 3.0)
+    rows = budget_rows([cells_of(STRUCTURES["Esophagus"], GRID)], [replace(earlier(60.0), months=None)], (), 2)
     (michigan,) = [row for row in rows if row.limits == "michigan"]
     assert (michigan.verdict, michigan.left_gy, michigan.prior_gy is not None) == ("unknown", None, True)
     assert "time between the courses" in michigan.reason
@@ -252,3 +282,31 @@ def test_courses_that_cannot_be_summed_are_refused_in_one_sentence() -> None:
         summed(case((), course("2024", 60.0, 30, dt.date(2027, 1, 1))))
     with pytest.raises(InputError, match="--same-patient"):
         require_same_patient(case(()), ["P2"])
+
+
+def test_the_worst_case_holds_the_value_and_within_the_organ_it_is_no_worse() -> None:
+    gradient = np.broadcast_to(60.0 + 0.5 * (-60.0 + 3.0 * np.arange(41)), GRID.shape)
+    found = summed(case((dose(24.0, 2),), course("2024", gradient, 30)))
+    for row in found.rows:
+        if row.metric == "Mean[Gy]":
+            assert (row.ellipsoid_gy, row.ellipsoid_inside_gy) == (None, None)
+            continue
+        assert row.ellipsoid_gy is not None
+        assert row.ellipsoid_inside_gy is not None
+        (low, high), (kept_low, kept_high) = row.ellipsoid_gy, row.ellipsoid_inside_gy
+        assert low <= kept_low <= row.cumulative_gy[0] + 1e-3
+        assert row.cumulative_gy[0] <= kept_high + 1e-3 <= high + 2e-3
+    (row,) = [r for r in found.rows if (r.structure, r.metric, r.alpha_beta_gy) == ("Esophagus", "Max[Gy]", 3.0)]
+    # The edge at 22 mm has had 71 Gy; 3 mm on it would have been 72.5 Gy in 30: 72.5 (1 + 72.5 / 90) and 120 of today.
+    assert row.ellipsoid_gy is not None
+    assert row.ellipsoid_gy[1] == pytest.approx(72.5 * (1 + 72.5 / 90.0) + 120.0, rel=2e-3)
+
+
+def test_a_survival_curve_stands_beside_the_tumours_alpha_beta_only() -> None:
+    """RB-23: from 6.13 Gy a fraction on (24 - 2 x 1.8) / (0.33 x 1.25) = 49.45 Gy BED of alpha/beta 8.6."""
+    high = summed(case((dose(24.0, 2),), course("2024", 60.0, 30)))
+    told = {r.alpha_beta_gy: r.usc_eqd2_gy for r in high.rows if (r.structure, r.metric) == ("Esophagus", "Max[Gy]")}
+    assert (told[2.0], told[3.0]) == (None, None)
+    eqd2 = (49.4545 + 60.0 * (1.0 + 2.0 / 8.6)) / (1.0 + 2.0 / 8.6)
+    assert told[10.0] == pytest.approx((eqd2, eqd2), rel=1e-4)
+    assert {r.usc_eqd2_gy for r in summed(case((), course("2024", 60.0, 30))).rows} == {None}

@@ -14,7 +14,14 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from tailort.cli import decide_commands, machine_commands, protocol_commands, reirradiate_commands, score_commands
+from tailort.cli import (
+    decide_commands,
+    machine_commands,
+    protocol_commands,
+    register_commands,
+    reirradiate_commands,
+    score_commands,
+)
 from tailort.errors import OutputError, TailortError, UndecidedError
 
 INTERRUPTED = 130
@@ -34,6 +41,7 @@ app.add_typer(machine_commands.app, name="machine")
 app.command()(decide_commands.decide)
 app.command()(score_commands.score)
 app.command()(reirradiate_commands.reirradiate)
+app.command()(register_commands.register)
 app.command()(protocol_commands.protocols)
 
 
@@ -71,7 +79,10 @@ PlanMachine = Annotated[
 ]
 Series = Annotated[str | None, typer.Option("--series", help="UID of the CT series, where there are several.")]
 Names = Annotated[Path | None, typer.Option("--names", help="YAML file: the case's structure names to TG-263 names.")]
-DoseGrid = Annotated[float, typer.Option("--dose-grid", min=1.0, max=10.0, help="Spacing of the dose grid, mm.")]
+DoseGrid = Annotated[
+    float | None,
+    typer.Option("--dose-grid", min=1.0, max=10.0, help="Dose grid spacing, mm (default: the protocol's, or 3)."),
+]
 DensityTable = Annotated[
     str, typer.Option("--density-table", help="Name, or CSV file with hu,density_g_cm3: the scanner's own.")
 ]
@@ -88,7 +99,9 @@ PlanOption = Annotated[
 ]
 Priors = Annotated[
     list[Path] | None,
-    typer.Option("--prior", metavar="DIR", help="Folder of an earlier course: limits hold on the sum; several times."),
+    typer.Option(
+        "--prior", metavar="DIR", help="Earlier course, folder or course.yaml: limits hold on the sum; several times."
+    ),
 ]
 DicomDir = Annotated[Path, typer.Argument(help="Folder with the case as DICOM, in any order and nesting.")]
 Engine = Annotated[
@@ -111,20 +124,20 @@ def _about(
 
 @app.command()
 def demo(
-    name: Annotated[str, typer.Argument(help="Virtual patient.")] = "oesophagus",
+    name: Annotated[str, typer.Argument(help="Virtual patient: oesophagus, or spine (treated twice).")] = "oesophagus",
     out: Out = OUT,
     seed: Seed = 0,
     size: PatientSize = FULL,
-    dose_grid: DoseGrid = 3.0,
+    dose_grid: DoseGrid = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Make a virtual patient as DICOM and plan it: the main job from end to end."""
-    from tailort.cli import commands
+    from tailort.cli import demos
     from tailort.cli.progress import Progress, interruptible
 
     with interruptible() as interrupt, Progress() as progress:
-        run = commands.demo(
+        run = demos.demo(
             name, out=out, seed=seed, size=_size(size), dose_grid_mm=dose_grid, overwrite=overwrite,
             progress=progress, interrupt=interrupt,
         )  # fmt: skip
@@ -174,7 +187,7 @@ def plan(
     technique: PlanTechnique = None,
     out: Out = OUT,
     series: Series = None,
-    dose_grid: DoseGrid = 3.0,
+    dose_grid: DoseGrid = None,
     density_table: DensityTable = TABLE,
     density: Densities = None,
     machine: PlanMachine = None,
@@ -199,6 +212,23 @@ def plan(
     reading: Readings = None,
     option: PlanOption = None,
     prior: Priors = None,
+    compare_without_prior: Annotated[
+        bool,
+        typer.Option(
+            "--compare-without-prior",
+            help="Plan once more as if there were no earlier course, and show what planning on the sum costs.",
+        ),
+    ] = False,
+    registration_scenarios: Annotated[
+        int,
+        typer.Option(
+            "--registration-scenarios",
+            metavar="N",
+            min=0,
+            max=100,
+            help="Hold hard limits over all courses also in N draws of the registrations within their uncertainty.",
+        ),
+    ] = 0,
     same_patient: reirradiate_commands.SamePatient = False,
     insist: reirradiate_commands.Insist = False,
     overwrite: Overwrite = False,
@@ -213,8 +243,9 @@ def plan(
             dicom_dir, protocol, record=record, names=names, technique=technique.value if technique else None, out=out,
             series=series, dose_grid_mm=dose_grid, density_table=density_table, densities=tuple(density or ()),
             machine=machine, engine=engine, setup_errors=setup_errors, robust=robust, resume=resume,
-            readings=tuple(reading or ()), option=option, priors=tuple(prior or ()), same_patient=same_patient,
-            insist=insist, overwrite=overwrite, progress=progress, interrupt=interrupt,
+            readings=tuple(reading or ()), option=option, priors=tuple(prior or ()),
+            compare_without_prior=compare_without_prior, registration_scenarios=registration_scenarios,
+            same_patient=same_patient, insist=insist, overwrite=overwrite, progress=progress, interrupt=interrupt,
         )  # fmt: skip
     _tell_plan(run, out, as_json)
 
@@ -322,7 +353,7 @@ def tradeoffs(
     technique: PlanTechnique = None,
     out: Out = OUT,
     series: Series = None,
-    dose_grid: DoseGrid = 3.0,
+    dose_grid: DoseGrid = None,
     density_table: DensityTable = TABLE,
     density: Densities = None,
     machine: PlanMachine = None,
@@ -437,6 +468,8 @@ def _tell_plan(result: Any, out: Path, as_json: bool) -> None:
     }
     if result.robustness is not None:
         told["robustness"] = result.robustness.as_dict()
+    if result.drawn_sums is not None:
+        told["registration_scenarios"] = result.drawn_sums.as_dict()
     with _on_stdout():
         if as_json:
             _print_json(told)
@@ -461,7 +494,11 @@ def _tell_plan(result: Any, out: Path, as_json: bool) -> None:
             _show_notes(result.case.notes)
             for text in result.unfinished:
                 print(f"interrupted: {text}")
-            plans = (("plan", result.main), ("plan it is compared with", result.comparator))
+            plans = (
+                ("plan", result.main),
+                ("plan it is compared with", result.comparator),
+                ("plan without the earlier courses", result.without_prior),
+            )
             stopped = [what for what, plan in plans if plan is not None and plan.interrupted]
             if stopped:
                 print(f"interrupted: the {stopped[0]} is marked not converged")

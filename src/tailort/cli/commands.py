@@ -14,6 +14,7 @@ from tailort.cli.decide_commands import readings_of_text
 from tailort.cli.earlier_courses import with_courses
 from tailort.cli.machine_commands import load_machine
 from tailort.cli.progress import Interrupt
+from tailort.cli.registrations import given_registrations, write_registrations
 from tailort.cli.run_folder import whole_folder
 from tailort.cli.texts import (
     constraint_of_text,
@@ -32,9 +33,10 @@ from tailort.cli.write import (
     write_run,
     write_trading,
 )
+from tailort.cli.write_phantom import EARLIER, MR, write_scans
 from tailort.errors import InputError
 from tailort.patient import Case, Fact
-from tailort.phantom import SolidPhantom, VirtualPatient, make, salvage, spine, tg119
+from tailort.phantom import SolidPhantom, VirtualPatient, earlier_scan, further_scans, make, salvage, spine, tg119
 from tailort.protocols import Protocol, available, describe, load, load_record
 from tailort.registration import Registration
 from tailort.workflow import Evaluation, PlanningOptions, PlanningRun, Recalculation, StageClock, Trading
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
 
 Size = Literal["full", "coarse"]
 Tell = Callable[[str, float], None]
-DEMO_PROTOCOLS = {"oesophagus": "smart-imrt"}
 PHANTOMS: dict[str, Callable[..., VirtualPatient | SolidPhantom]] = {
     "oesophagus": partial(make, "oesophagus"),
     "salvage": salvage.make,
@@ -53,15 +54,15 @@ PHANTOMS: dict[str, Callable[..., VirtualPatient | SolidPhantom]] = {
 }
 ASKED = {
     "oesophagus": ("level", "tumour_length_mm", "wall_thickness_mm"),
-    "salvage": ("anastomosis", "kind", "region", "diameter_mm", "from_anastomosis_mm"),
-    "spine": ("vertebra", "bilsky"),
+    "salvage": ("anastomosis", "kind", "region", "diameter_mm", "from_anastomosis_mm", EARLIER),
+    "spine": ("vertebra", "bilsky", EARLIER, MR),
 }
 """What can be asked of a virtual patient, by the argument of its `make`."""
 RECORD = "record.yaml"
 DEFAULT_ENGINE = PlanningOptions().engine
 
 
-def _silent(stage: str, share: float) -> None:
+def silent(stage: str, share: float) -> None:
     """Tell nobody."""
 
 
@@ -73,7 +74,7 @@ def phantom(
     size: Size = "full",
     asked: tuple[str, ...] = (),
     overwrite: bool = False,
-    progress: Tell = _silent,
+    progress: Tell = silent,
 ) -> VirtualPatient | SolidPhantom:
     """Write a virtual patient, or a test phantom, as DICOM, with record.yaml and truth.json, and return it.
 
@@ -90,6 +91,8 @@ def phantom(
         512 x 512 CT, or a small one.
     asked : tuple of str
         "NAME=value" each: what the patient is to have in place of what its seed draws, such as "region=III".
+        "earlier=yes", or the seed of a deformation, makes folders today and earlier: a planning CT from before the
+        first course; "mr=yes" MR and a CT myelogram beside today.
     overwrite : bool
         Whether an earlier result may be replaced.
     progress : callable
@@ -99,10 +102,35 @@ def phantom(
         raise InputError(f"there is no virtual patient '{name}'; known are {', '.join(PHANTOMS)}")
     with whole_folder(out, overwrite=overwrite) as staging:
         progress("virtual patient", 0.0)
-        patient = PHANTOMS[name](seed, size, **_asked_of_patient(name, asked))
+        wanted = _asked_of_patient(name, asked)
+        deformation, mr = _deformation(wanted.pop(EARLIER, None), seed), _yes(MR, wanted.pop(MR, None))
+        patient = PHANTOMS[name](seed, size, **wanted)
         progress("virtual patient", 1.0)
-        write_patient(patient, staging, progress)
+        if not isinstance(patient, VirtualPatient) or (deformation is None and not mr):
+            write_patient(patient, staging, progress)
+        else:
+            progress("further scans", 0.0)
+            earlier = None if deformation is None else earlier_scan(patient, deformation)
+            further = further_scans(patient) if mr else ()
+            progress("further scans", 1.0)
+            write_scans(patient, staging, progress, earlier=earlier, further=further)
     return patient
+
+
+def _deformation(asked: str | None, seed: int) -> int | None:
+    """Seed of the deformation of an earlier scan; None where none is wanted."""
+    if asked is None:
+        return None
+    if asked == "yes" or asked.isdecimal():
+        return seed if asked == "yes" else int(asked)
+    raise InputError(f"--with '{EARLIER}={asked}' is not understood: say yes, or the seed of the deformation")
+
+
+def _yes(what: str, asked: str | None) -> bool:
+    """Whether something is wanted."""
+    if asked not in (None, "yes", "no"):
+        raise InputError(f"--with '{what}={asked}' is not understood: say yes or no")
+    return asked == "yes"
 
 
 def _asked_of_patient(name: str, texts: tuple[str, ...]) -> dict[str, Any]:
@@ -123,37 +151,6 @@ def _asked_of_patient(name: str, texts: tuple[str, ...]) -> dict[str, Any]:
     return found
 
 
-def demo(
-    name: str = "oesophagus",
-    *,
-    out: Path = Path("tailort-out"),
-    seed: int = 0,
-    size: Size = "full",
-    dose_grid_mm: float = 3.0,
-    overwrite: bool = False,
-    progress: Tell = _silent,
-    interrupt: Interrupt | None = None,
-) -> PlanningRun:
-    """Make a virtual patient as DICOM, read it back and plan it; the DICOM input stays in `out`/case.
-
-    Parameters are those of `phantom` and `plan`.
-    """
-    if name not in DEMO_PROTOCOLS:
-        raise InputError(f"there is no demo '{name}'; known are {', '.join(DEMO_PROTOCOLS)}")
-    clock = StageClock(progress)
-    with whole_folder(out, overwrite=overwrite) as staging:
-        with clock.stage("virtual patient"):
-            patient = make(name, seed, size)
-        with clock.stage("write the case"):
-            write_patient(patient, staging / "case", _silent)
-        options = PlanningOptions(dose_grid_mm=dose_grid_mm)
-        described = {"demo": name, "seed": seed, "size": size, "dose_grid_mm": dose_grid_mm}
-        case = read_patient(staging / "case", clock)
-        return _plan_into(
-            staging, staging / "case", case, load(DEMO_PROTOCOLS[name]), options, described, clock, interrupt
-        )
-
-
 def plan(
     dicom_dir: Path,
     protocol: str,
@@ -163,7 +160,7 @@ def plan(
     technique: str | None = None,
     out: Path = Path("tailort-out"),
     series: str | None = None,
-    dose_grid_mm: float = 3.0,
+    dose_grid_mm: float | None = None,
     density_table: str = "schneider2000",
     densities: tuple[str, ...] = (),
     machine: str | None = None,
@@ -174,11 +171,13 @@ def plan(
     readings: tuple[str, ...] = (),
     option: str | None = None,
     priors: tuple[Path, ...] = (),
+    compare_without_prior: bool = False,
+    registration_scenarios: int = 0,
     same_patient: bool = False,
     insist: bool = False,
     today: dt.date | None = None,
     overwrite: bool = False,
-    progress: Tell = _silent,
+    progress: Tell = silent,
     interrupt: Interrupt | None = None,
 ) -> PlanningRun:
     """Plan a DICOM case by a protocol and write the run folder.
@@ -199,8 +198,8 @@ def plan(
         Run folder.
     series : str or None
         CT series UID where there are several.
-    dose_grid_mm : float
-        Spacing of the dose grid.
+    dose_grid_mm : float or None
+        Spacing of the dose grid; None is the protocol's or, when it names none, 3 mm.
     density_table : str
         From CT numbers to density: name of a packaged table, or path of a CSV file.
     densities : tuple of str
@@ -223,6 +222,10 @@ def plan(
         Other doses that the protocol offers for the patient's plan, by the id of the option.
     priors : tuple of Path
         Folders of earlier courses (`with_courses`): limits on all courses hold on the sum.
+    compare_without_prior : bool
+        Plan once more as if there were no earlier course, and judge that plan on the sum too.
+    registration_scenarios : int
+        Draws of the registrations in which hard limits on all courses hold too.
     same_patient : bool
         Whether different identifiers are one patient.
     insist : bool
@@ -249,6 +252,8 @@ def plan(
         chosen.options(),
         **setup_of_text(setup_errors),
         robust=robust,
+        compare_without_prior=compare_without_prior,
+        registration_scenarios=registration_scenarios,
         starts={} if resume is None else read_fluences(resume),
     )
     described = {
@@ -259,6 +264,8 @@ def plan(
         "robust": robust,
         "resumed": resume is not None,
         "priors": [prior.name for prior in priors],
+        "compare_without_prior": compare_without_prior,
+        "registration_scenarios": registration_scenarios,
         "same_patient": same_patient,
         "insist": insist,
     }
@@ -267,11 +274,12 @@ def plan(
         registrations: dict[str, Registration] = {}
         if priors:
             with clock.stage("read earlier courses"):
-                case = with_courses(case, priors, same_patient=same_patient)
+                case = with_courses(case, dicom_dir, priors, same_patient=same_patient)
+                given = given_registrations(case, (dicom_dir, *priors), same_patient=same_patient)
             registrations = workflow.register_courses(
-                case, clock, insist=insist, stop=interrupt.asked if interrupt else lambda: False
+                case, clock, given=given, insist=insist, stop=interrupt.asked if interrupt else lambda: False
             )
-        return _plan_into(staging, dicom_dir, case, loaded, options, described, clock, interrupt, priors, registrations)
+        return plan_into(staging, dicom_dir, case, loaded, options, described, clock, interrupt, priors, registrations)
 
 
 def asked_of_protocol(readings: Mapping[str, str], option: str | None, today: dt.date | None) -> dict[str, Any]:
@@ -286,7 +294,7 @@ class _Chosen:
 
     technique: str | None
     series: str | None
-    dose_grid_mm: float
+    dose_grid_mm: float | None
     record: Path | None
     names: Path | None
     density_table: str
@@ -327,7 +335,7 @@ class _Chosen:
         }
 
 
-def _plan_into(
+def plan_into(
     staging: Path,
     dicom_dir: Path,
     case: Case,
@@ -339,11 +347,13 @@ def _plan_into(
     priors: tuple[Path, ...] = (),
     registrations: Mapping[str, Registration] | None = None,
 ) -> PlanningRun:
+    """Plan a case that was read, and write the run folder; see `plan`."""
     interrupt = interrupt or Interrupt()
     run = workflow.plan(
         case, protocol, options, clock, stop=interrupt.asked, keep=interrupt.keep, registrations=registrations
     )
     with clock.stage("write and report"):
+        write_registrations(case, registrations or {}, staging)
         write_run(run, staging, described, hashes_of(dicom_dir, priors), clock)
     return replace(run, stages=clock.stages)
 
@@ -362,7 +372,7 @@ def evaluate(
     out: Path = Path("tailort-out"),
     series: str | None = None,
     overwrite: bool = False,
-    progress: Tell = _silent,
+    progress: Tell = silent,
 ) -> Evaluation:
     """Score the dose of an existing plan and write scorecard, DVH and report.
 
@@ -414,7 +424,7 @@ def recalculate(
     densities: tuple[str, ...] = (),
     engine: str = DEFAULT_ENGINE,
     overwrite: bool = False,
-    progress: Tell = _silent,
+    progress: Tell = silent,
 ) -> Recalculation:
     """Compute the dose of an existing plan independently, and compare it with the dose of the folder.
 
@@ -468,7 +478,7 @@ def tradeoffs(
     technique: str | None = None,
     out: Path = Path("tailort-out"),
     series: str | None = None,
-    dose_grid_mm: float = 3.0,
+    dose_grid_mm: float | None = None,
     density_table: str = "schneider2000",
     densities: tuple[str, ...] = (),
     machine: str | None = None,
@@ -477,7 +487,7 @@ def tradeoffs(
     option: str | None = None,
     today: dt.date | None = None,
     overwrite: bool = False,
-    progress: Tell = _silent,
+    progress: Tell = silent,
     interrupt: Interrupt | None = None,
 ) -> Trading:
     """Find out what the fluence of a protocol's first phase can trade for what, and mix the plan that is asked for.
@@ -555,7 +565,7 @@ def _facts(folder: Path, record: Path | None) -> dict[str, Fact]:
     return load_record(record)
 
 
-def validate(quick: bool = False, progress: Tell = _silent) -> tuple[ValidationRow, ...]:
+def validate(quick: bool = False, progress: Tell = silent) -> tuple[ValidationRow, ...]:
     """Run the physics validation table.
 
     Parameters

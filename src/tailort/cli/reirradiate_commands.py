@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 Prior = Annotated[
     list[Path],
     typer.Option(
-        "--prior", metavar="DIR", help="Folder of an earlier course: CT, RTDOSE, RTPLAN, course.yaml; several times."
+        "--prior",
+        metavar="DIR",
+        help="Earlier course: folder with CT, RTDOSE, RTPLAN, course.yaml, or the latter alone.",
     ),
 ]
 SamePatient = Annotated[
@@ -43,6 +46,10 @@ def reirradiate(
     ] = None,
     same_patient: SamePatient = False,
     insist: Insist = False,
+    fractions: Annotated[
+        int | None,
+        typer.Option("--fractions", metavar="N", help="What could still be given in N fractions, by published limits."),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", help="Output folder, written whole or not at all.")] = Path(
         "tailort-out"
     ),
@@ -69,7 +76,8 @@ def reirradiate(
     with interruptible(), Progress() as progress:
         result = sum_courses(
             dicom_dir, tuple(prior), protocol=protocol, record=record, readings=tuple(reading or ()), names=names,
-            same_patient=same_patient, insist=insist, out=out, series=series, overwrite=overwrite, progress=progress,
+            same_patient=same_patient, insist=insist, fractions=fractions, out=out, series=series, overwrite=overwrite,
+            progress=progress,
         )  # fmt: skip
     with _on_stdout():
         if as_json:
@@ -98,6 +106,7 @@ def sum_courses(
     names: Path | None = None,
     same_patient: bool = False,
     insist: bool = False,
+    fractions: int | None = None,
     today: dt.date | None = None,
     out: Path = Path("tailort-out"),
     series: str | None = None,
@@ -116,6 +125,8 @@ def sum_courses(
         As in `commands.plan`.
     same_patient : bool
         Whether different identifiers are one patient.
+    fractions : int or None
+        Of a new course: what could still be given in so many.
     insist : bool
         Whether registrations that fail their own check are used.
 
@@ -128,6 +139,7 @@ def sum_courses(
     from tailort.cli import commands
     from tailort.cli.decide_commands import readings_of_text
     from tailort.cli.earlier_courses import with_courses
+    from tailort.cli.registrations import given_registrations, write_registrations
     from tailort.cli.run_folder import whole_folder
     from tailort.cli.write import hashes_of, write_reirradiation
     from tailort.protocols import load
@@ -138,17 +150,19 @@ def sum_courses(
     described = {
         "protocol": protocol, "priors": [prior.name for prior in priors], "series": series,
         "names": names.name if names else None, "record": record.name if record else None,
-        "same_patient": same_patient, "insist": insist,
+        "same_patient": same_patient, "insist": insist, "fractions": fractions,
         **commands.asked_of_protocol(options.readings, None, options.today),
     }  # fmt: skip
     with whole_folder(out, overwrite=overwrite, inputs=(dicom_dir, *priors)) as staging:
         case = commands.read_patient(dicom_dir, clock, series, names, record)
         with clock.stage("read earlier courses"):
-            case = with_courses(case, priors, same_patient=same_patient)
-        registrations = workflow.register_courses(case, clock, insist=insist)
+            case = with_courses(case, dicom_dir, priors, same_patient=same_patient)
+            given = given_registrations(case, (dicom_dir, *priors), same_patient=same_patient)
+        registrations = workflow.register_courses(case, clock, given=given, insist=insist)
         with clock.stage("sum the courses") as tell:
-            result = workflow.reirradiate(case, loaded, options, registrations, tell)
+            result = workflow.reirradiate(case, loaded, options, registrations, tell, fractions)
         with clock.stage("write and report"):
+            write_registrations(case, registrations, staging)
             write_reirradiation(result, staging, described, hashes_of(dicom_dir, priors), clock)
     return result
 
@@ -159,7 +173,16 @@ def _show_organs(result: Reirradiation) -> None:
     for row in result.rows:
         if row.metric == "D0.035cc[Gy]":
             low, high = row.cumulative_gy
-            told = f"{low:.1f}" if low == high else f"at least {low:.1f}"
+            top = f"{low:.1f} to {high:.1f}" if math.isfinite(high) else f"at least {low:.1f}"
+            told = f"{low:.1f}" if low == high else top
             by_organ.setdefault(row.structure, []).append(f"{told} (a/b {row.alpha_beta_gy:g})")
     for name, texts in by_organ.items():
         print(f"{name}: D0.035cc of all courses, BED: {', '.join(texts)} Gy")
+    if result.left is not None:
+        for each in result.left.governing:
+            told = "unknown" if each.least_gy is None else f"{each.least_gy:.1f} Gy"
+            print(
+                f"{each.structure}: left in {result.left.fractions} fractions by {each.limits}, {each.metric}: {told}"
+            )
+        for text in result.left.left_out:
+            print(f"left out: {text}")

@@ -34,7 +34,9 @@ from tailort.workflow import (
     StageClock,
     Trading,
 )
+from tailort.workflow.aligning import Alignment
 from tailort.workflow.tracing import targets_and_rules
+from tailort.workflow.without_prior import prices
 
 DVH_STEP_GY = 0.05
 FLUENCES = "fluences.npz"
@@ -63,6 +65,13 @@ def write_run(
     if run.comparator is not None:
         (folder / "comparator").mkdir()
         _write_plan(run, run.comparator, folder / "comparator")
+    if run.reporting is not None:
+        _write_json(folder / "reirradiation.json", run.reporting.as_dict())
+    if run.without_prior is not None:
+        (folder / "without-prior").mkdir()
+        _write_plan(run, run.without_prior, folder / "without-prior")
+        compared = [price.as_dict() for price in prices(run.main, run.without_prior)]
+        _write_json(folder / "without-prior.json", {"metrics": compared})
     for n, plan in enumerate(run.superseded, 1):
         folder_of_it = folder / ("superseded" if n == 1 else f"superseded-{n}")
         folder_of_it.mkdir()
@@ -71,6 +80,8 @@ def write_run(
         write_fluences(run, folder / FLUENCES)
     if run.comparison is not None:
         _write_json(folder / "comparison.json", run.comparison.as_dict())
+    if run.drawn_sums is not None:
+        _write_json(folder / "registration-scenarios.json", run.drawn_sums.as_dict())
     if run.robustness is not None:
         _write_json(folder / "robustness.json", run.robustness.as_dict())
         _write_bands(folder / "dvh_bands.csv", run.robustness)
@@ -213,13 +224,37 @@ def write_reirradiation(
     _write_report(partial(web.reirradiation_report, result), described, folder, clock)
 
 
+def write_registration_run(
+    result: Alignment, folder: Path, options: Mapping[str, Any], inputs: Mapping[str, str], clock: StageClock
+) -> None:
+    """Write reg.dcm, registration.json, mapped doses as RTDOSE, DVH and report of a registration."""
+    case = result.case
+    dicom.write_registration(result.registration, case.ct, result.scan, case.person, folder / "reg.dcm")
+    _write_json(folder / "registration.json", result.as_dict())
+    for n, mapped in enumerate(result.doses, 1):
+        number = "" if len(result.doses) == 1 else f"_{n}"
+        if mapped.whole is not None and mapped.whole.plan_uid:
+            dicom.write_dose(
+                mapped.whole, case.person, case.ct, folder / f"rtdose_mapped{number}.dcm", label=f"mapped{number}"
+            )
+        if mapped.dvhs:
+            _write_dvh(folder / f"dvh{number}.csv", mapped.dvhs)
+    described = {
+        "options": dict(options),
+        "engine": " + ".join(sorted({mapped.dose.engine for mapped in result.doses})) or "none",
+        "inputs_sha256": dict(inputs),
+        "notes": list(result.notes),
+    }
+    _write_report(partial(web.registration_report, result), described, folder, clock)
+
+
 def was_interrupted(run: PlanningRun) -> bool:
     """Whether a person stopped the plan, the one that it is compared with, or what is asked of it then."""
     return any(plan.interrupted for plan in _plans(run)) or bool(run.unfinished)
 
 
 def _plans(run: PlanningRun) -> tuple[PlanResult, ...]:
-    others = () if run.comparator is None else (run.comparator,)
+    others = (plan for plan in (run.comparator, run.without_prior) if plan is not None)
     return (run.main, *others, *run.superseded)
 
 
@@ -227,12 +262,14 @@ def hashes_of(folder: Path, priors: Iterable[Path]) -> dict[str, str]:
     """SHA-256 of every file of a case and, below their folder's name, of its earlier courses."""
     hashes = hash_inputs(folder)
     for prior in priors:
-        hashes |= {f"{prior.name}/{name}": value for name, value in hash_inputs(prior).items()}
+        hashes |= {f"{prior.name}/{name}".rstrip("/"): value for name, value in hash_inputs(prior).items()}
     return hashes
 
 
 def hash_inputs(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file below a folder, by its relative path."""
+    """SHA-256 of every file below a folder, by its relative path; of a file its own."""
+    if folder.is_file():
+        return {"": hashlib.sha256(folder.read_bytes()).hexdigest()}
     hashes = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():

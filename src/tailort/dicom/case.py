@@ -13,6 +13,7 @@ from tailort.dicom.files import DicomFile, Progress, read_folder
 from tailort.dicom.reading_doses import read_doses
 from tailort.dicom.reading_images import IMAGE_CLASSES, Series, image_series, is_localiser, read_scan
 from tailort.dicom.reading_plans import ReadPlan, read_plan
+from tailort.dicom.reading_registrations import REGISTRATIONS
 from tailort.dicom.reading_structures import ReadStructures, frames_of_reference, read_structures, referenced_series
 from tailort.errors import DicomError
 from tailort.patient import Case, Person, Scan, StructureSet
@@ -31,6 +32,8 @@ def read_case(
     names: Mapping[str, str] | None = None,
     absolute: bool = False,
     fractions: int | None = None,
+    on: Scan | None = None,
+    modality: str | None = "CT",
     progress: Progress | None = None,
 ) -> Case:
     """Read a patient's CT with further images, structures, plans and doses.
@@ -47,6 +50,11 @@ def read_case(
         Whether doses in percent of a prescription are refused.
     fractions : int or None
         Of doses of which no plan tells.
+    on : Scan or None
+        CT of another folder that doses are read on where this one has no CT, such as today's.
+    modality : {"CT", "MR", "PT"} or None
+        Of the series that structures and doses are read on, which becomes the first scan; None takes a CT, or else
+        the one kind of images that there is.
     progress : callable or None
         Called with what is being done and the share that is done, 0 to 1.
 
@@ -59,7 +67,7 @@ def read_case(
     with warnings.catch_warnings():
         # What pydicom finds unusual and does not matter is not for the person at the console.
         warnings.filterwarnings("ignore", module="pydicom")
-        return _read_case(Path(folder), series_uid, names, absolute, fractions, progress)
+        return _read_case(Path(folder), series_uid, names, absolute, fractions, on, modality, progress)
 
 
 def _read_case(
@@ -68,25 +76,36 @@ def _read_case(
     names: Mapping[str, str] | None,
     absolute: bool,
     fractions: int | None,
+    on: Scan | None,
+    modality: str | None,
     progress: Progress | None,
 ) -> Case:
     files, notes = read_folder(folder, progress)
     by_kind, copies = _rt_objects(files)
     series = image_series(files)
-    planning = _planning_series(series, series_uid, files, folder)
+    found: list[str] = [*notes, *copies, *_unused(files)]
+    planning: Series | None = None
+    if on is not None and RT_DOSE in by_kind and not any(s.modality == "CT" for s in series):
+        first, ct = by_kind[RT_DOSE][0], on
+        _require_frame_of(by_kind[RT_DOSE], on, folder)
+    else:
+        planning = _planning_series(series, series_uid, files, folder, modality)
+        first = planning.files[0]
+        ct, ct_notes = read_scan(planning, progress)
+        found.extend(ct_notes)
+    if ct.modality != "CT":
+        by_kind = _of_frame(by_kind, ct, found)
     used = [
         file
         for file in files
-        if file.sop_class_uid in _USED and (file not in planning.files) and not is_localiser(file)
+        if file.sop_class_uid in _USED
+        and not (planning is not None and file in planning.files)
+        and not is_localiser(file)
     ]
-    _require_one_patient(planning.files[0], used)
-    found: list[str] = [*notes, *copies, *_unused(files)]
-
-    ct, ct_notes = read_scan(planning, progress)
-    found.extend(ct_notes)
+    _require_one_patient(first, used)
     scans = [ct]
     for other in series:
-        if other.uid != planning.uid:
+        if planning is None or other.uid != planning.uid:
             scans.extend(_further_scan(other, found, progress))
 
     drawn = _structures(by_kind.get(RT_STRUCTURE_SET, []), ct, {s.uid for s in series}, names, found)
@@ -99,13 +118,39 @@ def _read_case(
         by_kind.get(RT_DOSE, []), ct.image.grid.frame_of_reference, plans, absolute=absolute, fractions=fractions
     )
     return Case(
-        person=_person(planning.files[0]),
+        person=_person(first),
         scans=tuple(scans),
         structures=drawn.structures,
         plans=tuple(plan.plan for plan in plans.values() if plan.plan is not None),
         doses=doses,
         notes=(*found, *dose_notes),
     )
+
+
+def _of_frame(by_kind: Mapping[str, Sequence[DicomFile]], scan: Scan, notes: list[str]) -> dict[str, list[DicomFile]]:
+    """Objects in the frame of reference of a scan that is no planning CT; others are of another scan and noted."""
+    frame = scan.image.grid.frame_of_reference
+    kept: dict[str, list[DicomFile]] = {}
+    for kind, files in by_kind.items():
+        for file in files:
+            frames = frames_of_reference(file) if kind == RT_STRUCTURE_SET else (file.frame_of_reference,)
+            if frame in frames:
+                kept.setdefault(kind, []).append(file)
+            else:
+                notes.append(f"'{file.path.name}' was left out: it is not in the {scan.modality}'s frame of reference")
+    return kept
+
+
+def _require_frame_of(doses: Sequence[DicomFile], ct: Scan, folder: Path) -> None:
+    """Refuse doses without a CT of their own that are not in the frame of reference of another one."""
+    frame = ct.image.grid.frame_of_reference
+    for file in doses:
+        if file.frame_of_reference != frame:
+            raise DicomError(
+                f"folder '{folder}' has no CT, and its dose '{file.path.name}' is in frame of reference "
+                f"{file.frame_of_reference or '(none)'}, today's CT in {frame}: add the CT on which it was planned, so "
+                "that it can be registered"
+            )
 
 
 def _rt_objects(files: Sequence[DicomFile]) -> tuple[dict[str, list[DicomFile]], list[str]]:
@@ -129,23 +174,34 @@ def _listed(series: Sequence[Series]) -> str:
 
 
 def _planning_series(
-    series: Sequence[Series], series_uid: str | None, files: Sequence[DicomFile], folder: Path
+    series: Sequence[Series], series_uid: str | None, files: Sequence[DicomFile], folder: Path, modality: str | None
 ) -> Series:
-    cts = [s for s in series if s.modality == "CT"]
-    if not cts:
+    kind = modality or _only_kind(series, folder)
+    own = [s for s in series if s.modality == kind]
+    if not own:
         kinds = Counter(_kind(file) for file in files)
-        there = ", ".join(f"{count} x {kind}" for kind, count in kinds.most_common()) or "no DICOM file"
-        raise DicomError(f"folder '{folder}' has no CT series; it has: {there}; add the planning CT")
+        there = ", ".join(f"{count} x {name}" for name, count in kinds.most_common()) or "no DICOM file"
+        what = "add the planning CT" if kind == "CT" else "add it, or name another kind of images"
+        raise DicomError(f"folder '{folder}' has no {kind} series; it has: {there}; {what}")
     if series_uid is not None:
-        for candidate in cts:
+        for candidate in own:
             if candidate.uid == series_uid:
                 return candidate
-        raise DicomError(f"folder '{folder}' has no CT series {series_uid}; it has: {_listed(cts)}")
-    if len(cts) > 1:
-        raise DicomError(
-            f"folder '{folder}' has {len(cts)} CT series: {_listed(cts)}; choose the planning CT with --series UID"
-        )
-    return cts[0]
+        raise DicomError(f"folder '{folder}' has no {kind} series {series_uid}; it has: {_listed(own)}")
+    if len(own) > 1:
+        which = "the planning CT with --series UID" if modality == "CT" else "one by its series UID"
+        raise DicomError(f"folder '{folder}' has {len(own)} {kind} series: {_listed(own)}; choose {which}")
+    return own[0]
+
+
+def _only_kind(series: Sequence[Series], folder: Path) -> str:
+    """CT where there is one, else the one kind of images that there is."""
+    kinds = sorted({s.modality for s in series})
+    if "CT" in kinds or not kinds:
+        return "CT"
+    if len(kinds) > 1:
+        raise DicomError(f"folder '{folder}' has images of several kinds, {' and '.join(kinds)}: say which is meant")
+    return kinds[0]
 
 
 def _kind(file: DicomFile) -> str:
@@ -161,8 +217,15 @@ def _unused(files: Sequence[DicomFile]) -> list[str]:
         "which is unsupported; only photon beams are computed and read"
         for file in ions
     ]
+    maps = sum(file.sop_class_uid in REGISTRATIONS for file in files)
+    if maps:
+        notes.append(
+            f"{maps} registration(s) in the folder: used where they lead from today's frame of reference to that of an "
+            "earlier course, else passed over"
+        )
+    known = (*_USED, *REGISTRATIONS)
     kinds = Counter(
-        _kind(file) for file in files if file not in ions and (file.sop_class_uid not in _USED or is_localiser(file))
+        _kind(file) for file in files if file not in ions and (file.sop_class_uid not in known or is_localiser(file))
     )
     return notes + [
         f"{count} DICOM file(s) of a kind that is not used were skipped: {kind}" for kind, count in kinds.items()
@@ -175,7 +238,7 @@ def _require_one_patient(ct: DicomFile, others: Sequence[DicomFile]) -> None:
         theirs = file.text("PatientID")
         if mine and theirs and mine != theirs:
             raise DicomError(
-                f"the folder holds two patients: '{mine}' (CT '{ct.path.name}') and '{theirs}' ('{file.path.name}'); "
+                f"the folder holds two patients: '{mine}' ('{ct.path.name}') and '{theirs}' ('{file.path.name}'); "
                 "keep one patient per folder"
             )
 

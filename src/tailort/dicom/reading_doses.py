@@ -78,7 +78,7 @@ def read_doses(
     absolute : bool
         Whether doses in percent are refused.
     fractions : int or None
-        Of doses of which no plan tells.
+        Of doses of which no plan tells; not of a sum of several plans, whose voxels have fractions of their own.
 
     Raises
     ------
@@ -174,7 +174,7 @@ def _dose(grouped: _Grouped, plans: Mapping[str, ReadPlan], notes: list[str], ab
     elif not uids:
         notes.append(f"{grouped.label} names no plan")
     plan = plans[uids[0]] if len(uids) == 1 and not missing else None
-    fractions = plan.fractions if plan is not None else told
+    fractions = plan.fractions if plan is not None else told if len(uids) <= 1 else None
     if fractions is None:
         why = "it is the sum of several plans" if len(uids) > 1 else "no plan tells it"
         notes.append(f"the number of fractions of {grouped.label} is unknown: {why}")

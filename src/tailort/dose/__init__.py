@@ -61,6 +61,9 @@ ENGINES = {
     },
 }
 
+# What plans are judged, reported and exported by; every other engine is a quick look.
+REPORTING_ENGINES = frozenset((*collapsed_cone.NAMES.values(), *collapsed_cone_gpu.NAMES.values()))
+
 
 def engine(name: str) -> Engine:
     """Return the dose engine of this name.
@@ -75,4 +78,4 @@ def engine(name: str) -> Engine:
     return ENGINES[name]
 
 
-__all__ = ["ENGINES", "Engine", "engine"]
+__all__ = ["ENGINES", "REPORTING_ENGINES", "Engine", "engine"]

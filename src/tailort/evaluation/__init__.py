@@ -11,7 +11,7 @@ from tailort.evaluation.indices import (
     paddick_conformity_index,
     rtog_conformity_index,
 )
-from tailort.evaluation.robustness import Band, Robustness, RobustRow, judge_scenarios
+from tailort.evaluation.robustness import Band, Robustness, RobustRow, judge_scenarios, over_scenarios
 from tailort.evaluation.robustness_doses import from_cloud, from_engine
 from tailort.evaluation.robustness_scenarios import Scenario, ScenarioSet, within
 from tailort.evaluation.scorecard import DEFAULT_METRICS, Row, Scorecard, assess
@@ -45,6 +45,7 @@ __all__ = [
     "homogeneity_index",
     "isodose_volume_cm3",
     "judge_scenarios",
+    "over_scenarios",
     "paddick_conformity_index",
     "rtog_conformity_index",
     "within",

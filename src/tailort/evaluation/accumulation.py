@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +12,7 @@ from tailort.errors import GeometryError, InputError
 from tailort.geometry import Grid, Image
 from tailort.patient import Dose
 from tailort.radiobiology import bed, eqd2
-from tailort.radiobiology.high_dose import LinearQuadraticLinear, bed_lql
+from tailort.radiobiology.high_dose import LinearQuadraticLinear, UniversalSurvivalCurve, bed_lql, bed_usc
 
 Float = NDArray[np.float64]
 CONVERSIONS = {"BED": bed, "EQD2": eqd2}
@@ -28,7 +28,7 @@ class EarlierCourse:
         For people.
     doses : tuple of Dose
         Physical dose of each phase with its own fractions, Gy per course, all on one grid in today's frame of
-        reference; NaN where it is not known.
+        reference; NaN where it is not known. Where it is known by bounds only the dose is the most that it can be.
     months : float or None
         From its last fraction to the first one of today; None is unknown.
     mapped : str
@@ -60,7 +60,7 @@ def accumulate(
     quantity: str,
     alpha_beta_gy: float,
     discounts: Sequence[float] | None = None,
-    high_dose: LinearQuadraticLinear | None = None,
+    high_dose: LinearQuadraticLinear | UniversalSurvivalCurve | None = None,
 ) -> Dose:
     """Sum of all courses, each phase converted in each voxel with its own fractions.
 
@@ -76,13 +76,15 @@ def accumulate(
         Of the tissue as it is today, Gy.
     discounts : sequence of float, optional
         Part of each earlier course, 0 to 1, that the tissue has recovered from; none unless given.
-    high_dose : LinearQuadraticLinear or None
-        Model of high doses per fraction for a look at how far a BED depends on it; None is plain LQ.
+    high_dose : LinearQuadraticLinear, UniversalSurvivalCurve or None
+        Model of high doses per fraction for a look at how far a BED depends on it; None is plain LQ. A survival curve
+        belongs to its own alpha/beta.
 
     Returns
     -------
     Dose
-        Gy, all courses; NaN where the dose of one of them is not known.
+        Gy, all courses; NaN where the dose of one of them is not known. It has a `least` where there are such voxels,
+        or a course is known by bounds only: what the courses together have given at least.
 
     Raises
     ------
@@ -99,7 +101,12 @@ def accumulate(
     if quantity not in CONVERSIONS:
         raise InputError(f"courses add up in BED or EQD2, not in {quantity} dose: their fractions differ")
     if high_dose is not None and quantity != "BED":
-        raise InputError("LQ-L gives BED; ask for BED")
+        raise InputError("models of high doses per fraction give BED; ask for BED")
+    if isinstance(high_dose, UniversalSurvivalCurve) and high_dose.alpha_beta_gy != alpha_beta_gy:
+        raise InputError(
+            f"survival curve '{high_dose.name}' is of alpha/beta {high_dose.alpha_beta_gy:g} Gy; "
+            f"found {alpha_beta_gy:g} Gy"
+        )
     shares = [0.0] * len(courses) if discounts is None else list(discounts)
     if len(shares) != len(courses) or any(not 0.0 <= share <= 1.0 for share in shares):
         raise InputError(f"{len(courses)} earlier course(s) need as many discounts from 0 to 1; found {shares}")
@@ -113,14 +120,30 @@ def accumulate(
     for dose, _ in parts:
         if not dose.image.grid.same_as(grid):
             raise GeometryError("the doses of two courses are on different grids: map them onto one first")
-    values = np.stack([_converted(dose, quantity, alpha_beta_gy, high_dose) * left for dose, left in parts])
-    # Sorted, so that the sum is the same to the last bit whatever the order of the courses.
-    values.sort(axis=0)
+
+    def summed(of: Callable[[Dose], Image]) -> Image:
+        images = [(dose, of(dose), left) for dose, left in parts]
+        values = np.stack(
+            [_converted(dose, image, quantity, alpha_beta_gy, high_dose) * left for dose, image, left in images]
+        )
+        # Sorted, so that the sum is the same to the last bit whatever the order of the courses.
+        values.sort(axis=0)
+        return Image(grid, values.sum(axis=0).astype(np.float32), "Gy")
+
+    def most_in(name: str) -> Image:
+        return summed(lambda dose: dose.most_in.get(name, dose.image))
+
+    parts = [(dose.per_course(), left) for dose, left in parts]
+    total = summed(lambda dose: dose.image)
+    unsure = np.isnan(total.values).any() or any(dose.least is not None for dose, _ in parts)
+    names = sorted({name for dose, _ in parts for name in dose.most_in})
     first = parts[0][0]
     engines = sorted({dose.engine for dose, _ in parts})
     return replace(
         first,
-        image=Image(grid, values.sum(axis=0).astype(np.float32), "Gy"),
+        image=total,
+        least=summed(_least) if unsure else None,
+        most_in={name: most_in(name) for name in names},
         quantity="BED" if quantity == "BED" else "EQD2",
         alpha_beta_gy=alpha_beta_gy,
         per="course",
@@ -130,12 +153,27 @@ def accumulate(
     )
 
 
-def _converted(dose: Dose, quantity: str, alpha_beta_gy: float, high_dose: LinearQuadraticLinear | None) -> Float:
-    given = dose.per_course().image.values.astype(np.float64)
+def _least(dose: Dose) -> Image:
+    """The least in each voxel; 0 where nothing is known."""
+    least = dose.image if dose.least is None else dose.least
+    return least.with_values(np.nan_to_num(least.values, nan=0.0))
+
+
+def _converted(
+    dose: Dose,
+    image: Image,
+    quantity: str,
+    alpha_beta_gy: float,
+    high_dose: LinearQuadraticLinear | UniversalSurvivalCurve | None,
+) -> Float:
+    """An image of a dose per course in another quantity, with the fractions of that dose."""
+    given = image.values.astype(np.float64)
     known = np.isfinite(given)
     values = np.full(given.shape, np.nan)
     if high_dose is None:
         values[known] = CONVERSIONS[quantity](given[known], dose.known_fractions(), alpha_beta_gy)
+    elif isinstance(high_dose, UniversalSurvivalCurve):
+        values[known] = bed_usc(given[known], dose.known_fractions(), high_dose)
     else:
         values[known] = bed_lql(given[known], dose.known_fractions(), alpha_beta_gy, high_dose)
     return values

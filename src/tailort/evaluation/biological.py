@@ -48,7 +48,12 @@ def convert(dose: Dose, quantity: Quantity, alpha_beta_gy: float | None) -> Dose
         dose.fractions,
     )
     image = dose.image.with_values(values.astype(np.float32))
-    return replace(dose, image=image, quantity=quantity, alpha_beta_gy=alpha_beta_gy, per="course")
+    plain = replace(dose, least=None, most_in={})
+    least = None if dose.least is None else convert(replace(plain, image=dose.least), quantity, alpha_beta_gy).image
+    most_in = {
+        name: convert(replace(plain, image=most), quantity, alpha_beta_gy).image for name, most in dose.most_in.items()
+    }
+    return Dose(image, quantity, "course", dose.fractions, alpha_beta_gy, dose.engine, dose.plan_uid, least, most_in)
 
 
 def converted_values(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tailort.errors import GeometryError, InputError
 from tailort.evaluation.biological import converted_values
-from tailort.evaluation.sampling import Cells, cut
+from tailort.evaluation.sampling import Cells, Sampled, cut
 from tailort.geometry import Grid
 from tailort.geometry.solid import EndCap
 from tailort.patient import Dose, Metric, Structure
@@ -54,6 +54,9 @@ class DVH:
         What a gray means, as in `Dose`.
     scope : {"course", "cumulative"}
         This course, or all.
+    least : DVH or None
+        The same structure by the least dose that it can have, where this histogram is of the most; None where one dose
+        is known.
 
     Notes
     -----
@@ -74,6 +77,7 @@ class DVH:
     fractions: int | None
     alpha_beta_gy: float | None
     scope: Scope = "course"
+    least: DVH | None = None
 
     @property
     def label(self) -> str:
@@ -117,6 +121,11 @@ class DVH:
             When the part of the structure beyond the dose grid could change the answer.
         """
         low, high = self.bounds(metric, prescription_gy)
+        if low != high and self.least is not None:
+            raise GeometryError(
+                f"{metric} of '{self.structure}' is unknown: a dose in it is known by bounds only, from {low:.4g} to "
+                f"{high:.4g}; ask for its bounds"
+            )
         if low != high:
             raise GeometryError(
                 f"{metric} of '{self.structure}' is unknown: {self.outside_cm3:.3g} of its {self.volume_cm3:.3g} cm3 "
@@ -127,9 +136,15 @@ class DVH:
     def bounds(self, metric: Metric | str, prescription_gy: float | None = None) -> tuple[float, float]:
         """Lowest and highest value that a metric can have, whatever the dose beyond the grid (0 to infinity).
 
-        Both are the same when the structure lies within the dose grid. Parameters and errors as in `value`.
+        Both are the same when the structure lies within the dose grid and one dose is known of every voxel. Parameters
+        and errors as in `value`.
         """
         m = Metric.parse(metric) if isinstance(metric, str) else metric
+        if self.least is not None:
+            mine = replace(self, least=None).bounds(m, prescription_gy)
+            its = self.least.bounds(m, prescription_gy)
+            # Of less dose there is more volume below a dose.
+            return (mine[0], its[1]) if m.kind == "CV" else (its[0], mine[1])
         if m.kind == "Volume":
             return self.volume_cm3, self.volume_cm3
         if in_percent_of_prescription(m) and not prescription_gy:
@@ -221,6 +236,8 @@ class DVH:
 
     def gEUD(self, a: float) -> float:  # noqa: N802
         """Generalised equivalent uniform dose of the samples, Gy of `label`; see `tailort.radiobiology.geud`."""
+        if self.least is not None:
+            raise GeometryError(f"gEUD of '{self.structure}' is unknown: a dose in it is known by bounds only")
         if self.outside_cm3:
             raise GeometryError(
                 f"gEUD of '{self.structure}' is unknown: {self.outside_cm3:.3g} of its {self.volume_cm3:.3g} cm3 lie "
@@ -253,6 +270,7 @@ class DVH:
             quantity=quantity,
             alpha_beta_gy=alpha_beta_gy,
             per="course",
+            least=None if self.least is None else self.least.converted(quantity, alpha_beta_gy),
         )
 
     def per_fraction(self) -> DVH:
@@ -270,6 +288,7 @@ class DVH:
             highest_gy=self.highest_gy / n,
             lowest_gy=self.lowest_gy / n,
             per="fraction",
+            least=None if self.least is None else self.least.per_fraction(),
         )
 
 
@@ -334,12 +353,54 @@ def cells_of(
 
 
 def dvh_in(cells: Cells, dose: Dose, scope: Scope = "course") -> DVH:
-    """Dose-volume histogram of a structure that is cut into cells for the dose's grid; see `dvh`."""
-    sampled = cells.sample(dose)
-    doses, parts, volume = sampled.doses_gy, sampled.parts, sampled.volume_cm3
-    lowest, highest = _extremes(doses, parts, sampled.surface_gy)
-    points = int(np.clip(POINTS // len(doses), 1, 8))
-    gathered = _gather(doses, sampled.spreads_gy, parts, lowest, highest, LEVELS, points)
+    """Dose-volume histogram of a structure that is cut into cells for the dose's grid; see `dvh`.
+
+    Of a dose that is known by bounds only it is that of the most, with that of the least beside it where they differ.
+    """
+    most = replace(dose, image=dose.most_in.get(cells.name.lower(), dose.image), least=None, most_in={})
+    sampled = cells.sample(most)
+    found = _of(cells, sampled, most, scope)
+    if dose.least is None:
+        return found
+    other = replace(most, image=dose.least)
+    least = cells.sample(other)
+    if np.array_equal(sampled.doses_gy, least.doses_gy) and np.array_equal(sampled.surface_gy, least.surface_gy):
+        return found
+    return replace(found, least=_of(cells, least, other, scope))
+
+
+def _of(cells: Cells, sampled: Sampled, dose: Dose, scope: Scope) -> DVH:
+    """Histogram of what was sampled of a dose."""
+    lowest, highest = extremes(sampled)
+    gathered = gather(
+        sampled.doses_gy, sampled.spreads_gy, sampled.parts, lowest, highest, LEVELS, points_of(sampled), 0
+    )
+    return histogram_of(cells, dose, scope, (lowest, highest), gathered, None)
+
+
+def points_of(sampled: Sampled) -> int:
+    """Points that a cell with a gradient counts as."""
+    return int(np.clip(POINTS // len(sampled.doses_gy), 1, 8))
+
+
+def histogram_of(
+    cells: Cells, dose: Dose, scope: Scope, span_gy: tuple[float, float], gathered: Any, total: float | None
+) -> DVH:
+    """Histogram of what `gather` found.
+
+    Parameters
+    ----------
+    cells, dose, scope
+        As in `dvh_in`.
+    span_gy : (float, float)
+        Lowest and highest dose.
+    gathered : tuple
+        Of `gather`.
+    total : float or None
+        Parts of all cells of known dose together; None where `gathered` has them all.
+    """
+    lowest, highest = span_gy
+    volume = cells.volume_cm3
     (volumes, sums), (flat_volumes, flat_sums), outside = gathered
     filled, flat = np.flatnonzero(volumes), np.flatnonzero(flat_volumes)
     means = np.clip(sums[filled] / volumes[filled], lowest, highest)
@@ -352,9 +413,10 @@ def dvh_in(cells: Cells, dose: Dose, scope: Scope = "course") -> DVH:
     else:
         volumes, order = volumes[filled], np.arange(len(filled))[::-1]
     # A sliver beyond the face of the dose grid is rounding, not an unknown dose.
-    if outside < SLIVER * float(volumes.sum()):
+    whole = float(volumes.sum()) if total is None else total
+    if outside < SLIVER * whole:
         outside = 0.0
-    scale = volume / float(volumes.sum() + outside)
+    scale = volume / (whole + outside)
     return DVH(
         structure=cells.name,
         volume_cm3=volume,
@@ -387,10 +449,10 @@ def histograms(
     }
 
 
-def _extremes(doses: Samples, parts: Samples, surface_gy: Samples) -> tuple[float, float]:
+def extremes(sampled: Sampled) -> tuple[float, float]:
     """Lowest and highest dose of the surface and of the cells; a sliver of a cell does not know well where it lies."""
     for least in (0.5, 0.0):
-        found = (doses[parts >= least], surface_gy)
+        found = (sampled.doses_gy[sampled.parts >= least], sampled.surface_gy)
         known = [d if np.isfinite(d.sum()) else d[np.isfinite(d)] for d in found]
         if any(len(d) for d in known):
             return min(float(d.min()) for d in known if len(d)), max(float(d.max()) for d in known if len(d))
@@ -398,15 +460,16 @@ def _extremes(doses: Samples, parts: Samples, surface_gy: Samples) -> tuple[floa
 
 
 @numba.njit(cache=True, nogil=True)
-def _gather(
-    doses: Samples, spreads: Samples, parts: Samples, lowest: float, highest: float, levels: int, points: int
-) -> Any:  # pragma: no cover - compiled
+def gather(
+    doses: Samples, spreads: Samples, parts: Samples, lowest: float, highest: float, levels: int, points: int,
+    first: int,
+) -> Any:  # pragma: no cover - compiled  # fmt: skip
     """Volume and volume x dose of each level: of cells with a gradient, of cells without; and volume without a dose.
 
     A cell with a gradient counts as several equal points over its spread: a layer of cells of one dose would make a
-    stair of the curve.
+    stair of the curve. Levels below the `first` are left out.
     """
-    steep, even = np.zeros((2, levels + 1)), np.zeros((2, levels + 1))
+    steep, even = np.zeros((2, levels + 1 - first)), np.zeros((2, levels + 1 - first))
     outside = 0.0
     per_gy = (levels - 1) / (highest - lowest) if highest > lowest else 0.0
     least = 1e-6 * (highest - lowest)
@@ -416,16 +479,20 @@ def _gather(
             continue
         if spreads[n] <= least:
             gy = min(max(doses[n], lowest), highest)
-            level = int((gy - lowest) * per_gy)
-            even[0, level] += parts[n]
-            even[1, level] += parts[n] * gy
+            level = int((gy - lowest) * per_gy) - first
+            if level >= 0:
+                even[0, level] += parts[n]
+                even[1, level] += parts[n] * gy
+            continue
+        if 1 + int((min(doses[n] + spreads[n], highest) - lowest) * per_gy) < first:
             continue
         part = parts[n] / points
         for point in range(points):
             gy = doses[n] + spreads[n] * ((2.0 * point + 1.0) / points - 1.0)
             gy = min(max(gy, lowest), highest)
             # Level 0 holds the lowest dose alone, so that an exact 0 Gy stays 0.
-            level = 0 if gy == lowest else 1 + int((gy - lowest) * per_gy)
-            steep[0, level] += part
-            steep[1, level] += part * gy
+            level = (0 if gy == lowest else 1 + int((gy - lowest) * per_gy)) - first
+            if level >= 0:
+                steep[0, level] += part
+                steep[1, level] += part * gy
     return steep, even, outside

@@ -239,7 +239,11 @@ def judge_scenarios(
         if progress is not None:
             progress((n + 1) / len(scenarios))
     bands = {name: _band(name, curves, scenarios, bin_gy) for name, curves in found.items()}
-    rows = tuple(_over(list(rows), scenarios) for rows in zip(*(card.rows for card in cards), strict=True))
+    names = [one.name for one in scenarios.scenarios]
+    rows = tuple(
+        over_scenarios(list(rows), names, scenarios.nominal, scenarios.weights)
+        for rows in zip(*(card.rows for card in cards), strict=True)
+    )
     return Robustness(scenarios, method, rows, tuple(cards), bands)
 
 
@@ -252,16 +256,30 @@ def _band(name: str, curves: list[tuple[Float, float]], scenarios: ScenarioSet, 
     return Band(name, doses, volumes, outside, scenarios.nominal, weights)
 
 
-def _over(rows: list[Row], scenarios: ScenarioSet) -> RobustRow:
-    """One row of all scenarios' scorecards."""
-    one, values, weights = rows[scenarios.nominal], [row.value for row in rows], scenarios.weights
+def over_scenarios(
+    rows: Sequence[Row], names: Sequence[str], nominal: int = 0, weights: Sequence[float] | None = None
+) -> RobustRow:
+    """Return one row of all scenarios' scorecards.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        The same of each scenario.
+    names : sequence of str
+        Of the scenarios.
+    nominal : int
+        Which of them is the planned one.
+    weights : sequence of float or None
+        With the sum 1; None where no probabilities are given.
+    """
+    one, values = rows[nominal], [row.value for row in rows]
     known = [value for value in values if value is not None]
     worst, where, lowest, highest = None, "", None, None
     if len(known) == len(rows):
         lowest, highest = min(known), max(known)
         if one.operator is not None:
             worst = highest if one.operator in ("<", "<=") else lowest
-            where = scenarios.scenarios[values.index(worst)].name
+            where = names[values.index(worst)]
     expected = None
     if weights is not None:
         parts = [(weight, value) for weight, value in zip(weights, values, strict=True) if weight > 0]
@@ -272,9 +290,7 @@ def _over(rows: list[Row], scenarios: ScenarioSet) -> RobustRow:
     verdict: Verdict = "pass" if verdicts == {"pass"} else "report" if verdicts == {"report"} else "unknown"
     if "fail" in verdicts:
         verdict = "fail"
-    reasons = [
-        f"{scenario.name}: {row.reason}" for scenario, row in zip(scenarios.scenarios, rows, strict=True) if row.reason
-    ]
+    reasons = [f"{name}: {row.reason}" for name, row in zip(names, rows, strict=True) if row.reason]
     reason = reasons[0] if reasons else ""
     if len(reasons) > 1:
         reason += f"; and in {len(reasons) - 1} further scenarios"

@@ -322,6 +322,8 @@ class _Judge:
     @staticmethod
     def outside(histogram: DVH, metric: str, low: float, high: float) -> str:
         top = f"and {high:.4g}" if math.isfinite(high) else "and any higher value"
+        if not histogram.outside_cm3:
+            return f"an earlier course is known by bounds only, so {metric} is between {low:.4g} {top}"
         return (
             f"{histogram.outside_cm3:.3g} of {histogram.volume_cm3:.4g} cm3 lie outside the dose grid, so {metric} is "
             f"between {low:.4g} {top}"

@@ -31,7 +31,8 @@ COINCIDENT_MM = 1e-3
 def area_mm2(contour: Float) -> float:
     """Signed area of a polygon (n, 2 or 3), mm2: positive when it turns from +x to +y."""
     x, y = contour[:, 0] - contour[0, 0], contour[:, 1] - contour[0, 1]
-    return 0.5 * float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
+    next_x, next_y = np.concatenate((x[1:], x[:1])), np.concatenate((y[1:], y[:1]))
+    return 0.5 * float(np.dot(x, next_y) - np.dot(y, next_x))
 
 
 def without_repeats(contour: Float) -> Float:

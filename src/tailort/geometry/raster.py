@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
 
+# Nodes along the sides of blocks that are asked at once which edges can be the nearest, coarse and then fine.
+BLOCK, FINE_BLOCK = 16, 4
+
 
 @numba.njit(cache=True, nogil=True)
 def _accumulate(
@@ -112,6 +115,7 @@ def signed_distance(edges: Float, x0: float, y0: float, dx: float, dy: float, nj
     """Return the signed distance (j, i) of lattice nodes to the edges, mm: positive inside, exact up to +-`reach`."""
     out = np.full((nj, ni), np.float32(reach * reach))
     odd = np.zeros((nj, ni + 1), dtype=np.bool_)
+    count = 0
     for e in range(len(edges)):
         ax, ay, bx, by = edges[e, 0], edges[e, 1], edges[e, 2], edges[e, 3]
         # Crossings of the rows: a node is inside after an odd number of them.
@@ -122,26 +126,29 @@ def signed_distance(edges: Float, x0: float, y0: float, dx: float, dy: float, nj
                 i = int(np.ceil((x - x0) / dx))
                 odd[j, min(max(i, 0), ni)] ^= True
         length = np.hypot(bx - ax, by - ay)
+        count += 0 if length == 0.0 else max(1, int(length / (2.0 * reach)))
+    # Long edges in pieces, so that the neighbourhood of a slanting one stays small.
+    pieces = np.empty((count, 4))
+    n, near = 0, 0.0
+    for e in range(len(edges)):
+        ax, ay, bx, by = edges[e, 0], edges[e, 1], edges[e, 2], edges[e, 3]
+        length = np.hypot(bx - ax, by - ay)
         if length == 0.0:
             continue
-        # Long edges in pieces, so that the neighbourhood of a slanting one stays small.
-        pieces = max(1, int(length / (2.0 * reach)))
-        for p in range(pieces):
-            px, py = ax + (bx - ax) * p / pieces, ay + (by - ay) * p / pieces
-            ux, uy = (bx - ax) / pieces, (by - ay) / pieces
-            u2 = ux * ux + uy * uy
-            j_first = max(0, int(np.ceil((min(py, py + uy) - reach - y0) / dy)))
-            j_last = min(nj - 1, int(np.floor((max(py, py + uy) + reach - y0) / dy)))
-            i_first = max(0, int(np.ceil((min(px, px + ux) - reach - x0) / dx)))
-            i_last = min(ni - 1, int(np.floor((max(px, px + ux) + reach - x0) / dx)))
-            for j in range(j_first, j_last + 1):
-                vy = y0 + j * dy - py
-                for i in range(i_first, i_last + 1):
-                    vx = x0 + i * dx - px
-                    s = min(max((vx * ux + vy * uy) / u2, 0.0), 1.0)
-                    d2 = np.float32((vx - s * ux) ** 2 + (vy - s * uy) ** 2)
-                    if d2 < out[j, i]:
-                        out[j, i] = d2
+        parts = max(1, int(length / (2.0 * reach)))
+        for p in range(parts):
+            pieces[n, 0], pieces[n, 1] = ax + (bx - ax) * p / parts, ay + (by - ay) * p / parts
+            pieces[n, 2], pieces[n, 3] = (bx - ax) / parts, (by - ay) / parts
+            j_first, j_last, i_first, i_last = _near(pieces[n], x0, y0, dx, dy, nj, ni, reach)
+            near += max(0, j_last - j_first + 1) * max(0, i_last - i_first + 1)
+            n += 1
+    # Where most edges are near most nodes, blocks of nodes tell first which edges can be the nearest.
+    if near > 5.0 * nj * ni:
+        _nearest_by_block(out, pieces, x0, y0, dx, dy, reach)
+    else:
+        for n in range(count):
+            j_first, j_last, i_first, i_last = _near(pieces[n], x0, y0, dx, dy, nj, ni, reach)
+            _nearest(out, pieces[n], x0, y0, dx, dy, j_first, j_last + 1, i_first, i_last + 1)
     for j in range(nj):
         inside = False
         for i in range(ni):
@@ -150,6 +157,87 @@ def signed_distance(edges: Float, x0: float, y0: float, dx: float, dy: float, nj
             d = np.sqrt(out[j, i])
             out[j, i] = d if inside else -d
     return out
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _near(
+    piece: Float, x0: float, y0: float, dx: float, dy: float, nj: int, ni: int, reach: float
+) -> Any:  # pragma: no cover - compiled
+    """First and last row and column of the nodes within reach of a piece of an edge's box."""
+    px, py, ux, uy = piece[0], piece[1], piece[2], piece[3]
+    j_first = max(0, int(np.ceil((min(py, py + uy) - reach - y0) / dy)))
+    j_last = min(nj - 1, int(np.floor((max(py, py + uy) + reach - y0) / dy)))
+    i_first = max(0, int(np.ceil((min(px, px + ux) - reach - x0) / dx)))
+    i_last = min(ni - 1, int(np.floor((max(px, px + ux) + reach - x0) / dx)))
+    return j_first, j_last, i_first, i_last
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _nearest(
+    out: NDArray[np.float32], piece: Float, x0: float, y0: float, dx: float, dy: float,
+    j_first: int, j_end: int, i_first: int, i_end: int,
+) -> None:  # pragma: no cover - compiled  # fmt: skip
+    """Lower the squared distance of some nodes to that of a piece of an edge, where it is nearer."""
+    px, py, ux, uy = piece[0], piece[1], piece[2], piece[3]
+    u2 = ux * ux + uy * uy
+    for j in range(j_first, j_end):
+        vy = y0 + j * dy - py
+        for i in range(i_first, i_end):
+            vx = x0 + i * dx - px
+            s = min(max((vx * ux + vy * uy) / u2, 0.0), 1.0)
+            d2 = np.float32((vx - s * ux) ** 2 + (vy - s * uy) ** 2)
+            if d2 < out[j, i]:
+                out[j, i] = d2
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _which_can_be_nearest(
+    found: NDArray[np.int64], squared: Float, among: NDArray[np.int64], count: int, pieces: Float,
+    x: float, y: float, radius: float, reach: float,
+) -> Any:  # pragma: no cover - compiled  # fmt: skip
+    """Write which pieces can be nearest to a point within a radius of (x, y): a diameter further than one is none."""
+    least = np.inf
+    for m in range(count):
+        n = among[m]
+        vx, vy, ux, uy = x - pieces[n, 0], y - pieces[n, 1], pieces[n, 2], pieces[n, 3]
+        s = min(max((vx * ux + vy * uy) / (ux * ux + uy * uy), 0.0), 1.0)
+        squared[m] = (vx - s * ux) ** 2 + (vy - s * uy) ** 2
+        least = min(least, squared[m])
+    # A little more, so that rounding leaves nothing out.
+    within = (1.001 * min(np.sqrt(least) + 2.0 * radius, reach + radius)) ** 2
+    kept = 0
+    for m in range(count):
+        if squared[m] <= within:
+            found[kept] = among[m]
+            kept += 1
+    return kept
+
+
+@numba.njit(cache=True, nogil=True)
+def _nearest_by_block(
+    out: NDArray[np.float32], pieces: Float, x0: float, y0: float, dx: float, dy: float, reach: float
+) -> None:  # pragma: no cover - compiled
+    """As `_nearest` of every piece; pieces that cannot be nearest are left out block by block."""
+    nj, ni = out.shape
+    total = len(pieces)
+    every, squared = np.arange(total), np.empty(total)
+    some, few = np.empty(total, dtype=np.int64), np.empty(total, dtype=np.int64)
+    diagonal = np.hypot(dx, dy)
+    for j_block in range(0, nj, BLOCK):
+        for i_block in range(0, ni, BLOCK):
+            middle = 0.5 * (BLOCK - 1)
+            x, y = x0 + (i_block + middle) * dx, y0 + (j_block + middle) * dy
+            count = _which_can_be_nearest(some, squared, every, total, pieces, x, y, middle * diagonal, reach)
+            for j_first in range(j_block, min(j_block + BLOCK, nj), FINE_BLOCK):
+                for i_first in range(i_block, min(i_block + BLOCK, ni), FINE_BLOCK):
+                    middle = 0.5 * (FINE_BLOCK - 1)
+                    x, y = x0 + (i_first + middle) * dx, y0 + (j_first + middle) * dy
+                    kept = _which_can_be_nearest(few, squared, some, count, pieces, x, y, middle * diagonal, reach)
+                    for m in range(kept):
+                        _nearest(
+                            out, pieces[few[m]], x0, y0, dx, dy,
+                            j_first, min(j_first + FINE_BLOCK, nj), i_first, min(i_first + FINE_BLOCK, ni),
+                        )  # fmt: skip
 
 
 @numba.njit(cache=True, nogil=True)

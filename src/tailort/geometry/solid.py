@@ -312,6 +312,7 @@ def partial_volume(
     grid: Grid,
     end_cap: EndCap = "half_slice",
     single_slice_thickness_mm: float | None = None,
+    step_mm: float | None = None,
 ) -> PartialVolume:
     """Return the part of every voxel that lies in the solid of the contours; what sticks out of the grid is left off.
 
@@ -325,6 +326,8 @@ def partial_volume(
         How the ends close (module docstring).
     single_slice_thickness_mm : float, optional
         Distance of planes for contours that lie in one plane only.
+    step_mm : float, optional
+        How finely interpolated sections are sampled, where the question allows it coarser than the notes say.
 
     Notes
     -----
@@ -333,10 +336,10 @@ def partial_volume(
     along z by at least eight planes an interval.
     """
     grid.require_axial("a partial volume")
-    return solid_partial_volume(build_solid(contours, end_cap, single_slice_thickness_mm), grid)
+    return solid_partial_volume(build_solid(contours, end_cap, single_slice_thickness_mm), grid, step_mm)
 
 
-def solid_partial_volume(solid: Solid, grid: Grid) -> PartialVolume:
+def solid_partial_volume(solid: Solid, grid: Grid, step_mm: float | None = None) -> PartialVolume:
     """Return the part of every voxel of an axial grid that lies in a solid."""
     empty = PartialVolume((0, 0, 0), np.zeros((0, 0, 0), dtype=np.float32), grid.shape)
     if solid.is_empty:
@@ -362,7 +365,7 @@ def solid_partial_volume(solid: Solid, grid: Grid) -> PartialVolume:
             j1 = min(nj, int((part.high[1] - y_face) // dy) + 1)
             if i1 > i0 and j1 > j0:
                 add_coverage(block, part.edges, x_face, y_face, dx, dy, j0, i0, j1 - j0, i1 - i0, slices, weights)
-    step = _step_for(solid)
+    step = step_mm or _step_for(solid)
     fine_i, fine_j = max(1, int(np.ceil(dx / step - 1e-6))), max(1, int(np.ceil(dy / step - 1e-6)))
     sx, sy = dx / fine_i, dy / fine_j
     lattice = Lattice(x_face + 0.5 * sx, y_face + 0.5 * sy, sx, sy, ni * fine_i, nj * fine_j)

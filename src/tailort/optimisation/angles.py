@@ -334,7 +334,8 @@ class _Search:
         problem = replace(self.problem, dose_map=influence, smoothness=smooth)
         start = np.full(problem.size, self.reference_mu)
         for n, beam in enumerate(sorted(beams)):
-            if beam in known_mu:
+            # A beam that got nothing beside another is begun anew without it.
+            if beam in known_mu and known_mu[beam].any():
                 start[influence.beamlets.beam == n] = known_mu[beam]
         return _Trial(beams, solve(problem, start, self.effort, stop=self.stop), influence.beamlets.beam)
 

@@ -36,6 +36,7 @@ Float = NDArray[np.float64]
 NEAR_MAXIMUM_SHARE = 0.002
 NEAR, FAR = "near the targets", "far from the targets"
 NEAR_MM = 40.0
+EVERY_DRAW = "every draw of the registration"
 # Kinds of objectives that `objectives_from` makes of limits which more dose breaks.
 CEILINGS = (MaxDoseVolume, SquaredMeanOverdose, SquaredOverdose)
 
@@ -68,6 +69,9 @@ class Recipe:
         How far inside a hard limit the solver aims, as a share of the limit.
     cover_slack, even_slack : float
         Root mean squares that are good enough where goals are served in order, as shares of the lowest prescription.
+    drop_cm3 : float
+        A goal for the hottest drop of a structure counts as if the structure were no larger than this: the mean square
+        of a large one hides the drop. 0 takes every structure whole.
     """
 
     coverage: float = 400.0
@@ -85,6 +89,7 @@ class Recipe:
     gap: float = 0.02
     cover_slack: float = 0.005
     even_slack: float = 0.02
+    drop_cm3: float = 0.0
 
     def __post_init__(self) -> None:
         wrong = [f"{name} {value:g}" for name, value in vars(self).items() if not 0.0 <= value < np.inf]
@@ -175,7 +180,7 @@ def objectives_from(
     volumes_cm3: Mapping[str, float],
     distance_mm: Mapping[str, Float],
     recipe: Recipe | None = None,
-    earlier: Callable[[Constraint], Float] | None = None,
+    earlier: Callable[[Constraint], Sequence[Float]] | None = None,
     courses_known: bool = False,
 ) -> Goals:
     """Wishes and limits that a protocol's prescriptions and constraints stand for.
@@ -195,7 +200,9 @@ def objectives_from(
     recipe : Recipe or None
         Strengths; None is the usual recipe.
     earlier : callable or None
-        What every row has had already of the quantity of a constraint, Gy (rows,): constraints are on the sum.
+        What every row has had already of the quantity of a constraint, Gy (rows,), nothing where none has had any:
+        constraints are on the sum. Where it may have been in several ways, the first is the likeliest: limits hold in
+        all of them (on each voxel by the most that it can have had), wishes look at the first.
     courses_known : bool
         Whether `earlier` knows the doses of earlier courses. Otherwise nothing is asked for a constraint on all
         courses together: who judges the plan finds that it is unknown.
@@ -237,16 +244,17 @@ def objectives_from(
         if objective is None:
             continue
         quantity = _quantity(constraint, counts[0])
-        if earlier is not None:
-            quantity = Added(quantity, earlier(constraint)[sets[constraint.structure].rows])
+        before = tuple(earlier(constraint)) if earlier is not None else ()
         label = f"{constraint.metric} {constraint.operator} {constraint.limit:g}"
         if constraint.priority == "hard":
-            gap = recipe.gap * _level_gy(objective)
-            limits.append(Limit(constraint.structure, objective, gap, quantity, label))
+            limits += _limits(constraint, objective, recipe.gap, quantity, before, sets, label)
         else:
+            if before:
+                quantity = Added(quantity, before[0][sets[constraint.structure].rows])
             aim = _stricter(objective, recipe.organ_margin)
             asked.append(Limit(constraint.structure, objective, 0.0, quantity, label))
-            goals.append(Wish(constraint.structure, aim, recipe.organ, quantity, label))
+            weight = recipe.organ * _dilution(aim, volumes_cm3.get(constraint.structure), recipe)
+            goals.append(Wish(constraint.structure, aim, weight, quantity, label))
     organs = {c.structure: None for c in constraints if c.structure in sets and c.structure not in targets}
     low = [Wish(name, MeanDose(), recipe.mean, label="as low as reasonable") for name in organs]
     ranked: list[tuple[str, Sequence[Wish], float]] = [
@@ -261,6 +269,32 @@ def objectives_from(
     return Goals(
         (*cover, *even, *fall_off, *goals, *low), tuple(limits), {**sets, **outside}, tuple(asked), tuple(ranks)
     )
+
+
+def _limits(
+    constraint: Constraint, objective: Objective, gap: float, own: Quantity, before: tuple[Float, ...],
+    sets: Mapping[str, VoxelSet], label: str,
+) -> list[Limit]:  # fmt: skip
+    """A limit beside what was before, in every way in which that may have been."""
+    name = constraint.structure
+    gap_gy = gap * _level_gy(objective)
+    if not before:
+        return [Limit(name, objective, gap_gy, own, label)]
+    rows = sets[name].rows
+    if len(before) > 1 and isinstance(objective, SquaredOverdose):
+        most_gy = np.max([gy[rows] for gy in before], axis=0)
+        return [Limit(name, objective, gap_gy, Added(own, most_gy), f"{label} in {EVERY_DRAW}")]
+    return [
+        Limit(name, objective, gap_gy, Added(own, gy[rows]), label if n == 0 else f"{label} in draw {n}")
+        for n, gy in enumerate(before)
+    ]
+
+
+def _dilution(objective: Objective, volume_cm3: float | None, recipe: Recipe) -> float:
+    """How much a mean square over a whole structure hides of its hottest drop."""
+    if recipe.drop_cm3 == 0.0 or volume_cm3 is None or not isinstance(objective, SquaredOverdose):
+        return 1.0
+    return max(1.0, volume_cm3 / recipe.drop_cm3)
 
 
 def _cover(prescription: Prescription, recipe: Recipe) -> list[Wish]:

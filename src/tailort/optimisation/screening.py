@@ -22,6 +22,10 @@ from tailort.patient.influence import Columns, column_type, multiply
 Float = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
+# A map of fewer rows is made anew when fewer than this share of its rows are still needed: making one costs as much as
+# tens of products with it.
+SERVES_AGAIN, SPARE = 0.5, 2.5
+
 
 @runtime_checkable
 class SparseMap(Protocol):
@@ -133,7 +137,7 @@ class Screened:
         return not matter.any()
 
 
-def screened(problem: Problem, dose_gy: Float, reach: float) -> Screened | None:
+def screened(problem: Problem, dose_gy: Float, reach: float, before: Screened | None = None) -> Screened | None:
     """Leave out the rows that do not matter, and are far from it.
 
     Parameters
@@ -144,6 +148,8 @@ def screened(problem: Problem, dose_gy: Float, reach: float) -> Screened | None:
         Physical dose of all rows, Gy per course.
     reach : float
         Rows that come within this share of their level are kept.
+    before : Screened or None
+        Of the same dose map: where it keeps all these rows, and not many more, its map serves again.
 
     Returns
     -------
@@ -154,9 +160,20 @@ def screened(problem: Problem, dose_gy: Float, reach: float) -> Screened | None:
         return None
     whole = _with_linear_means(problem)
     matter = _rows_that_matter(whole, dose_gy, reach)
-    rows = np.flatnonzero(matter)
-    if not len(rows):
+    count = int(matter.sum())
+    if not count:
         return None
+    kept_before = None if before is None else _serving(before, problem, matter, count)
+    if before is not None and kept_before is not None:
+        matter, dose_map = kept_before, before.problem.dose_map
+        rows = before.rows
+    else:
+        spare, before = before is not None, None
+        if spare:
+            # The dose still moves: with some spare rows the next map need not be made.
+            matter = _rows_that_matter(whole, dose_gy, SPARE * reach)
+        rows = np.flatnonzero(matter)
+        dose_map = CompactMap.of(problem.dose_map, rows)
     new = np.cumsum(matter) - 1
     sets: dict[str, VoxelSet] = {}
     wishes = []
@@ -178,12 +195,21 @@ def screened(problem: Problem, dose_gy: Float, reach: float) -> Screened | None:
         wishes.append(replace(wish, structure=name, objective=objective, weight=wish.weight * share, quantity=quantity))
     reduced = replace(
         whole,
-        dose_map=CompactMap.of(problem.dose_map, rows),
+        dose_map=dose_map,
         sets=sets,
         wishes=tuple(wishes),
         offset_gy=None if whole.offset_gy is None else whole.offset_gy[rows],
     )
     return Screened(reduced, whole, rows)
+
+
+def _serving(before: Screened, problem: Problem, matter: NDArray[np.bool_], count: int) -> NDArray[np.bool_] | None:
+    """The rows of a map made before, where they hold all that matter and are not many more."""
+    if before.whole.dose_map is not problem.dose_map or count < SERVES_AGAIN * len(before.rows):
+        return None
+    kept = np.zeros(len(matter), dtype=np.bool_)
+    kept[before.rows] = True
+    return None if (matter & ~kept).any() else kept
 
 
 def _rows_that_matter(problem: Problem, dose_gy: Float, reach: float) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tailort.errors import InputError
 from tailort.optimisation.minimise import Minimum, minimise, optimality_of
 from tailort.optimisation.problem import Problem, Wish
-from tailort.optimisation.screening import screened
+from tailort.optimisation.screening import Screened, screened
 
 Float = NDArray[np.float64]
 
@@ -206,6 +206,7 @@ def solve(
     history: list[float] = []
     done = 0
     x = start / unit
+    kept: list[Screened] = []
     violation = -np.inf
     if problem.limits:
         first_dose = problem.dose_gy(start)
@@ -224,7 +225,7 @@ def solve(
             violation = problem.violation_gy(dose)
             best.offer(problem, point * unit, dose, violation)
 
-        found = _search(function, x, lower, upper, effort, stop, tell, offer)
+        found = _search(function, x, lower, upper, effort, stop, tell, offer, kept)
         x = found.x
         done += found.iterations
         history += found.history if round_number == 0 else found.history[1:]
@@ -285,8 +286,11 @@ def _search(
     stop: Callable[[], bool],
     tell: Callable[[int, float], None],
     offer: Callable[[Float, Float], None],
+    kept: list[Screened],
 ) -> Minimum:
     """Minimise on the rows that matter, chosen anew in stages that grow; the result is that of all rows.
+
+    `kept` holds the rows of the search before, whose map may serve again, and then those of this one.
 
     `tell` gets the number and the value of each iteration, `offer` points with the image of all rows.
     """
@@ -294,9 +298,15 @@ def _search(
     value = function.value(image, x)
     history, length, done, few = [value], FIRST_STAGE, 0, True
     while True:
-        part = screened(function.problem, function.dose_gy(image), REACH) if few else None
+        inner, part = function, None
+        if few:
+            # Handed over, not shared: a map that does not serve again makes room for the next one.
+            part = screened(function.problem, function.dose_gy(image), REACH, kept.pop() if kept else None)
+        if part is not None:
+            kept.append(part)
         few = part is not None and len(part.rows) < WORTH_IT * len(image)
-        inner = _Scaled(part.problem, function.unit) if part is not None and few else function
+        if part is not None and few:
+            inner = _Scaled(part.problem, function.unit)
 
         def visit(iteration: int, now: float, point: Float, own: Float, done: int = done, few: bool = few) -> None:
             if not few:

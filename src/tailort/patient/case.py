@@ -5,11 +5,16 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass, field, replace
 
-from tailort.errors import DicomError
+from tailort.errors import DicomError, InputError
 from tailort.geometry import Image, PatientPosition
 from tailort.patient.dose import Dose
 from tailort.patient.plan import Plan
+from tailort.patient.prescription import MAX_PHYSICAL_COURSE_GY
+from tailort.patient.registration_options import RegistrationOptions
 from tailort.patient.structure import StructureSet
+
+MOST_PERCENT = 300.0
+"""A larger hot spot than this is a slip of the pen."""
 
 FactValue = bool | int | float | str | dt.date | tuple[str, ...] | None
 
@@ -74,6 +79,45 @@ class Person:
     referring_physician: str = ""
 
 
+@dataclass(frozen=True)
+class PrescribedPhase:
+    """What was prescribed in one phase of an earlier course.
+
+    Parameters
+    ----------
+    dose_gy : float
+        Physical dose of the whole phase, Gy.
+    fractions : int
+        Number of fractions of the phase.
+    highest_percent : float or None
+        Largest dose anywhere, in percent of the prescription, as a person says; None where nobody says.
+    """
+
+    dose_gy: float
+    fractions: int
+    highest_percent: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.dose_gy <= MAX_PHYSICAL_COURSE_GY:
+            raise InputError(f"a prescribed dose of {self.dose_gy:g} Gy is not in (0, 200] Gy per course")
+        if self.fractions < 1:
+            raise InputError(f"a prescription has at least one fraction; found {self.fractions}")
+        if self.highest_percent is not None and not 100.0 <= self.highest_percent <= MOST_PERCENT:
+            raise InputError(
+                f"the largest dose is {self.highest_percent:g} % of the prescription; expected 100 to "
+                f"{MOST_PERCENT:g} %"
+            )
+
+    @property
+    def highest_gy(self) -> float:
+        """Largest physical dose that a voxel can have of this phase, Gy."""
+        if self.highest_percent is None:
+            raise InputError(
+                f"how much of {self.dose_gy:g} Gy a voxel can have at most is not known; say highest_percent"
+            )
+        return self.dose_gy * self.highest_percent / 100.0
+
+
 @dataclass(frozen=True, eq=False)
 class Course:
     """One earlier treatment. Unknown stays None.
@@ -87,11 +131,21 @@ class Course:
     structures : StructureSet or None
         Drawn on that CT.
     doses : tuple of Dose
-        Physical dose of each phase with its own fractions, in the frame of reference of that CT.
+        Physical dose of each phase with its own fractions, in the frame of reference of that CT. Without any the course
+        is known by its prescription only, and each voxel's dose by bounds.
     plans : tuple of Plan
         Of the phases, as far as they could be read.
     last_fraction : date or None
         Day of the last fraction.
+    registration : RegistrationOptions
+        How a person wants its CT to be registered with today's.
+    prescribed : tuple of PrescribedPhase
+        As a person says, beside or in place of the plans.
+    organ_highest_gy : dict of float
+        Of a course that is known by its prescription only: largest physical dose of organs of today, such as from a
+        chart on paper, Gy of the course.
+    at_target : bool or None
+        Whether it was given at today's target.
     """
 
     label: str
@@ -100,6 +154,10 @@ class Course:
     doses: tuple[Dose, ...]
     plans: tuple[Plan, ...] = ()
     last_fraction: dt.date | None = None
+    registration: RegistrationOptions = field(default_factory=RegistrationOptions)
+    prescribed: tuple[PrescribedPhase, ...] = ()
+    organ_highest_gy: dict[str, float] = field(default_factory=dict)
+    at_target: bool | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tailort.errors import GeometryError, InputError
@@ -32,6 +33,12 @@ class Dose:
         What computed it ("unknown" when the file does not tell).
     plan_uid : str
         SOP Instance UID of the plan it belongs to; empty is unknown.
+    least : Image or None
+        Where a dose is known by bounds only: the least that each voxel can have, on the same grid, while `image` is
+        the most. None where they are the same.
+    most_in : dict of Image
+        Of such a dose: the most in structures of these names, in small letters, of which more is known, on the same
+        grid; beyond them it holds as far as interpolation at their edge reads.
     """
 
     image: Image
@@ -41,10 +48,15 @@ class Dose:
     alpha_beta_gy: float | None
     engine: str
     plan_uid: str = ""
+    least: Image | None = None
+    most_in: Mapping[str, Image] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.image.unit != "Gy":
             raise GeometryError(f"a dose is in Gy; found an image in {self.image.unit}")
+        for bound in (*([] if self.least is None else [self.least]), *self.most_in.values()):
+            if not (bound.unit == "Gy" and bound.grid.same_as(self.image.grid)):
+                raise GeometryError("the least and the most of a dose are in Gy on one grid")
         if (self.quantity == "physical") != (self.alpha_beta_gy is None):
             raise InputError(
                 f"a {self.quantity} dose with alpha/beta {self.alpha_beta_gy}: BED and EQD2 need an alpha/beta in Gy, "
@@ -68,7 +80,10 @@ class Dose:
         if self.quantity == "EQD2":
             raise InputError("an EQD2 of one fraction cannot be scaled to the course; convert the physical dose")
         n = self.known_fractions()
-        return replace(self, image=self.image.with_values(self.image.values * n), per="course")
+        least = None if self.least is None else self.least.with_values(self.least.values * n)
+        most_in = {name: most.with_values(most.values * n) for name, most in self.most_in.items()}
+        image = self.image.with_values(self.image.values * n)
+        return replace(self, image=image, per="course", least=least, most_in=most_in)
 
     @property
     def label(self) -> str:
@@ -87,6 +102,8 @@ class Dose:
                 f"a {self.label} dose per {self.per} ({self.fractions} fractions) and a {other.label} dose per "
                 f"{other.per} ({other.fractions} fractions) are not the same quantity: convert both to BED or EQD2"
             )
+        if self.least is not None or other.least is not None:
+            raise InputError("doses that are known by bounds only are summed as courses, not added")
         if not self.image.grid.same_as(other.image.grid):
             raise GeometryError("two doses on different grids: resample one onto the other's grid first")
         engine = self.engine if self.engine == other.engine else f"{self.engine} + {other.engine}"

@@ -56,10 +56,21 @@ def _outline(shape: Shape, z: float, lattices: dict[float, Lattice], lines: int)
     found = lattices[step].near(shape, 2 * step)
     if found is None or found[2].min() > 0:
         return []
-    rows, columns, known = found
+    rows, columns, field = found
+    x, y = np.broadcast_arrays(lattices[step].x[:, columns], lattices[step].y[rows])
+    return closed_lines(x, y, field)
+
+
+def closed_lines(x: Array, y: Array, known: Array) -> list[NDArray[np.float64]]:
+    """Closed lines (n, 2) where a field is 0; the first point is not repeated, and specks are left out.
+
+    Parameters
+    ----------
+    x, y, known : (m, n) float
+        Places, mm, and the field there.
+    """
     # A field of exactly 0 on a lattice point would let two lines touch there.
     field = np.where(np.abs(known) < 1e-9, 1e-9, known)
-    x, y = np.broadcast_arrays(lattices[step].x[:, columns], lattices[step].y[rows])
     kept = []
     for line in _zero_lines(x, y, field):
         points = _thinned(line[:-1])

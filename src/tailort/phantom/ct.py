@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,25 +19,88 @@ _HU_LIMITS = (-1024, 3071)
 
 def render(anatomy: Body, grid: Grid) -> Image:
     """CT of the body on an axial grid (world LPS mm), int16 HU; the same seed and grid give the same voxels."""
+    rng = _rng(anatomy, grid.shape)
+    values = np.empty(grid.shape, dtype=np.int16)
+    for k, plane in enumerate(_painted(anatomy, grid, rng, grid.spacing_mm[2], p.HU, couch=True)):
+        values[k] = noisy(plane, rng)
+    return Image(grid, values, "HU")
+
+
+def tissues(
+    anatomy: Body,
+    grid: Grid,
+    texture_of: tuple[int, int, int],
+    soft_mm: float,
+    values: Mapping[str, float] = p.HU,
+    unit: str = "HU",
+) -> Image:
+    """Body without couch and noise on an axial grid (world LPS mm), float32.
+
+    Parameters
+    ----------
+    anatomy, grid : Body, Grid
+        What is shown, and where.
+    texture_of : (3,) int
+        Shape of the grid on which `render` shows the same texture and gas.
+    soft_mm : float
+        Width of the edges of tissues.
+    values : mapping
+        Of each tissue of `parameters.HU`: another modality has others.
+    unit : str
+        Of the values.
+    """
+    planes = _painted(anatomy, grid, _rng(anatomy, texture_of), soft_mm, values, couch=False)
+    return Image(grid, np.stack(list(planes)), unit)
+
+
+def noisy(plane: Array, rng: np.random.Generator) -> NDArray[np.int16]:
+    """Reconstructed slice of a plane of HU."""
+    # Little scatter reaches the detectors past the body, so the air around it is quieter.
+    quiet = np.where(plane < p.HU["air"] + 1, 0.5, 1.0).astype(np.float32)
+    slice_hu = plane + _noise(rng, plane.shape) * quiet
+    whole: NDArray[np.int16] = np.clip(np.rint(slice_hu), *_HU_LIMITS).astype(np.int16)
+    return whole
+
+
+def lay_on_couch(plane: Array, x: Array, y: Array, z: float, lowest_y: float) -> None:
+    """Paint the couch into a plane of HU wherever there is air.
+
+    Parameters
+    ----------
+    plane : (m, n) float32
+        HU, changed in place.
+    x, y : (n,), (m,) float
+        Of its columns and rows, LPS mm.
+    z : float
+        Of the plane.
+    lowest_y : float
+        Of the patient's back.
+    """
+    brush = _Plane(x.astype(np.float32)[None, :], y.astype(np.float32)[:, None], z, float(x[1] - x[0]), plane)
+    for shape, tissue in _couch_under(lowest_y, (z - 1.0, z + 1.0)):
+        brush.paint(_Layer(shape, tissue, over=-930.0 if tissue == p.HU["couch shell"] else np.inf))
+
+
+def _rng(anatomy: Body, shape: tuple[int, ...]) -> np.random.Generator:
+    return np.random.default_rng([anatomy.build.seed, 104729, *shape])
+
+
+def _painted(
+    anatomy: Body, grid: Grid, rng: np.random.Generator, soft_mm: float, values: Mapping[str, float], *, couch: bool
+) -> Iterator[Array]:
+    """Planes of the body, from the lowest, without noise."""
     z, y, x = grid.axes_mm()
     dx, dy, dz = anatomy.build.offset_mm
     columns = (x - dx).astype(np.float32)[None, :]
     rows = (y - dy).astype(np.float32)[:, None]
-    pixel = grid.spacing_mm[2]
-    rng = np.random.default_rng([anatomy.build.seed, 104729, *grid.shape])
-    values = np.empty(grid.shape, dtype=np.int16)
-    layers = _layers(anatomy, rng, pixel)
+    layers = _layers(anatomy, rng, soft_mm, values, couch)
     low, high = np.array([layer.shape.z_range for layer in layers]).T
-    for k, height in enumerate(z):
-        plane = _Plane(columns, rows, float(height) - dz, pixel)
+    for height in z:
+        hu = np.full((len(y), len(x)), values["air"], dtype=np.float32)
+        plane = _Plane(columns, rows, float(height) - dz, soft_mm, hu)
         for n in np.flatnonzero((low <= plane.at.z) & (plane.at.z <= high)):
             plane.paint(layers[n])
-        # Little scatter reaches the detectors past the body, so the air around it is quieter.
-        noisy = plane.hu + _noise(rng, plane.hu.shape) * np.where(plane.hu < p.HU["air"] + 1, 0.5, 1.0).astype(
-            np.float32
-        )
-        values[k] = np.clip(np.rint(noisy), *_HU_LIMITS)
-    return Image(grid, values, "HU")
+        yield hu
 
 
 Tissue = float | Callable[[Array, Array, float, Array], Array | float]
@@ -55,9 +118,8 @@ class _Layer:
 class _Plane:
     """One transverse plane under the brush."""
 
-    def __init__(self, x: Array, y: Array, z: float, pixel_mm: float) -> None:
-        self.at, self.pixel = Lattice(x, y, z), pixel_mm
-        self.hu = np.full((len(y), x.shape[1]), p.HU["air"], dtype=np.float32)
+    def __init__(self, x: Array, y: Array, z: float, pixel_mm: float, hu: Array) -> None:
+        self.at, self.pixel, self.hu = Lattice(x, y, z), pixel_mm, hu
 
     def paint(self, layer: _Layer) -> None:
         """Lay a tissue over what is there; a voxel that is partly covered keeps the rest of its old value."""
@@ -103,9 +165,8 @@ def _bone(cortical: float, marrow: float, shell_mm: float) -> Tissue:
     return tissue
 
 
-def _layers(a: Body, rng: np.random.Generator, pixel_mm: float) -> list[_Layer]:
+def _layers(a: Body, rng: np.random.Generator, pixel_mm: float, hu: Mapping[str, float], couch: bool) -> list[_Layer]:
     """Every tissue in the order of painting: what comes later lies on top."""
-    hu = p.HU
     texture = _Texture(rng)
     stomach_level = a.sy * -14.0
     gas = [(float(rng.uniform(-260, -215)) * a.sz, float(rng.uniform(6, 16))) for _ in range(6)]
@@ -121,7 +182,7 @@ def _layers(a: Body, rng: np.random.Generator, pixel_mm: float) -> list[_Layer]:
     def muscle(x: Array, y: Array, z: float, field: Array) -> Array:
         # Thin fat planes between the layers of the chest wall and the back.
         streak = np.clip(texture.at(x, y, z) / p.LUNG_TEXTURE_HU - 1.35, 0, 1.2)
-        planes: Array = hu["muscle"] - 95.0 * streak
+        planes: Array = hu["muscle"] + hu["streak"] * streak
         return planes
 
     def lung(x: Array, y: Array, z: float, field: Array) -> Array:
@@ -131,7 +192,7 @@ def _layers(a: Body, rng: np.random.Generator, pixel_mm: float) -> list[_Layer]:
     def lumen(x: Array, y: Array, z: float, field: Array) -> float:
         air = np.sin(z / (17.0 * a.sz) + a.build.seed) + 0.6 * np.sin(z / (7.3 * a.sz) + 2.0 * a.build.seed)
         share = float(np.clip(1.5 * air - 0.2, 0, 1))
-        return hu["mucus"] + share * (-820.0 - hu["mucus"])
+        return hu["mucus"] + share * (hu["swallowed air"] - hu["mucus"])
 
     def peritoneum(x: Array, y: Array, z: float, field: Array) -> Array:
         rim = np.clip((field + 1.5) / 1.0 + 0.5, 0, 1)
@@ -157,9 +218,9 @@ def _layers(a: Body, rng: np.random.Generator, pixel_mm: float) -> list[_Layer]:
     brim = (a.z_limits[0] - 1, a.z_limits[1] + 1)
 
     before: list[tuple[Shape, Tissue]] = [
-        *_couch(a, brim),
+        *(_couch(a, brim) if couch else ()),
         (a.surface.external, skin_and_fat),
-        *((g, 25.0) for g in a.surface.breast_glands),
+        *((g, hu["gland"]) for g in a.surface.breast_glands),
         (a.surface.muscle_outline, muscle),
         (a.neck.neck_fat, fat),
         *((f, fat) for f in a.neck.fat_pads),
@@ -167,7 +228,7 @@ def _layers(a: Body, rng: np.random.Generator, pixel_mm: float) -> list[_Layer]:
         (a.surface.cavity, hu["mediastinal fat"]),
         (a.abdomen.room, peritoneum),
         (a.abdomen.diaphragm, hu["muscle"]),
-        (a.spine.paraspinal, _around_spine(a)),
+        (a.spine.paraspinal, _around_spine(a, hu)),
         (a.lungs.both, lung),
     ]
     after: list[tuple[Shape, Tissue]] = [
@@ -214,7 +275,7 @@ def _layers(a: Body, rng: np.random.Generator, pixel_mm: float) -> list[_Layer]:
         (a.spine.canal, hu["mediastinal fat"]),
         (Grown(a.spine.canal, -2.0), hu["csf"]),
         (a.spine.cord, hu["cord"]),
-        *((j, _bone(900.0, hu["marrow"], 2.0)) for j in a.neck.jaw),
+        *((j, _bone(hu["jaw"], hu["marrow"], 2.0)) for j in a.neck.jaw),
         *((t, hu["tooth"]) for t in a.neck.teeth),
         *((shape, hu[tissue]) for shape, tissue in a.additions),
     ]
@@ -223,10 +284,10 @@ def _layers(a: Body, rng: np.random.Generator, pixel_mm: float) -> list[_Layer]:
     return [*(_Layer(*pair) for pair in before), *in_lung, *(_Layer(*pair) for pair in after)]
 
 
-def _around_spine(a: Body) -> Tissue:
+def _around_spine(a: Body, values: Mapping[str, float]) -> Tissue:
     def tissue(x: Array, y: Array, z: float, field: Array) -> Array:
         behind = np.clip((y - a.spine.front_y(z) - 3.0) / 6.0, 0, 1)
-        hu: Array = p.HU["mediastinal fat"] + (p.HU["muscle"] - p.HU["mediastinal fat"]) * (behind + 0 * x)
+        hu: Array = values["mediastinal fat"] + (values["muscle"] - values["mediastinal fat"]) * (behind + 0 * x)
         return hu
 
     return tissue
@@ -236,6 +297,10 @@ def _couch(a: Body, z_range: tuple[float, float]) -> list[tuple[Shape, Tissue]]:
     """A carbon-fibre table top under the patient, outside of the body."""
     trunk = a.surface.muscle_outline
     lowest = max(trunk.y(z) + trunk.back(z) + a.surface.fat(z) for z in np.linspace(*z_range, 120))
+    return _couch_under(lowest, z_range)
+
+
+def _couch_under(lowest: float, z_range: tuple[float, float]) -> list[tuple[Shape, Tissue]]:
     half_width, half_depth = 235.0, 17.0
     centre = constant(lowest + 3.0 + half_depth)
     top = Column(z_range, constant(0.0), centre, constant(half_width), constant(half_depth), constant(half_depth), 8.0)

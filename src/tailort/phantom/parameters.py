@@ -201,6 +201,7 @@ HU = {
     "disc": 85.0, "cortical": 620.0, "marrow": 190.0, "rib cortical": 480.0, "rib marrow": 230.0, "cartilage": 105.0,
     "thyroid": 105.0, "thyroid cartilage": 160.0, "tooth": 1500.0, "couch shell": -250.0, "couch core": -960.0,
     "staple": 2600.0, "mixed metastasis": 160.0, "blastic metastasis": 700.0,
+    "streak": -95.0, "swallowed air": -820.0, "gland": 25.0, "jaw": 900.0,
 }  # fmt: skip
 NOISE_HU = 12.0
 """Standard deviation of one pixel after the reconstruction filter; a 3 mm planning CT has about 10 to 15."""

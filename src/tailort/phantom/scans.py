@@ -1,4 +1,4 @@
-"""The CT of a phantom as a DICOM series whose UIDs are the same for the same phantom."""
+"""A scan of a phantom as a DICOM series whose UIDs are the same for the same phantom."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from tailort.geometry import Image
 from tailort.patient import Scan
 
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
+MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
 
 
 def uid(made_from: str, what: str) -> str:
@@ -17,26 +18,30 @@ def uid(made_from: str, what: str) -> str:
     return f"2.25.{uuid.UUID(bytes=digest[:16], version=4).int}"
 
 
-def scan_of(image: Image, made_from: str, description: str) -> Scan:
-    """CT series of a phantom that lies head first supine.
+def scan_of(
+    image: Image, made_from: str, description: str, modality: str = "CT", sop_class_uid: str = CT_IMAGE_STORAGE
+) -> Scan:
+    """Series of a phantom that lies head first supine.
 
     Parameters
     ----------
     image : Image
-        CT numbers, HU.
+        CT numbers in HU, or the signal of an MR.
     made_from : str
         Everything that the phantom was made from: the series of two phantoms are never taken for one.
     description : str
         Of the series.
+    modality, sop_class_uid : str
+        What the series is.
     """
     return Scan(
         image=image,
-        modality="CT",
-        series_uid=uid(made_from, "CT series"),
+        modality=modality,
+        series_uid=uid(made_from, f"{modality} series"),
         study_uid=uid(made_from, "study"),
-        instance_uids=tuple(uid(made_from, f"CT slice {k}") for k in range(image.grid.shape[0])),
+        instance_uids=tuple(uid(made_from, f"{modality} slice {k}") for k in range(image.grid.shape[0])),
         patient_position="HFS",
         description=description,
         slice_thickness_mm=image.grid.spacing_mm[0],
-        sop_class_uid=CT_IMAGE_STORAGE,
+        sop_class_uid=sop_class_uid,
     )

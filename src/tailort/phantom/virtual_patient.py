@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -17,12 +17,13 @@ from tailort.phantom import contours, ct, parameters, record, truth
 from tailort.phantom.anatomy import Anatomy, Body
 from tailort.phantom.parameters import Build, Level
 from tailort.phantom.scans import scan_of, uid
+from tailort.phantom.shapes import Shape
 
 Size = Literal["full", "coarse"]
 NAMES = ("oesophagus",)
 
 # Pixels along each side, then spacing of slices, rows and columns in mm.
-_SIZES: dict[Size, tuple[int, tuple[float, float, float]]] = {
+WHOLE_SIZES: dict[Size, tuple[int, tuple[float, float, float]]] = {
     "full": (512, (3.0, 1.0, 1.0)),
     "coarse": (128, (4.0, 4.0, 4.0)),
 }
@@ -179,8 +180,8 @@ def assemble(
 
 def require_known(size: str, seed: int) -> None:
     """Refuse a size or a seed of which no patient is made."""
-    if size not in _SIZES:
-        raise InputError(f"unknown size '{size}' of a virtual patient; known are {', '.join(_SIZES)}")
+    if size not in WHOLE_SIZES:
+        raise InputError(f"unknown size '{size}' of a virtual patient; known are {', '.join(WHOLE_SIZES)}")
     if seed < 0:
         raise InputError(f"the seed of a virtual patient is {seed}; it must be 0 or above")
 
@@ -194,7 +195,7 @@ def _require(what: str, value: float | None, limits: tuple[float, float]) -> Non
 
 def whole_grid(anatomy: Body, size: Size, frame_of_reference: str) -> Grid:
     """Planes from the skull's base to L2."""
-    pixels, spacing = _SIZES[size]
+    pixels, spacing = WHOLE_SIZES[size]
     low, high = anatomy.z_limits
     slices = int(np.ceil((high - low) / spacing[0]))
     _, dy, dz = anatomy.build.offset_mm
@@ -224,7 +225,11 @@ def _structures(anatomy: Body, grid: Grid, size: Size, series_uid: str) -> Struc
     frame = grid.frame_of_reference
     solids = list(dict.fromkeys(part for _, parts in anatomy.organs.values() for part in parts))
     drawn_lines = contours.draw(solids, planes, anatomy.build.offset_mm, _LINES[size])
-    lines = dict(zip(solids, drawn_lines, strict=True))
+    return structure_set(anatomy, dict(zip(solids, drawn_lines, strict=True)), frame, series_uid)
+
+
+def structure_set(anatomy: Body, lines: Mapping[Shape, contours.Lines], frame: str, series_uid: str) -> StructureSet:
+    """Structures of a body from the lines of its solids; what has none is not drawn."""
     drawn = []
     for name, (role, parts) in anatomy.organs.items():
         polygons = tuple(line for part in parts for line in lines[part])

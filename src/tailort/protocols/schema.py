@@ -218,6 +218,9 @@ class PrescriptionEntry(Section):
 
 
 Kind = Literal["imrt", "vmat", "3dcrt"]
+GoalsServed = Literal["in-order", "weighed"]
+# Of plans whose protocol says nothing about them.
+BEAMLET_MM, HOTTEST_PERCENT = 5.0, 106.0
 Delivery = Literal["step-and-shoot", "sliding-window"]
 PhasesPlanned = Literal["one-after-the-other", "together"]
 Beams = Annotated[int, Field(ge=1, le=72)]
@@ -242,6 +245,9 @@ _OF_KIND: dict[str, tuple[Kind, ...]] = {
     "candidates_every_deg": ("imrt",),
     "gantry_excluded_deg": ("imrt",),
     "delivery": ("imrt",),
+    "beamlet_mm": ("imrt", "vmat"),
+    "goals": ("imrt", "vmat"),
+    "hottest_percent": ("imrt", "vmat"),
     "arrangement": ("3dcrt",),
     "aperture_margin_mm": ("3dcrt",),
     "aperture_target": ("3dcrt",),
@@ -326,6 +332,10 @@ class Technique(Section):
     With `angles: optimised` the `beams` are exchanged one at a time for candidates `candidates_every_deg` apart, none
     in the ranges of `gantry_excluded_deg`, which go clockwise from the first to the second angle.
     `vmat`: `arcs` full turns.
+    `beamlet_mm`: edge of a beamlet of these two at the isocentre; divides every leaf width. `hottest_percent`: up to so
+    much of its prescription a target may have before more of it is wished away. `goals: weighed`: where goals cannot
+    all be had they are weighed against each other, coverage most, in place of one after the other. `dose_grid_mm`:
+    spacing of the dose grid where a person names none.
     `phases_planned: together`: phases of these two share the limits of the course as the optimiser finds best.
     `3dcrt`: fields conformal to `aperture_target` (when not given, to the targets of the phase) with a margin, from
     the directions of an `arrangement`, or from `beams` or `gantry_deg`. Its angles are those that overlap the organ of
@@ -348,6 +358,10 @@ class Technique(Section):
     avoid_margin_mm: Distance | None = None
     block_avoided: bool = False
     subfields: Subfields = 0
+    beamlet_mm: Positive = BEAMLET_MM
+    hottest_percent: Annotated[float, Field(gt=100, le=300)] = HOTTEST_PERCENT
+    goals: GoalsServed = "in-order"
+    dose_grid_mm: Positive | None = None
     machine: str | None = None
     energy_mv: Positive | None = None
     phases: tuple[PhaseTechnique, ...] = ()

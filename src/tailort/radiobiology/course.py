@@ -57,6 +57,8 @@ def course_dose(doses: Sequence[Dose], quantity: Quantity = "physical", alpha_be
 def _in(dose: Dose, quantity: Quantity, alpha_beta_gy: float | None) -> Dose:
     if dose.quantity != "physical":
         raise InputError(f"phases are added up from their physical doses; found {dose.label}")
+    if dose.least is not None:
+        raise InputError("a phase of this course has one dose in each voxel; found one that is known by bounds only")
     if quantity == "physical":
         return dose
     if alpha_beta_gy is None:

@@ -33,7 +33,7 @@ class AlphaBeta:
     effect : {"late", "acute", "tumour"}
         Of which effect.
     value_gy : float
-        Gy; of a range its lower end.
+        Gy; of a range its lower end, unless the note says otherwise.
     range_gy : tuple of float
         The range that the source tells, or the value twice.
     source, mark : str
@@ -90,6 +90,10 @@ class CumulativeLimit:
         When it holds, in words; empty means always.
     note : str
         What else there is to know.
+    analysed_from_gy : float or None
+        Largest EQD2 of all courses, alpha/beta 2 Gy, from which the organ entered the source's analysis (KO-92).
+    analysed_mark : str
+        How sure that is.
     """
 
     organs: tuple[str, ...]
@@ -103,6 +107,8 @@ class CumulativeLimit:
     rules: tuple[str, ...]
     condition: str = ""
     note: str = ""
+    analysed_from_gy: float | None = None
+    analysed_mark: str = ""
 
     def __post_init__(self) -> None:
         Metric.parse(self.metric)

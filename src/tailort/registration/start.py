@@ -1,4 +1,4 @@
-"""Where to begin: the shift that brings two scans together, searched over all shifts."""
+"""Where to begin: the shifts that bring two scans together, searched over all shifts."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ LEAST_OVERLAP = 0.25
 """Part of the smaller scan that both must show."""
 LEAST_LIKENESS = 0.3
 """Correlation of the scans at the best shift, below which they show different things."""
+APART_MM = 24.0
+"""Shifts nearer to each other than this lead to the same end."""
 _RIM_MM = 24.0
 
 Float = NDArray[np.float64]
 
 
-def best_shift(fixed: Scan, moving: Scan, compared: tuple[Image, Image], edges: bool) -> Float:
-    """Return the shift x, y, z, mm, that takes points of the fixed scan to the moving one.
+def best_shifts(
+    fixed: Scan, moving: Scan, compared: tuple[Image, Image], edges: bool, count: int = 1
+) -> tuple[Float, ...]:
+    """Return shifts x, y, z, mm, that take points of the fixed scan to the moving one, the likeliest first.
 
     Every shift is tried at once: the correlation of the two scans over what both show, the bodies with a rim around
     them, worked out by fast Fourier transforms.
@@ -34,6 +38,8 @@ def best_shift(fixed: Scan, moving: Scan, compared: tuple[Image, Image], edges: 
         Values that are compared.
     edges : bool
         Whether edges are compared (scans of two kinds) in place of values.
+    count : int
+        How many at most: vertebrae look alike, so that a wrong shift may seem the likeliest.
 
     Raises
     ------
@@ -58,15 +64,15 @@ def best_shift(fixed: Scan, moving: Scan, compared: tuple[Image, Image], edges: 
     def correlated(a: NDArray[np.complex128], b: NDArray[np.complex128]) -> Float:
         return np.asarray(fft.irfftn(a * b, shape))
 
-    count = correlated(m, n)
-    enough = count > LEAST_OVERLAP * min(weight.sum(), other_weight.sum())
-    safe = np.where(enough, count, 1.0)
+    common = correlated(m, n)
+    enough = common > LEAST_OVERLAP * min(weight.sum(), other_weight.sum())
+    safe = np.where(enough, common, 1.0)
     sum_f, sum_g = correlated(f, n), correlated(m, g)
     spread = (correlated(f2, n) - sum_f**2 / safe) * (correlated(m, g2) - sum_g**2 / safe)
     varied = enough & (spread > 1e-6 * spread.max())
     alike = np.where(varied, (correlated(f, g) - sum_f * sum_g / safe) / np.sqrt(np.where(varied, spread, 1.0)), -1.0)
     # A larger common part is preferred where the likeness is nearly the same.
-    share = count / min(weight.sum(), other_weight.sum())
+    share = common / min(weight.sum(), other_weight.sum())
     at = np.unravel_index(int(np.argmax(alike + 0.05 * np.minimum(share, 1.0))), alike.shape)
     if alike[at] < LEAST_LIKENESS:
         raise InputError(
@@ -74,9 +80,14 @@ def best_shift(fixed: Scan, moving: Scan, compared: tuple[Image, Image], edges: 
             f"over at least {100 * LEAST_OVERLAP:.0f} % of the smaller one, {LEAST_LIKENESS:g} is needed); give a scan "
             "of the same part of the body, or a start"
         )
-    index = np.array([a if a < n else a - size for a, n, size in zip(at, other.shape, alike.shape, strict=True)])
-    shift: Float = other_low - low + GRID_MM * index[::-1]
-    return shift
+    found: list[Float] = []
+    while len(found) < count and alike[at] >= LEAST_LIKENESS:
+        index = np.array([a if a < n else a - size for a, n, size in zip(at, other.shape, alike.shape, strict=True)])
+        found.append(np.asarray(other_low - low + GRID_MM * index[::-1], dtype=np.float64))
+        reach = np.arange(-round(APART_MM / GRID_MM), round(APART_MM / GRID_MM) + 1)
+        alike[np.ix_(*((a + reach) % size for a, size in zip(at, alike.shape, strict=True)))] = -1.0
+        at = np.unravel_index(int(np.argmax(alike + 0.05 * np.minimum(share, 1.0))), alike.shape)
+    return tuple(found)
 
 
 def _coarse(scan: Scan, image: Image, edges: bool) -> tuple[Float, Float, Float]:

@@ -14,7 +14,7 @@ from tailort.geometry import Grid, Image, Transform
 from tailort.registration.itk import WORK_UNITS, to_itk
 from tailort.registration.registration import Registration
 from tailort.registration.scan import Mask, Scan, Stop, Tell, look_at, on_scale, smoothed
-from tailort.registration.start import GRID_MM, LEAST_OVERLAP, best_shift
+from tailort.registration.start import GRID_MM, LEAST_OVERLAP, best_shifts
 
 Metric = Literal["correlation", "mean squares", "mutual information"]
 
@@ -25,6 +25,8 @@ _SHRINK = (4, 2, 1)
 _SMOOTHING_MM = (6.0, 3.0, 0.0)
 _SAMPLED = (0.5, 0.2, 0.1)
 _SEED = 1
+# Scans of two kinds: edges tell the shift less surely than values do.
+_STARTS = 4
 _STEPS = 120
 _BINS = 48
 _RIM_MM = 10.0
@@ -99,14 +101,15 @@ def rigid(
     if not wanted.any():
         raise GeometryError("the mask of a registration holds no voxel; give a larger one, or none for the whole body")
     centre = today.image.grid.to_world(np.array(ndimage.center_of_mass(today.body if mask is None else wanted)))
-    begin = np.eye(4)
     if start is not None:
         if (start.from_frame, start.to_frame) != (fixed.grid.frame_of_reference, moving.grid.frame_of_reference):
             raise GeometryError("the start of a registration must lead from today's frame of reference to the other's")
-        begin = _as_rigid(start)
+        begins = [_as_rigid(start)]
     else:
-        begin[:3, 3] = best_shift(today, other, compared, edges=metric == "mutual information")
-    affine, at_end = _refined(wanted, compared, metric, begin, centre, (tell, stop))
+        edges = metric == "mutual information"
+        shifts = best_shifts(today, other, compared, edges, _STARTS if edges else 1)
+        begins = [_shifted(shift) for shift in shifts]
+    affine, at_end = _best_of(begins, wanted, compared, metric, centre, (tell, stop))
     found = Transform(
         fixed.grid.frame_of_reference, moving.grid.frame_of_reference, affine, provenance=f"rigid, {_WORDS[metric]}"
     )
@@ -131,6 +134,37 @@ def _as_rigid(start: Transform) -> NDArray[np.float64]:
     affine = np.array(start.affine)
     affine[:3, :3] = left @ right
     return affine
+
+
+def _shifted(shift_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    affine = np.eye(4)
+    affine[:3, 3] = shift_mm
+    return affine
+
+
+def _best_of(
+    begins: list[NDArray[np.float64]],
+    wanted: Mask,
+    compared: tuple[Image, Image],
+    metric: Metric,
+    centre: NDArray[np.float64],
+    heard: tuple[Tell, Stop],
+) -> tuple[NDArray[np.float64], float]:
+    """The likeliest end of the descents from several starts."""
+    tell, stop = heard
+    ends: list[tuple[NDArray[np.float64], float]] = []
+    for number, begin in enumerate(begins):
+
+        def told(share: float, number: int = number) -> None:
+            tell((number + share) / len(begins))
+
+        try:
+            ends.append(_refined(wanted, compared, metric, begin, centre, (told, stop)))
+        except InputError:
+            # A start that leads nowhere says nothing of the others.
+            if number + 1 == len(begins) and not ends:
+                raise
+    return min(ends, key=lambda end: end[1] if metric == "mean squares" else -end[1])
 
 
 def _refined(

@@ -87,7 +87,7 @@ def planes(
         f"{title}. Transverse (z {z:.1f} mm), coronal (y {y:.1f} mm) and sagittal (x {x:.1f} mm) planes, LPS. "
         f"Colour wash from 10 % of {reference_gy:g} Gy. R, L, A, P, H, F: directions of the patient."
     )
-    return Picture(_png(fig), caption, "CT in three planes with dose")
+    return Picture(png(fig), caption, "CT in three planes with dose")
 
 
 def gamma_planes(scan: Scan, gamma: Image, centre_mm: Float, label: str) -> Picture:
@@ -103,8 +103,8 @@ def gamma_planes(scan: Scan, gamma: Image, centre_mm: Float, label: str) -> Pict
     )
     for ax, (name, values, across, down, place) in zip(axes, cuts, strict=True):
         upright = name != "transverse"
-        extent, origin = _extent(across, down, upright), "lower" if upright else "upper"
-        hu = interpolate(scan.image, _lattice(across, down, place), outside=-1000.0)
+        extent, origin = extent_of(across, down, upright), "lower" if upright else "upper"
+        hu = interpolate(scan.image, lattice(across, down, place), outside=-1000.0)
         ax.imshow(hu, cmap="gray", vmin=-210, vmax=240, extent=extent, origin=origin, aspect="equal")
         wash = ax.imshow(
             np.ma.masked_invalid(values), cmap="coolwarm", vmin=0, vmax=2, alpha=0.75, extent=extent, origin=origin,
@@ -114,7 +114,7 @@ def gamma_planes(scan: Scan, gamma: Image, centre_mm: Float, label: str) -> Pict
         ax.set_yticks([])
     fig.colorbar(wash, ax=axes, fraction=0.018, pad=0.01).set_label(f"gamma, {label}")
     caption = f"Gamma {label} of the recalculated dose against the dose as it came; red does not agree. Same planes."
-    return Picture(_png(fig), caption, "gamma in three planes")
+    return Picture(png(fig), caption, "gamma in three planes")
 
 
 def transverse_slices(
@@ -132,7 +132,7 @@ def transverse_slices(
         fig = figure(5.6, 4.6)
         ax = fig.subplots()
         _draw_plane(ax, "transverse", scan, structures, dose, palette, shown, np.array([0.0, 0.0, z]), reference_gy)
-        pictures.append(Picture(_png(fig, dpi=80), f"z {z:.1f} mm", f"transverse slice at z {z:.1f} mm"))
+        pictures.append(Picture(png(fig, dpi=80), f"z {z:.1f} mm", f"transverse slice at z {z:.1f} mm"))
     return tuple(pictures)
 
 
@@ -241,7 +241,7 @@ def _beams_eye_view(
         f"{beam.name}: gantry {setup.gantry_deg:g}, collimator {setup.collimator_deg:g}, "
         f"couch {setup.couch_deg:g} deg; {len(steps)} {parts}, {sum(mu for mu, _ in steps):.1f} MU"
     )
-    return Picture(_png(fig, dpi=95), caption, f"beam's eye view of {beam.name}")
+    return Picture(png(fig, dpi=95), caption, f"beam's eye view of {beam.name}")
 
 
 def _reach(beam: Beam) -> tuple[float, float]:
@@ -306,19 +306,19 @@ def _draw_plane(
     if plane == "transverse":
         k = int(np.argmin(np.abs(zs - z)))
         hu, across, down, z_here = scan.image.values[k], xs, ys, zs[k]
-        points = _lattice(across, down, lambda u, v: (u, v, np.full_like(u, z_here)))
+        points = lattice(across, down, lambda u, v: (u, v, np.full_like(u, z_here)))
         marks = ("R", "L", "A", "P")
     elif plane == "coronal":
         j = int(np.argmin(np.abs(ys - y)))
         hu, across, down = scan.image.values[:, j, :], xs, zs
-        points = _lattice(across, down, lambda u, v: (u, np.full_like(u, ys[j]), v))
+        points = lattice(across, down, lambda u, v: (u, np.full_like(u, ys[j]), v))
         marks = ("R", "L", "H", "F")
     else:
         i = int(np.argmin(np.abs(xs - x)))
         hu, across, down = scan.image.values[:, :, i], ys, zs
-        points = _lattice(across, down, lambda u, v: (np.full_like(u, xs[i]), u, v))
+        points = lattice(across, down, lambda u, v: (np.full_like(u, xs[i]), u, v))
         marks = ("A", "P", "H", "F")
-    extent = _extent(across, down, upright=plane != "transverse")
+    extent = extent_of(across, down, upright=plane != "transverse")
     origin = "upper" if plane == "transverse" else "lower"
     ax.imshow(
         hu, cmap="gray", vmin=-210, vmax=240, extent=extent, origin=origin, interpolation="bilinear", aspect="equal"
@@ -331,9 +331,9 @@ def _draw_plane(
     for name in shown:
         structure = structures.find(name)
         if structure is not None and not structure.is_empty:
-            _draw_structure(ax, plane, structure, centre_mm, scan.image, palette[name])
+            draw_structure(ax, plane, structure, centre_mm, scan.image, palette[name])
     _crop(ax, structures, plane)
-    _scale_bar(ax)
+    scale_bar(ax)
     for mark, (u, v) in zip(marks, ((0.02, 0.5), (0.98, 0.5), (0.5, 0.98), (0.5, 0.02)), strict=True):
         ax.text(u, v, mark, transform=ax.transAxes, color="white", fontsize=8, ha="center", va="center")
     ax.set_xticks([])
@@ -342,7 +342,8 @@ def _draw_plane(
     return wash
 
 
-def _draw_structure(ax: Any, plane: str, structure: Structure, centre_mm: Float, image: Image, colour: str) -> None:
+def draw_structure(ax: Any, plane: str, structure: Structure, centre_mm: Float, image: Image, colour: str) -> None:
+    """Draw the outline of a structure into a plane of an image through a point, LPS mm."""
     x, y, z = centre_mm
     width = 1.5 if structure.role in ("GTV", "CTV", "PTV") else 0.9
     if plane == "transverse":
@@ -399,7 +400,8 @@ def _crop(ax: Any, structures: StructureSet, plane: str) -> None:
         ax.set_ylim(low[2] - pad, high[2] + pad)
 
 
-def _scale_bar(ax: Any) -> None:
+def scale_bar(ax: Any) -> None:
+    """Draw 5 cm into a plane."""
     left, right = ax.get_xlim()
     bottom, top = ax.get_ylim()
     start = left + 0.05 * (right - left)
@@ -408,12 +410,14 @@ def _scale_bar(ax: Any) -> None:
     ax.text(start + 25.0, height + 0.015 * (top - bottom), "5 cm", color="white", fontsize=7, ha="center", va="bottom")
 
 
-def _lattice(across: Float, down: Float, place: Any) -> Float:
+def lattice(across: Float, down: Float, place: Any) -> Float:
+    """Return the points (rows, columns, 3) of a plane, LPS mm, from its two axes."""
     u, v = np.meshgrid(across, down)
     return np.stack(place(u, v), axis=-1)
 
 
-def _extent(across: Float, down: Float, upright: bool) -> tuple[float, float, float, float]:
+def extent_of(across: Float, down: Float, upright: bool) -> tuple[float, float, float, float]:
+    """Return the outer edges of a plane's pixels: left, right, and bottom, top (`upright`) or top, bottom."""
     half_a = (across[1] - across[0]) / 2 if len(across) > 1 else 0.5
     half_d = (down[1] - down[0]) / 2 if len(down) > 1 else 0.5
     low, high = down[0] - half_d, down[-1] + half_d
@@ -435,7 +439,8 @@ def figure(width: float, height: float) -> Figure:
     return fig
 
 
-def _png(fig: Figure, dpi: int = 100) -> str:
+def png(fig: Figure, dpi: int = 100) -> str:
+    """Return a figure as a PNG address for a page."""
     stream = io.BytesIO()
     fig.savefig(stream, format="png", dpi=dpi)
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

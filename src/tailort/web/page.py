@@ -12,6 +12,7 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from tailort.dose import REPORTING_ENGINES
 from tailort.evaluation import Scorecard
 from tailort.patient import Case, Dose, Prescription, StructureSet
 from tailort.protocols import Decision, Protocol
@@ -115,6 +116,20 @@ def leaves(
     pairs = json.dumps([[p.source, p.caption] for p in pictures]).replace("<", "\\u003c")
 
     return {"leaves": pictures, "leaves_json": Markup(pairs)}
+
+
+def engine_told(engine: str, note: str) -> tuple[list[str], list[str]]:
+    """What belongs to a report's warnings, and what to its summary: an engine that plans are not judged by is one.
+
+    Parameters
+    ----------
+    engine : str
+        Its name.
+    note : str
+        What must be known to judge by it.
+    """
+    told = [f"Dose engine: {note}"] if note else []
+    return ([], told) if engine in REPORTING_ENGINES else (told, [])
 
 
 def plain_provenance(described: Mapping[str, Any]) -> list[tuple[str, str]]:

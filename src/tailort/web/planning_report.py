@@ -14,6 +14,7 @@ from tailort.web.page import (
     IN_PICTURES,
     NOT_IN_DVH,
     decision_table,
+    engine_told,
     leaves,
     plain_provenance,
     render,
@@ -21,9 +22,13 @@ from tailort.web.page import (
     structures_drawn,
     structures_shown,
 )
+from tailort.web.prior_tables import drawn_tables, price_tables
+from tailort.web.registration_figures import registration_blocks
+from tailort.web.reporting_tables import reporting_table
 from tailort.web.robustness_figures import robustness_plot
 from tailort.web.rule_tables import made_tables, overlay_warnings, rule_tables, rule_warnings
 from tailort.workflow import PhasePlan, PlanningRun, PlanResult, Stage
+from tailort.workflow.registering import warnings_of
 
 _TECHNIQUES = {"imrt": "IMRT", "vmat": "VMAT", "3dcrt": "3-D conformal"}
 
@@ -41,7 +46,7 @@ def planning_report(run: PlanningRun, described: Mapping[str, Any], stages: Sequ
         Seconds of each stage.
     """
     main = run.main
-    plans = [main, *([run.comparator] if run.comparator else []), *run.superseded]
+    plans = [main, *(plan for plan in (run.comparator, run.without_prior) if plan is not None), *run.superseded]
     other = plans[1] if len(plans) > 1 else None
     prescriptions = [p for plan in plans for p in plan.prescriptions]
     palette = figures.colours(run.structures, prescriptions)
@@ -58,6 +63,7 @@ def planning_report(run: PlanningRun, described: Mapping[str, Any], stages: Sequ
         "warnings": [*overlay_warnings(run.protocol), *rule_warnings(run), *_warnings(run)],
         "cards": _cards(main),
         "summary": _summary(run),
+        "reporting": reporting_table(run.reporting),
         "decision": decision_table(run.decision, run.protocol),
         "planes": [
             figures.planes(run.ct, run.structures, plan.dose, palette, drawn, centre, reference_gy, _titled(plan, run))
@@ -73,8 +79,9 @@ def planning_report(run: PlanningRun, described: Mapping[str, Any], stages: Sequ
         ),
         "scorecards": [scorecard_table(f"Scorecard: {_titled(plan, run)}", plan.scorecard) for plan in plans],
         "robustness": None if run.robustness is None else _robustness(run.robustness, run.structures, palette),
-        "tables": _plan_tables(plans),
+        "tables": [*price_tables(run), *drawn_tables(run), *_plan_tables(plans)],
         "comparison": None if run.comparison is None else _comparison(run.comparison, plans[:2]),
+        "registered": registration_blocks(run.ct.image, run.case.courses, run.registrations, centre),
         "bevs": [
             {
                 "title": _titled(plan, run) + (f", phase {phase.number}" if len(plan.phases) > 1 else ""),
@@ -94,7 +101,8 @@ def planning_report(run: PlanningRun, described: Mapping[str, Any], stages: Sequ
 
 
 def _warnings(run: PlanningRun) -> list[str]:
-    told = [f"Dose engine: {run.engine_note}"] if run.engine_note else []
+    told, _ = engine_told(run.main.dose.engine, run.engine_note)
+    told += [f"{text[:1].upper()}{text[1:]}." for text in (*warnings_of(run.registrations), *run.warnings)]
     for plan in (run.main, run.comparator):
         if plan is None:
             continue
@@ -170,6 +178,8 @@ def _summary(run: PlanningRun) -> list[str]:
         f"{run.main.title}: {doses}, physical dose of the course. "
         "Dose, scorecard and DICOM files are those of the deliverable control points and monitor units."
     ]
+    _, engine = engine_told(run.main.dose.engine, run.engine_note)
+    lines += [f"{text}." for text in engine]
     if run.comparison is not None:
         organs = list(dict.fromkeys(row.structure for row in run.comparison.organs))
         worse = run.comparison.worse_by_organ

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tailort.web.page import decision_table, plain_provenance, render
+from tailort.web.page import decision_table, engine_told, plain_provenance, render
 from tailort.web.pareto_figures import trade_off_plot
 from tailort.web.rule_tables import overlay_warnings
 from tailort.web.trading_tables import trading_cards, trading_summary, trading_tables, trading_warnings
@@ -15,17 +15,18 @@ from tailort.workflow import Stage, Trading
 def trading_report(result: Trading, described: Mapping[str, Any], stages: Sequence[Stage]) -> str:
     """Return the report of trade-offs as HTML; see `planning_report`."""
     front = result.front
+    warned, engine = engine_told(str(described["engine"]), result.engine_note)
     contents = {
         "title": f"Trade-offs: {result.protocol.title}",
         "subtitle": f"Patient {result.case.pseudonym}; protocol {result.protocol.id} {result.protocol.version}; "
         f"TailoRT {described['tailort']}",
         "warnings": [
             *overlay_warnings(result.protocol),
-            f"Dose engine: {result.engine_note}",
+            *warned,
             *trading_warnings(result),
         ],
         "cards": trading_cards(result),
-        "summary": trading_summary(result),
+        "summary": [*trading_summary(result), *(f"{text}." for text in engine)],
         "decision": decision_table(result.decision, result.protocol),
         "planes": [],
         "dvh": None,

@@ -114,7 +114,13 @@ def _pool(
     used = [problem.sets[name] for name in sorted(asked)]
     fewer = FewerRows.of(used, problem.wishes, problem.limits, SAMPLE, np.random.default_rng(0))
     influence = bench.influence(
-        candidates, phase.technique.collimator_deg, phase.shadows, phase.positions, bench.rows.voxels[fewer.rows], tell
+        candidates,
+        phase.technique.collimator_deg,
+        phase.shadows,
+        phase.positions,
+        bench.rows.voxels[fewer.rows],
+        tell,
+        phase.technique.beamlet_mm,
     )
     return Problem(influence, problem.fractions, fewer.sets, fewer.wishes, fewer.limits)
 

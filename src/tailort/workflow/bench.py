@@ -19,12 +19,13 @@ from tailort.optimisation.conformal import Prisms
 from tailort.optimisation.scenarios import moved_volumes, named
 from tailort.patient import Beam, Case, Constraint, Dose, Influence, Metric, Plan, Prescription, Structure, StructureSet
 from tailort.physics import Machine
-from tailort.protocols.schema import Technique
+from tailort.protocols.schema import BEAMLET_MM, Technique
 from tailort.registration import Registration
 from tailort.workflow.densities import body_density, outline_of
 from tailort.workflow.earlier import earlier_on
 from tailort.workflow.options import PlanningOptions
 from tailort.workflow.positions import placed
+from tailort.workflow.registration_draws import drawn_courses
 from tailort.workflow.rows import Rows, choose_rows
 
 # Beyond the PTV's shadow by the width of the penumbra, mm at the isocentre.
@@ -33,6 +34,8 @@ BEAMLET_MARGIN_MM = 7.0
 SECTOR_DEG = 10.0
 # A share of a target that is outside the body by less than this comes from voxels at its edge.
 LEAST_OUTSIDE = 0.01
+# A dose to so small a volume is one of single voxels, cm3.
+DROP_CC = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +80,8 @@ class Bench:
         What a person chose.
     earlier : tuple of EarlierCourse
         On the dose grid.
+    drawn : tuple of tuple of EarlierCourse
+        The same by draws of their registrations, where a plan is to hold in them, on a part of the dose grid.
     registrations : dict of Registration
         By which they came there, by the course's label.
     fluences : dict
@@ -95,6 +100,7 @@ class Bench:
     options: PlanningOptions
     earlier: tuple[EarlierCourse, ...] = ()
     registrations: Mapping[str, Registration] = field(default_factory=dict)
+    drawn: tuple[tuple[EarlierCourse, ...], ...] = ()
     fluences: dict[tuple[Any, ...], Influence] = field(default_factory=dict)
 
     @property
@@ -184,10 +190,18 @@ class Bench:
         self.require_deliverable(technique)
         arcs = _arcs(technique)
         angles = arcs[0].middles_deg if arcs else technique.gantry_angles_deg()
-        key = (angles, technique.collimator_deg, tuple(targets), tuple(one.shift_mm for one in positions))
+        key = (
+            angles,
+            technique.collimator_deg,
+            technique.beamlet_mm,
+            tuple(targets),
+            tuple(one.shift_mm for one in positions),
+        )
         if key not in self.fluences:
             voxels = self.rows.voxels
-            influence = self.influence(angles, technique.collimator_deg, targets, positions, voxels, tell)
+            influence = self.influence(
+                angles, technique.collimator_deg, targets, positions, voxels, tell, technique.beamlet_mm
+            )
             self.fluences[key] = influence
         return Fluence(self.fluences[key], arcs)
 
@@ -199,6 +213,7 @@ class Bench:
         positions: Sequence[Scenario],
         voxels: NDArray[np.uint32],
         tell: Callable[[float], None],
+        beamlet_mm: float = BEAMLET_MM,
     ) -> Influence:
         """Dose that beamlets over the targets' shadows from some gantry angles have in voxels of the dose grid."""
         isocentre, position = self.isocentre(targets), self.case.ct.patient_position
@@ -206,7 +221,9 @@ class Bench:
         contours = [
             contour for name in targets for at in placed(self.structures[name], positions) for contour in at.contours
         ]
-        beamlets = optimisation.beamlets_covering(setups, contours, self.machine, position, BEAMLET_MARGIN_MM)
+        beamlets = optimisation.beamlets_covering(
+            setups, contours, self.machine, position, BEAMLET_MARGIN_MM, beamlet_mm
+        )
         return self.engine.influence(
             self.density, beamlets, self.machine, self.grid, voxels, position=position, progress=tell
         )
@@ -241,7 +258,7 @@ def set_up(
         When a target lies outside the body, or with more of it than its coverage allows.
     """
     outline = outline_of(structures)
-    grid = _dose_grid(case, outline, options.dose_grid_mm)
+    grid = _dose_grid(case, outline, options.spacing_mm(()))
     body = partial_volume(outline.contours, grid)
     dense = body_density(case.ct.image, structures, options.density_table, options.densities)
     mass = dense.around(grid)
@@ -260,6 +277,7 @@ def set_up(
     ]
     case = replace(case, notes=(*case.notes, *dict.fromkeys(outside)))
     whole = {c.structure for c in limits if _needs_every_voxel(c)}
+    hottest = {c.structure for c in limits if c.priority != "report" and _is_near_maximum(c)} - whole
     sizes = {name: volume.volume_cm3(grid) for name, volume in volumes.items()}
     for name, positions in (moving or {}).items():
         if name not in volumes:
@@ -270,11 +288,12 @@ def set_up(
         if name in targets:
             targets += elsewhere
         else:
-            whole |= elsewhere.keys()
-    rows = choose_rows(grid, volumes, body, targets, whole, np.random.default_rng(0))
+            (hottest if name in hottest else whole).update(elsewhere)
+    rows = choose_rows(grid, volumes, body, targets, whole, hottest, np.random.default_rng(0))
     found = registrations or {}
     earlier = earlier_on(case, grid, found, options.today)
-    return Bench(case, structures, linac, grid, mass, body, dense.outline, sizes, rows, options, earlier, found)
+    drawn = drawn_courses(case, structures, limits, grid, found, options)
+    return Bench(case, structures, linac, grid, mass, body, dense.outline, sizes, rows, options, earlier, found, drawn)
 
 
 def steering(constraints: Sequence[Constraint], structures: StructureSet) -> tuple[Constraint, ...]:
@@ -324,8 +343,13 @@ def _outside(
 
 
 def _needs_every_voxel(c: Constraint) -> bool:
+    return not _is_near_maximum(c) and (c.priority == "hard" or Metric.parse(c.metric).at_unit == "cc")
+
+
+def _is_near_maximum(c: Constraint) -> bool:
+    """Whether a limit is on a single voxel, or on a drop of at most 0.1 cc."""
     metric = Metric.parse(c.metric)
-    return c.priority == "hard" or metric.kind == "Max" or metric.at_unit == "cc"
+    return metric.kind == "Max" or (metric.kind == "D" and metric.at_unit == "cc" and (metric.at or 0.0) <= DROP_CC)
 
 
 def _dose_grid(case: Case, outline: Structure, spacing_mm: float) -> Grid:

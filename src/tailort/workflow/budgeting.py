@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 
 from tailort.errors import InputError
-from tailort.evaluation import EarlierCourse, accumulate, cells_of, dvh_in
+from tailort.evaluation import EarlierCourse, accumulate, dvh_in
 from tailort.evaluation.sampling import Cells
-from tailort.patient import Dose, Structure
+from tailort.patient import Constraint, Dose
 from tailort.radiobiology.budget import budget_of
 from tailort.radiobiology.recovery import recovery
 from tailort.radiobiology.tolerances import CumulativeLimit, LimitSet, alpha_beta, limits_of
 
 Bounds = tuple[float, float]
+# Of the EQD2 by which organs entered the spine study's analysis, Gy (KO-92).
+ANALYSED_ALPHA_BETA_GY = 2.0
 Verdict = Literal["pass", "fail", "report", "unknown"]
 
 
@@ -45,7 +47,7 @@ class BudgetRow:
     total_gy : (float, float) or None
         With today's course; None where there is none or it is unknown.
     left_gy : float or None
-        Limit less what still counts, Gy; below 0 where it is overspent.
+        Limit less the most that still counts, Gy; below 0 where it may be overspent.
     dose_gy : float or None
         Physical dose that uses this up in so many fractions, Gy per course.
     fractions : int or None
@@ -56,6 +58,8 @@ class BudgetRow:
         How sure the number is, and whose.
     reason : str
         Why something is unknown, and under what condition the limit holds.
+    governs : bool
+        Whether it is the protocol's own: what other sources say of the organ is shown beside it (RB-135).
     """
 
     structure: str
@@ -77,6 +81,7 @@ class BudgetRow:
     mark: str
     rules: tuple[str, ...]
     reason: str = ""
+    governs: bool = False
 
     def as_dict(self) -> dict[str, object]:
         """Return a row of cumulative.json."""
@@ -98,30 +103,25 @@ class BudgetRow:
             "mark": self.mark,
             "rules": list(self.rules),
             "reason": self.reason,
+            "governs": self.governs,
         }
 
 
 def budget_rows(
-    structures: Iterable[Structure],
-    earlier: Sequence[EarlierCourse],
-    own: Sequence[Dose],
-    fractions: int | None,
-    slice_mm: float,
+    cells: Iterable[Cells], earlier: Sequence[EarlierCourse], own: Sequence[Dose], fractions: int | None
 ) -> tuple[BudgetRow, ...]:
     """Every published limit of every organ over all courses.
 
     Parameters
     ----------
-    structures : iterable of Structure
-        With contours, in today's frame of reference.
+    cells : iterable of Cells
+        Of the organs, cut for the grid of the doses.
     earlier : sequence of EarlierCourse
         On one grid.
     own : sequence of Dose
         Physical dose of each phase of today, on the same grid; may be empty.
     fractions : int or None
         Of a new course, for the physical dose that is left.
-    slice_mm : float
-        Slice distance of the CT.
 
     Notes
     -----
@@ -129,12 +129,33 @@ def budget_rows(
     """
     sums = _Sums(tuple(earlier), tuple(own))
     rows = []
-    for structure in structures:
-        asked = limits_of(structure.name)
-        if asked:
-            cells = cells_of(structure, earlier[0].grid, single_slice_thickness_mm=slice_mm)
-            rows += [_row(structure.name, cells, found, limit, sums, fractions) for found, limit in asked]
+    for organ in cells:
+        rows += [_row(organ.name, organ, found, limit, sums, fractions) for found, limit in limits_of(organ.name)]
     return tuple(rows)
+
+
+def governed(rows: Iterable[BudgetRow], constraints: Sequence[Constraint]) -> tuple[BudgetRow, ...]:
+    """Return the rows with those marked that are the protocol's own limits; without such a limit none governs.
+
+    Parameters
+    ----------
+    rows : iterable of BudgetRow
+        Of all sources.
+    constraints : sequence of Constraint
+        Of the protocol, as it is for this patient.
+    """
+    own = {
+        (c.structure.lower(), c.metric, c.label, c.operator, c.limit)
+        for c in constraints
+        if c.scope == "cumulative" and c.priority != "report"
+    }
+    return tuple(
+        replace(
+            row,
+            governs=(row.structure.lower(), row.metric, row.quantity, row.limit.split()[0], row.limit_gy) in own,
+        )
+        for row in rows
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,10 +206,14 @@ def _row(
         judged = total if sums.own else counted
         if judged is not None:
             verdict = _verdict(found, limit, judged)
-        if counted is not None and counted[0] == counted[1]:
-            left = limit.limit_gy - counted[0]
+        if counted is not None and np.isfinite(counted[1]):
+            left = limit.limit_gy - counted[1]
+            if counted[0] != counted[1]:
+                reasons.append("earlier doses are known by bounds only: at least so much is left")
             if fractions is not None:
-                dose_gy = float(budget_of(limit.limit_gy, counted[0], 0.0, fractions, ab, limit.quantity).dose_gy)
+                dose_gy = float(budget_of(limit.limit_gy, counted[1], 0.0, fractions, ab, limit.quantity).dose_gy)
+    if (below := _below_analysis(cells, limit, sums)) is not None:
+        reasons.append(below)
     upper = "" if limit.upper_gy is None else f" to {limit.upper_gy:g}"
     label = limit.quantity if ab is None else f"{limit.quantity}(a/b={ab:g})"
     if limit.alpha_beta_gy is None and ab is not None:
@@ -198,6 +223,24 @@ def _row(
         limit.limit_gy, found.recovery, discounts, prior, counted, total, left, dose_gy, fractions, verdict,
         limit.mark, limit.rules, "; ".join(reasons),
     )  # fmt: skip
+
+
+def _below_analysis(cells: Cells, limit: CumulativeLimit, sums: _Sums) -> str | None:
+    """Words for an organ that has had less than those of the source's analysis, which then says nothing of it."""
+    if limit.analysed_from_gy is None:
+        return None
+    asked = CumulativeLimit(
+        limit.organs, "Max[Gy]", "<=", limit.analysed_from_gy, None, "EQD2", ANALYSED_ALPHA_BETA_GY,
+        limit.analysed_mark, ("KO-92",),
+    )  # fmt: skip
+    largest = sums.value(cells, asked, ANALYSED_ALPHA_BETA_GY, (0.0,) * len(sums.earlier), bool(sums.own))
+    if largest is None or not largest[1] < limit.analysed_from_gy:
+        return None
+    unsure = "" if limit.analysed_mark == "seed" else f", {limit.analysed_mark}: printed without a quantity"
+    return (
+        f"below KO-92: at most {largest[1]:.1f} Gy EQD2 (alpha/beta {ANALYSED_ALPHA_BETA_GY:g}) of all courses; organs "
+        f"under {limit.analysed_from_gy:g} Gy were not in the study's analysis (KO-92{unsure})"
+    )
 
 
 def _verdict(found: LimitSet, limit: CumulativeLimit, value: Bounds) -> Verdict:

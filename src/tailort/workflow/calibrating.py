@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tailort.evaluation import DVH, histograms
 from tailort.optimisation import Limit, Problem, VoxelSet, Wish
 from tailort.optimisation.objectives import (
+    Added,
     LinearQuadratic,
     MaxDoseVolume,
     MinDoseVolume,
@@ -63,13 +64,23 @@ def calibrated(bench: Bench, problem: Problem, dose: Dose) -> Problem:
     return replace(problem, limits=limits, wishes=wishes)
 
 
-def tightened(problem: Problem, farther_gy: Mapping[str, float]) -> Problem:
-    """Problem whose limits aim farther inside, by so many Gy a structure and at most by a share of their level."""
+def tightened(problem: Problem, farther_gy: Mapping[str, float], *, after_courses: bool = False) -> Problem:
+    """Problem whose limits aim farther inside, by so many Gy a structure and at most by a share of their level.
+
+    With earlier courses it is, of a limit on a sum, a share of what is left of it: the rest is there whatever the plan
+    does. Phases of one course make room for each other.
+    """
 
     def farther(limit: Limit) -> float:
         asked_gy = farther_gy.get(structure_of(limit.structure), 0.0)
         level_gy = getattr(limit.objective, "level_gy", None)
-        return asked_gy if level_gy is None else min(asked_gy, MOST_FARTHER * float(np.min(level_gy)))
+        if level_gy is None or asked_gy <= 0.0:
+            return asked_gy
+        left_gy = float(np.min(level_gy))
+        if after_courses and isinstance(limit.quantity, Added):
+            unplanned = problem.excess_gy(np.zeros(problem.dose_map.shape[0]), limit)
+            left_gy = min(left_gy, max(-float(np.max(unplanned)), 0.0))
+        return min(asked_gy, MOST_FARTHER * left_gy)
 
     limits = tuple(replace(limit, gap_gy=limit.gap_gy + farther(limit)) for limit in problem.limits)
     return replace(problem, limits=limits)

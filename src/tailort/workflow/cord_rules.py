@@ -25,16 +25,20 @@ class CordRules:
         Four conditions that count together; empty where there is no course of today.
     nieder : NiederScore
         With today's course where there is one.
+    is_bound : bool
+        Whether a dose is known by bounds only: values are then the most that they can be.
     """
 
     structure: str
     hytec: tuple[CordCondition, ...]
     nieder: NiederScore
+    is_bound: bool = False
 
     def as_dict(self) -> dict[str, object]:
         """Return what cumulative.json holds."""
         return {
             "structure": self.structure,
+            "at_most": self.is_bound,
             "hytec": {
                 "met": all_met(self.hytec) if self.hytec else None,
                 "conditions": [_told(one) for one in self.hytec],
@@ -54,6 +58,8 @@ def cord_rules(
     cumulative_bed_gy: float,
     earlier: Sequence[EarlierCourse],
     with_today: bool,
+    *,
+    is_bound: bool = False,
 ) -> CordRules:
     """Apply both rules.
 
@@ -69,12 +75,14 @@ def cord_rules(
         Whose months count, the shortest of several.
     with_today : bool
         Whether the last course is today's.
+    is_bound : bool
+        Whether a maximum is known by bounds only, and the most that it can be is given.
     """
     known = [course.months for course in earlier if course.months is not None]
     months = min(known) if len(known) == len(earlier) else None
     to_eqd2 = 1.0 + 2.0 / ALPHA_BETA_GY
     hytec = hytec_cord(course_beds_gy[-1] / to_eqd2, cumulative_bed_gy / to_eqd2, months) if with_today else ()
-    return CordRules(structure, hytec, nieder_score(course_beds_gy, months, cumulative_bed_gy))
+    return CordRules(structure, hytec, nieder_score(course_beds_gy, months, cumulative_bed_gy), is_bound)
 
 
 def _told(condition: CordCondition) -> dict[str, object]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from tailort.errors import GeometryError, InputError
-from tailort.evaluation import Row, Scenario, assess, histograms
-from tailort.evaluation.scorecard import Verdict
+from tailort.errors import GeometryError
+from tailort.evaluation import histograms
 from tailort.geometry import interpolate
-from tailort.patient import Constraint, Dose, Prescription, Structure
+from tailort.patient import Dose, Prescription, Structure
 from tailort.protocols import Technique, after_hand_over, fractions_to_move, joined
-from tailort.protocols.protocol import ReportMetric
 from tailort.protocols.schema import HandOver, Supplement
 from tailort.radiobiology import course_dose
 from tailort.workflow.bench import Bench, steering
@@ -21,57 +19,15 @@ from tailort.workflow.clock import StageClock
 from tailort.workflow.conformal_plans import plan_conformal, plan_supplement
 from tailort.workflow.fluence_plans import plan_by_fluence
 from tailort.workflow.joint_plans import plan_together
-from tailort.workflow.normalising import reached_gy, reference_point
+from tailort.workflow.judging import judge
+from tailort.workflow.normalising import reference_point
 from tailort.workflow.phases import Phase, in_gray, phase_label
 from tailort.workflow.records import PhasePlan, PlanResult
+from tailort.workflow.requesting import Request
 
 # Smaller overlaps of targets are not worth a reader's time, cm3.
 LEAST_OVERLAP_CM3 = 0.1
-# What a prescription that is not a coverage is called in a scorecard.
-POINTS = {"isodose": "Isodose[Gy]", "point": "Point[Gy]", "depth": "Depth[Gy]"}
 MAKERS = {"imrt": plan_by_fluence, "vmat": plan_by_fluence, "3dcrt": plan_conformal}
-
-
-@dataclass(frozen=True)
-class Request:
-    """One plan that is wanted.
-
-    Parameters
-    ----------
-    title, label : str
-        For people, and short.
-    prescriptions, course, constraints, report : tuple
-        As the protocol gives them.
-    techniques : tuple of Technique
-        In the order in which they are tried: the first whose plan keeps every hard limit is taken.
-    supplements : tuple of Supplement
-        Fields that bring a region up.
-    positions : tuple of Scenario
-        Where the patient may lie, the planned position first, for a robust plan; else nothing.
-    """
-
-    title: str
-    label: str
-    prescriptions: tuple[Prescription, ...]
-    course: tuple[Prescription, ...]
-    constraints: tuple[Constraint, ...]
-    report: tuple[ReportMetric, ...]
-    techniques: tuple[Technique, ...]
-    supplements: tuple[Supplement, ...] = ()
-    positions: tuple[Scenario, ...] = ()
-
-    @property
-    def phases(self) -> list[int]:
-        """Numbers of the phases, in order."""
-        return sorted({p.phase for p in self.prescriptions})
-
-    def prescribed_in(self, phase: int) -> tuple[Prescription, ...]:
-        """Prescriptions of one phase."""
-        return tuple(p for p in self.prescriptions if p.phase == phase)
-
-    def highest_gy(self, phase: int) -> float:
-        """Highest dose of one phase, Gy."""
-        return max(p.dose_gy for p in self.prescribed_in(phase))
 
 
 def plan_course(
@@ -116,7 +72,7 @@ def plan_course(
             tried.append(f"{request.label}: {technique.kind}, which the protocol prefers, cannot be had: {error}")
             continue
         with clock.stage(f"judge {request.label}"):
-            result = _judge(bench, request, phases, (*tried, *notes))
+            result = judge(bench, request, phases, (*tried, *notes))
         if is_last or not result.scorecard.hard_failures or stop():
             return result
         failed = ", ".join(f"{row.structure} {row.metric} {row.value}" for row in result.scorecard.hard_failures)
@@ -212,11 +168,6 @@ def _phases(
     made: list[PhasePlan] = []
     moved = 0
     if _together(request, technique):
-        if bench.earlier and any(c.scope == "cumulative" for c in request.constraints):
-            raise InputError(
-                "phases that are planned together do not count earlier courses; let the protocol's technique plan them "
-                "one after the other (phases_planned)"
-            )
         asked = [phase_of(bench, request, requests, technique, number, ()) for number in request.phases]
         return plan_together(bench, asked, request.course, clock, stop, keep), 0
     for number in request.phases:
@@ -298,6 +249,7 @@ def phase_of(
         shadows=_shadows(requests, request, technique, number),
         positions=request.positions,
         before=bench.earlier,
+        drawn=bench.drawn,
     )
 
 
@@ -376,52 +328,3 @@ def _supplement(
         return ()
     label = phase_label(request.label, number, number)
     return (plan_supplement(bench, label, supplement, missing, clock, stop),)
-
-
-def _judge(bench: Bench, request: Request, phases: tuple[PhasePlan, ...], notes: tuple[str, ...]) -> PlanResult:
-    course = course_dose([phase.dose for phase in phases])
-    report: dict[str, tuple[str, ...]] = {}
-    for metric in request.report:
-        report[metric.structure] = (*report.get(metric.structure, ()), metric.metric)
-    thick = bench.slice_mm
-    card = assess(
-        bench.structures,
-        [phase.dose for phase in phases],
-        request.constraints,
-        request.course,
-        metrics=report,
-        earlier=bench.earlier,
-        single_slice_thickness_mm=thick,
-    )
-    card = replace(card, rows=(*(row for phase in phases for row in _point_rows(bench, phase)), *card.rows))
-    others = [s for s in bench.structures if s.name not in card.histograms]
-    curves = {**histograms(others, course, single_slice_thickness_mm=thick), **card.histograms}
-    return PlanResult(
-        title=request.title,
-        label=request.label,
-        prescriptions=request.prescriptions,
-        constraints=request.constraints,
-        phases=phases,
-        dose=course,
-        scorecard=card,
-        dvhs=tuple(curves[s.name] for s in bench.structures if s.name in curves),
-        notes=(*notes, *(f"{phase.plan.label}: {note}" for phase in phases for note in phase.notes)),
-    )
-
-
-def _point_rows(bench: Bench, phase: PhasePlan) -> list[Row]:
-    """What prescriptions to a point, an isodose or a depth get in their phase: no metric of a volume tells it."""
-    rows = []
-    for p in phase.plan.prescriptions:
-        how = p.normalisation
-        if how.kind == "coverage":
-            continue
-        value = round(reached_gy(bench, p, phase.plan, phase.dose), 2)
-        verdict: Verdict = "pass" if value >= round(p.dose_gy, 2) else "fail"
-        rows.append(
-            Row(
-                p.target, POINTS[how.kind], "physical", "course", value, ">=", p.dose_gy, "goal", verdict,
-                f"prescription of {phase.plan.label}",
-            )
-        )  # fmt: skip
-    return rows

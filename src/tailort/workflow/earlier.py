@@ -11,10 +11,13 @@ import numpy as np
 from tailort.errors import InputError
 from tailort.evaluation import EarlierCourse
 from tailort.geometry import Grid, Image, resample
-from tailort.patient import Case, Course, Dose
+from tailort.patient import Case, Course, Dose, StructureSet
 from tailort.radiobiology.recovery import months_between
 from tailort.registration import Registration
 from tailort.registration.sampling import drawn_images
+from tailort.workflow.bounding import bounded_doses, without_counterpart
+
+BOUNDED = "only a prescription is known: from 0 to the most that it can be"
 
 
 def earlier_on(
@@ -37,14 +40,15 @@ def earlier_on(
     Returns
     -------
     tuple of EarlierCourse
-        Doses are not a number where a course's dose grid does not reach.
+        Doses are not a number where a course's dose grid does not reach, and known by bounds where only a prescription
+        is known or tissue has no counterpart.
 
     Raises
     ------
     InputError
         When a course is in another frame of reference and there is no registration for it.
     """
-    return tuple(_mapped(course, grid, registrations.get(course.label), today) for course in case.courses)
+    return tuple(_mapped(case, course, grid, registrations.get(course.label), today) for course in case.courses)
 
 
 def drawn_on(
@@ -66,29 +70,45 @@ def drawn_on(
     """
     own = earlier_on(case, grid, registrations, today)
     draws: list[Iterator[tuple[Image, ...]] | None] = []
-    for n, course in enumerate(case.courses):
+    for course in case.courses:
         found = registrations.get(course.label)
         images = [dose.per_course().image for dose in course.doses]
         unsure = found is not None and found.uncertainty is not None
-        draws.append(drawn_images(found, images, grid, np.nan, count, seed + n) if found and unsure else None)
+        own_seed = seed_of(case, course, seed)
+        draws.append(drawn_images(found, images, grid, np.nan, count, own_seed) if found and unsure else None)
     for _ in range(count):
         yield tuple(
-            course if drawn is None else _moved(course, next(drawn)) for course, drawn in zip(own, draws, strict=True)
+            course if drawn is None else _drawn(case, given, course, next(drawn))
+            for given, course, drawn in zip(case.courses, own, draws, strict=True)
         )
 
 
-def _moved(course: EarlierCourse, images: tuple[Image, ...]) -> EarlierCourse:
-    doses = tuple(
-        replace(dose, image=image.with_values(np.maximum(image.values, 0.0)))
+def seed_of(case: Case, course: Course, seed: int) -> int:
+    """Seed of a course's draws: by its label, so that the order in which courses are named draws nothing else."""
+    return seed + sorted(each.label for each in case.courses).index(course.label)
+
+
+def _drawn(case: Case, given: Course, course: EarlierCourse, images: tuple[Image, ...]) -> EarlierCourse:
+    doses = [
+        replace(dose, image=image.with_values(np.maximum(image.values, 0.0)), least=None)
         for dose, image in zip(course.doses, images, strict=True)
-    )
-    return replace(course, doses=doses)
+    ]
+    return replace(course, doses=without_counterpart(doses, given, *_today(case)))
 
 
-def _mapped(course: Course, grid: Grid, found: Registration | None, today: dt.date | None) -> EarlierCourse:
-    doses = tuple(_on(dose, grid, course.label, found) for dose in course.doses)
+def _mapped(case: Case, course: Course, grid: Grid, found: Registration | None, today: dt.date | None) -> EarlierCourse:
+    months = months_since(course.last_fraction, today)
+    if not course.doses:
+        return EarlierCourse(course.label, bounded_doses(course, *_today(case), grid), months, BOUNDED)
+    doses = [_on(dose, grid, course.label, found) for dose in course.doses]
     how = "same frame of reference" if found is None else found.method
-    return EarlierCourse(course.label, doses, months_since(course.last_fraction, today), how)
+    known = without_counterpart(doses, course, *_today(case))
+    return EarlierCourse(course.label, known, months, how)
+
+
+def _today(case: Case) -> tuple[StructureSet, float]:
+    """What is drawn today, and the slice distance of the CT."""
+    return case.structures, case.ct.image.grid.spacing_mm[0]
 
 
 def _on(dose: Dose, grid: Grid, label: str, found: Registration | None) -> Dose:
@@ -104,6 +124,16 @@ def _on(dose: Dose, grid: Grid, label: str, found: Registration | None) -> Dose:
         mapped = found.map_image(image, grid, np.nan)
     # Between two grids interpolation can undershoot 0 by rounding only.
     return replace(dose.per_course(), image=mapped.with_values(np.maximum(mapped.values, 0.0)))
+
+
+def bounded_warnings(case: Case) -> tuple[str, ...]:
+    """What belongs on the first page of a report: courses of which only the prescription is known."""
+    return tuple(
+        f"the dose of course '{course.label}' is not known, only its prescription: tables give the least and the most "
+        "that each organ can have had, pictures and histograms show the most"
+        for course in case.courses
+        if not course.doses
+    )
 
 
 def phase_doses(doses: Sequence[Dose], what: str) -> tuple[Dose, ...]:

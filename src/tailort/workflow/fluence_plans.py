@@ -13,12 +13,13 @@ from tailort.errors import InputError
 from tailort.optimisation import Delivery, Goals, Limit, Problem, Progress, Solution, delivery_of
 from tailort.optimisation.arc import ArcDelivery, reweighed_arcs, sequence_arcs
 from tailort.optimisation.sliding_window import SlideDelivery, reslid, slide
+from tailort.optimisation.solve import Effort
 from tailort.workflow.angles import with_angles
 from tailort.workflow.bench import Bench, Fluence
 from tailort.workflow.calibrating import beyond_gy, calibrated, disagreement, tightened
 from tailort.workflow.clock import StageClock
 from tailort.workflow.normalising import Scaled, scaled_to_prescription
-from tailort.workflow.ordering import Served, asked_inside, serve
+from tailort.workflow.ordering import BESIDE_LIMITS, Served, asked_inside, serve
 from tailort.workflow.phases import Phase
 from tailort.workflow.records import Convergence, PhasePlan
 from tailort.workflow.robust_plans import in_every_position
@@ -57,7 +58,7 @@ def plan_by_fluence(
     with clock.stage(f"optimise {phase.label}") as tell:
         problem, goals, reference_mu = fluence_problem(bench, phase, beams)
         start = first_weights(bench, phase, problem.size, reference_mu)
-        served = serve(problem, goals, start, stop, lambda p: tell(share_done(p.iteration)))
+        served = serve(problem, goals, start, stop, lambda p: tell(share_done(p.iteration)), weighed=phase.weighs_goals)
         if served.solution.feasible:
             keep()
     made = deliverable(bench, phase, beams, served, clock, stop)
@@ -204,7 +205,8 @@ class _Work:
                 most_gy = MOST_INSIDE * float(np.min(getattr(kept[n].objective, "level_gy", 0.0)))
                 lost_gy[n] = min(lost_gy.get(n, 0.0) + ASKED_OVER * gy, most_gy)
             with self.clock.stage(f"correct {label}") as tell:
-                aim = tightened(calibrated(self.bench, problem, scaled.made), farther_gy)
+                met = calibrated(self.bench, problem, scaled.made)
+                aim = tightened(met, farther_gy, after_courses=bool(self.phase.before))
                 aim = asked_inside(aim, served, [(kept[n], gy) for n, gy in lost_gy.items()])
                 rows_gy = self.bench.in_rows(scaled.made.image)
                 delivery = self._again(aim, delivery, rows_gy, leaf_steps, lambda p: tell(share_done(p.iteration)))
@@ -237,22 +239,35 @@ class _Work:
     def _corrections(self) -> tuple[int, ...]:
         return ARC_CORRECTIONS if self.beams.arcs else SLIDING_CORRECTIONS if self._slides else SEGMENT_CORRECTIONS
 
+    @property
+    def _effort(self) -> Effort | None:
+        """How hard limits are held while the MU of what is delivered are found."""
+        return BESIDE_LIMITS if self.phase.weighs_goals else None
+
     def _first(self, problem: Problem, fluence_mu: Float, tell: Callable[[Progress], None]) -> Made:
         influence, machine = self.beams.influence, self.bench.machine
         if self.beams.arcs:
             return sequence_arcs(
                 problem, influence, fluence_mu, machine, self.beams.arcs, machine.motion,
-                intervals_per_sector=INTERVALS_A_SECTOR, leaf_steps=ARC_STEPS, stop=self.stop, progress=tell,
+                intervals_per_sector=INTERVALS_A_SECTOR, leaf_steps=ARC_STEPS, effort=self._effort,
+                stop=self.stop, progress=tell,
             )  # fmt: skip
         if self._slides:
             return slide(
                 problem, influence, fluence_mu, machine, machine.motion,
-                interdigitation=machine.motion.interdigitates, stop=self.stop, progress=tell,
+                interdigitation=machine.motion.interdigitates, effort=self._effort, stop=self.stop, progress=tell,
             )  # fmt: skip
         count, beamlets = len(influence.beamlets.setups), len(influence.beamlets)
         segments = int(np.clip(round(beamlets / count / BEAMLETS_A_SEGMENT), *SEGMENTS_A_BEAM))
         return optimisation.sequence(
-            problem, influence, fluence_mu, machine, segments_per_beam=segments, stop=self.stop, progress=tell
+            problem,
+            influence,
+            fluence_mu,
+            machine,
+            segments_per_beam=segments,
+            effort=self._effort,
+            stop=self.stop,
+            progress=tell,
         )
 
     def _again(
@@ -262,15 +277,23 @@ class _Work:
         if isinstance(delivery, ArcDelivery):
             return reweighed_arcs(
                 problem, influence, delivery, machine, machine.motion, rows_gy, leaf_steps=leaf_steps,
-                stop=self.stop, progress=tell,
+                effort=self._effort, stop=self.stop, progress=tell,
             )  # fmt: skip
         if isinstance(delivery, SlideDelivery):
             return reslid(
                 problem, influence, delivery, machine, machine.motion, rows_gy, leaf_steps=leaf_steps,
-                stop=self.stop, progress=tell,
+                effort=self._effort, stop=self.stop, progress=tell,
             )  # fmt: skip
         return optimisation.reweighed(
-            problem, influence, delivery, machine, rows_gy, leaf_steps=leaf_steps, stop=self.stop, progress=tell
+            problem,
+            influence,
+            delivery,
+            machine,
+            rows_gy,
+            leaf_steps=leaf_steps,
+            effort=self._effort,
+            stop=self.stop,
+            progress=tell,
         )
 
     def _scaled(self, delivery: Made) -> tuple[Scaled, float]:

@@ -7,7 +7,7 @@ phase may take more of a limit than its part of the prescribed dose wherever ano
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, TypeVar
 
@@ -108,10 +108,13 @@ class OverPhases:
         On the sum; its value in Gy2.
     quantities : tuple of Quantity
         Of each phase.
+    before_gy : (voxels,) float or None
+        What earlier courses have given, Gy of the same quantity, where the objective is on all courses.
     """
 
     objective: Objective
     quantities: tuple[Quantity, ...]
+    before_gy: Float | None = None
     power: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
@@ -143,7 +146,7 @@ class OverPhases:
     def _sum_gy(self, dose_gy: Float) -> Float:
         converted = [one.of(own) for one, own in zip(self.quantities, self._blocks(dose_gy), strict=True)]
         total: Float = np.sum(converted, axis=0)
-        return total
+        return total if self.before_gy is None else total + self.before_gy
 
     def _volume(self, volume: Float) -> Float:
         # Shares of all voxels in all phases, which are the same in each.
@@ -254,6 +257,8 @@ class Joint:
                 others_gy = _sum_of_others(
                     [q.of(dose[rows]) for q, dose in zip(objective.quantities, doses_gy, strict=True)], n
                 )
+                if objective.before_gy is not None:
+                    others_gy = others_gy + objective.before_gy
                 quantity, objective = Added(objective.quantities[n], others_gy), objective.objective
             elif block[0] == 0:
                 # A constant changes nothing in a mean that is to be low.
@@ -297,6 +302,7 @@ def joint_problem(
     sets: Mapping[str, VoxelSet],
     volumes_cm3: Mapping[str, float],
     distance_mm: Mapping[str, Float],
+    earlier: Callable[[Constraint], Sequence[Float]] | None = None,
 ) -> Joint:
     """Ask for all phases of a course at once.
 
@@ -312,6 +318,9 @@ def joint_problem(
         Voxels of every target and structure with a constraint, and their volumes, cm3.
     distance_mm : mapping of str to (voxels,) float
         Of every voxel from each target.
+    earlier : callable or None
+        What earlier courses have given each voxel of a constraint's quantity, as for `objectives_from`; None where none
+        are known.
     """
     recipe = Recipe()
     dose_map = JointDose(
@@ -333,19 +342,24 @@ def joint_problem(
             ranks.append(replace(rank, wishes=tuple(own)))
 
     def summed(term: Term) -> Term:
-        if not isinstance(term.quantity, LinearQuadratic):
+        own, before_gy = term.quantity, None
+        if isinstance(term.quantity, Added):
+            own, before_gy = term.quantity.own, term.quantity.earlier_gy
+        if not isinstance(own, LinearQuadratic):
             return term
         name, voxels = f"{term.structure}{_BETWEEN}all phases", sets[term.structure]
         every = np.concatenate([voxels.rows + (1 + n) * dose_map.rows for n in range(len(parts))])
         stacked[name] = VoxelSet(name, every, np.tile(voxels.volume, len(parts)))
         drawn[name] = term.structure
-        each = tuple(replace(term.quantity, fractions=count) for count in dose_map.fractions)
-        return replace(term, structure=name, objective=OverPhases(term.objective, each), quantity=Physical())
+        each = tuple(replace(own, fractions=count) for count in dose_map.fractions)
+        objective = OverPhases(term.objective, each, before_gy)
+        return replace(term, structure=name, objective=objective, quantity=Physical())
 
     # On the sum there is one number of fractions as good as another: where it counts, each phase has its own.
     of_sum = objectives_from(
         [replace(p, fractions=1) for p in course], constraints, sets, volumes_cm3, distance_mm,
         replace(recipe, coverage=0.0, underdose=0.0, overdose=0.0, fall_off=0.0),
+        earlier=earlier, courses_known=earlier is not None,
     )  # fmt: skip
     asked = tuple(summed(limit) for limit in of_sum.asked)
     ranks_of_sum = [[summed(wish) for wish in rank.wishes] for rank in of_sum.ranks]

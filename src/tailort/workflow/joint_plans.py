@@ -21,6 +21,7 @@ from tailort.workflow.normalising import TOLD, Scaled, reached_gy, times
 from tailort.workflow.ordering import Served, serve
 from tailort.workflow.phases import Phase
 from tailort.workflow.records import PhasePlan
+from tailort.workflow.wanted import before_of
 
 Float = NDArray[np.float64]
 
@@ -63,7 +64,10 @@ def plan_together(
             beams.append(bench.fluence(phase.technique, phase.shadows, phase.positions, tell))
     with clock.stage("optimise all phases") as tell:
         joint, start = _asked(bench, phases, course, beams)
-        served = serve(joint.problem, joint.goals, start, stop, lambda p: tell(share_done(p.iteration)))
+        served = serve(
+            joint.problem, joint.goals, start, stop, lambda p: tell(share_done(p.iteration)),
+            weighed=any(phase.weighs_goals for phase in phases),
+        )  # fmt: skip
         if served.solution.feasible:
             keep()
     fluences_mu = joint.dose_map.split(served.solution.weights_mu)
@@ -129,6 +133,7 @@ def _asked(
         {name: rows.sets[name] for name in names},
         {name: bench.volumes_cm3[name] for name in names},
         {name: optimisation.distances_mm(bench.grid, rows.voxels, rows.sets[name]) for name in targets},
+        (lambda c: before_of(bench, phases[0], c)) if phases[0].before else None,
     )
     return joint, np.concatenate(starts)
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tailort.errors import GeometryError, InputError
-from tailort.evaluation import Scenario, histograms
+from tailort.evaluation import Scenario, cells_of, dvh_in, histograms
 from tailort.geometry import interpolate
 from tailort.patient import Constraint, Dose, Metric, Plan, Prescription
 from tailort.workflow.bench import Bench
+from tailort.workflow.parts import cut_dose, part_around
 from tailort.workflow.phases import Phase, is_ceiling
 from tailort.workflow.positions import placed, widened
 
@@ -145,7 +146,7 @@ def scaled_to_prescription(bench: Bench, phase: Phase, made: Plan, dose: Dose) -
                 broken.append((told, "the phases before this one leave"))
         if allowed < scale:
             scale, keeps = allowed, told
-    if scale > MOST_SCALED or not needed < NO_DOSE:
+    if (scale > MOST_SCALED and not lack) or not needed < NO_DOSE:
         missed = max(factors, key=lambda name: factors[name])
         raise InputError(
             f"plan '{made.label}' gives target '{missed}' {100.0 / factors[missed]:.1f} % of its prescribed dose, and "
@@ -207,10 +208,11 @@ def _allowed(bench: Bench, phase: Phase, c: Constraint, dose: Dose, needed: floa
     metric = Metric.parse(c.metric)
     at_most = c.operator in ("<", "<=")
 
+    found_of = _judged(bench, phase, c, dose)
+
     def beyond(factor: float) -> float:
-        """How far beyond the limit the worst position is, in its unit."""
-        own = replace(dose, image=dose.image.with_values(dose.image.values * np.float32(factor)))
-        found = _found(bench, phase, c, own)
+        """How far beyond the limit the worst position, or the worst draw of registrations, is, in its unit."""
+        found = found_of(factor)
         return max(found) - HARD_LIMIT_SHARE * c.limit if at_most else c.limit / HARD_LIMIT_SHARE - min(found)
 
     whole = beyond(needed)
@@ -237,14 +239,28 @@ def _allowed(bench: Bench, phase: Phase, c: Constraint, dose: Dose, needed: floa
     return low, (metric.at or 0.0) * (needed - low) / needed
 
 
-def _found(bench: Bench, phase: Phase, c: Constraint, own: Dose) -> list[float]:
-    """What a limit is about in each position; where earlier courses are not known, the least that it can be."""
-    whole = phase.whole(c, own)
+def _judged(bench: Bench, phase: Phase, c: Constraint, dose: Dose) -> Callable[[float], list[float]]:
+    """What a limit is about with a dose times a factor: in each position, or in each draw of the registrations.
+
+    Where earlier courses are not known it is the least that it can be, where they are known by bounds the most.
+    """
     if not phase.counts_before(c):
-        return values(bench, c.structure, c.metric, whole, phase.positions)
+        return lambda factor: values(
+            bench, c.structure, c.metric, phase.wholes(c, _times(dose, factor))[0], phase.positions
+        )
     structure = bench.structures[c.structure]
-    found = histograms([structure], whole, single_slice_thickness_mm=bench.slice_mm)[structure.name]
-    return [found.bounds(c.metric)[0]]
+    near = cut_dose(dose, part_around(dose.image.grid, [structure]))
+    cells = cells_of(structure, near.image.grid, single_slice_thickness_mm=bench.slice_mm)
+
+    def found(factor: float) -> list[float]:
+        curves = [dvh_in(cells, whole) for whole in phase.wholes(c, _times(near, factor))]
+        return [replace(curve, least=None).bounds(c.metric)[0] for curve in curves]
+
+    return found
+
+
+def _times(dose: Dose, factor: float) -> Dose:
+    return replace(dose, image=dose.image.with_values(dose.image.values * np.float32(factor)))
 
 
 def times(made: Plan, dose: Dose, factor: float) -> tuple[Plan, Dose]:

@@ -6,6 +6,7 @@ import datetime as dt
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,14 @@ from tailort.protocols.schema import Technique
 
 # For protocols that name none.
 DEFAULT_MACHINE = "generic-6MV"
+DOSE_GRID_MM = 3.0
 # Of plans whose technique a person chose instead of the protocol's.
 BEAMS, ARCS, ARC_COLLIMATOR_DEG = 9, 2, 10.0
 FIELDS, APERTURE_MARGIN_MM, SUBFIELDS = "ap-pa-obliques", 7.0, 3
 # Distance that fields keep from the organ that they avoid, the first one with a hard limit on its maximum, mm.
 AVOID_MARGIN_MM = 5.0
+# Each draw of the registrations is a limit more of each kind.
+MOST_SCENARIOS = 100
 # Longer ones are no set-up errors of a patient whose position is checked, but a slip of the pen or of the unit.
 LONGEST_SETUP_ERROR_MM = 50.0
 
@@ -32,8 +36,8 @@ class PlanningOptions:
 
     Parameters
     ----------
-    dose_grid_mm : float
-        Spacing of the dose grid.
+    dose_grid_mm : float or None
+        Spacing of the dose grid; None is the protocol's or, when it names none, 3 mm.
     technique : str or None
         None is the protocol's.
     density_table : DensityTable or str
@@ -52,6 +56,11 @@ class PlanningOptions:
         final plan is judged by its worst and its expected values.
     robust : bool
         Whether the plan is also made for these set-up errors, in place of the targets' margins.
+    compare_without_prior : bool
+        Whether the plan is made once more as if there were no earlier courses, to see what they cost.
+    registration_scenarios : int
+        Draws of the earlier courses' registrations in which hard limits over all courses hold too; 0 plans with the
+        earlier doses as registered only.
     readings : mapping of str to str
         Readings of ambiguous rules to take in place of the protocol's defaults, by rule.
     option : str or None
@@ -62,7 +71,7 @@ class PlanningOptions:
         Fluence of an interrupted run by the label of the phase's plan, MU per fraction: where the search goes on.
     """
 
-    dose_grid_mm: float = 3.0
+    dose_grid_mm: float | None = None
     technique: str | None = None
     density_table: DensityTable | str = "schneider2000"
     densities: tuple[tuple[str, float], ...] = ()
@@ -71,12 +80,19 @@ class PlanningOptions:
     setup_errors_mm: tuple[float, float, float] | None = None
     setup_spread_mm: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
     robust: bool = False
+    compare_without_prior: bool = False
+    registration_scenarios: int = 0
     readings: Mapping[str, str] = field(default_factory=dict)
     option: str | None = None
     today: dt.date | None = None
     starts: Mapping[str, NDArray[np.float64]] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
+        if not 0 <= self.registration_scenarios <= MOST_SCENARIOS:
+            raise InputError(
+                f"registrations can be drawn up to {MOST_SCENARIOS} times for a plan; found "
+                f"{self.registration_scenarios}"
+            )
         if self.setup_errors_mm is not None:
             object.__setattr__(self, "setup_errors_mm", setup_errors(self.setup_errors_mm))
         elif self.robust:
@@ -85,21 +101,26 @@ class PlanningOptions:
     def techniques_of(self, protocol: Protocol) -> tuple[tuple[Technique, ...], tuple[str, ...]]:
         """Techniques in the order in which they are tried, and what must be said of them."""
         asked = protocol.technique
+        fine: dict[str, Any] = {
+            "beamlet_mm": asked.beamlet_mm,
+            "hottest_percent": asked.hottest_percent,
+            "goals": asked.goals,
+        }
+        kept: dict[str, Any] = {"machine": asked.machine, "dose_grid_mm": asked.dose_grid_mm}
         if self.technique is None or self.technique == asked.kind:
             return protocol.techniques(), ()
         if self.technique == "vmat":
-            own = Technique(kind="vmat", arcs=ARCS, collimator_deg=ARC_COLLIMATOR_DEG, machine=asked.machine)
+            own = Technique(kind="vmat", arcs=ARCS, collimator_deg=ARC_COLLIMATOR_DEG, **fine, **kept)
             how = f"{ARCS} full arcs"
         elif self.technique == "3dcrt":
             serial = [c.structure for c in protocol.constraints() if c.priority == "hard" and c.metric == "Max[Gy]"]
             own = Technique(
                 kind="3dcrt", arrangement=FIELDS, aperture_margin_mm=APERTURE_MARGIN_MM, subfields=SUBFIELDS,
-                avoid=serial[0] if serial else None, avoid_margin_mm=AVOID_MARGIN_MM if serial else None,
-                machine=asked.machine,
+                avoid=serial[0] if serial else None, avoid_margin_mm=AVOID_MARGIN_MM if serial else None, **kept,
             )  # fmt: skip
             how = f"{FIELDS}, {APERTURE_MARGIN_MM:g} mm from target to field edge, up to {SUBFIELDS} subfields"
         elif self.technique == "imrt":
-            own = Technique(kind="imrt", beams=BEAMS, machine=asked.machine)
+            own = Technique(kind="imrt", beams=BEAMS, **fine, **kept)
             how = f"{BEAMS} beams, step and shoot"
         else:
             raise InputError(f"unknown technique '{self.technique}'; known are imrt, vmat and 3dcrt")
@@ -108,6 +129,12 @@ class PlanningOptions:
             "--technique says so"
         )
         return (own,), (note,)
+
+    def spacing_mm(self, techniques: Sequence[Technique]) -> float:
+        """Spacing of the dose grid: a person's, else the finest that a technique asks for, else 3 mm."""
+        if self.dose_grid_mm is not None:
+            return self.dose_grid_mm
+        return min((t.dose_grid_mm for t in techniques if t.dose_grid_mm is not None), default=DOSE_GRID_MM)
 
     def machine_of(self, protocol: Protocol) -> Machine:
         """The linac."""

@@ -20,6 +20,8 @@ Float = NDArray[np.float64]
 # so that a tenth of a gray of its root mean square is a gray of the dose at that volume. Kept goals are as tight as
 # that: a search that runs out of rounds before all of them hold again would end where it began.
 EACH, SLACK = Effort(iterations=120, rounds=24), Slack(0.03, 0.02)
+# Where a target borders on a hard limit the wish for its dose pulls hard: penalties are stiff from the start.
+BESIDE_LIMITS = Effort(penalty=300.0, rounds=16)
 # How far inside what a goal has reached the deliverable plan aims, as a share of its dose.
 INSIDE = 0.01
 # Weight of a goal that was lost on the way, in the unit of the recipe's.
@@ -59,6 +61,8 @@ def serve(
     start_mu: Float,
     stop: Callable[[], bool],
     progress: Callable[[Progress], None],
+    *,
+    weighed: bool = False,
 ) -> Served:
     """Find the fluence: by the recipe's weights where every goal is met, else goal by goal in the protocol's order.
 
@@ -72,8 +76,12 @@ def serve(
         First weights, MU per fraction.
     stop, progress
         As for `solve`.
+    weighed : bool
+        Whether goals that cannot all be had stay weighed by the recipe, as where limits beside a target are known to
+        cost it dose.
     """
-    solution = solve(problem, start_mu, stop=stop, progress=progress)
+    effort = BESIDE_LIMITS if weighed else Effort()
+    solution = solve(problem, start_mu, effort=effort, stop=stop, progress=progress)
     if stop():
         return Served(problem, solution, (), ())
     if not solution.feasible:
@@ -81,11 +89,14 @@ def serve(
         if found.conflicts:
             return Served(problem, solution, (), tuple(conflict.sentence for conflict in found.conflicts))
         # The limits can hold together: the search goes on from a plan that shows it.
-        solution = solve(problem, found.weights_mu, stop=stop, progress=progress)
+        solution = solve(problem, found.weights_mu, effort=effort, stop=stop, progress=progress)
         if not solution.feasible or stop():
             return Served(problem, solution, (), () if stop() else (_fell_short(solution),))
     if not unmet(problem, goals, solution.dose_gy):
         return Served(problem, solution, (), (), goals.ceilings)
+    if weighed:
+        missed = unmet(problem, goals, solution.dose_gy)
+        return Served(problem, solution, (), (), _met(goals, missed))
     order = prioritise(
         replace(problem, wishes=()),
         goals.ranks,
@@ -99,8 +110,13 @@ def serve(
     if not order.feasible or order.interrupted:
         return Served(problem, solution, (), ())
     missed = unmet(problem, goals, order.solution.dose_gy)
-    kept = tuple(limit for limit in goals.ceilings if f"{limit.structure} {limit.label}" not in missed)
-    return Served(_to_deliver(problem, goals, order), order.solution, _told(problem, goals, order), (), kept)
+    delivered = _to_deliver(problem, goals, order)
+    return Served(delivered, order.solution, _told(problem, goals, order), (), _met(goals, missed))
+
+
+def _met(goals: Goals, missed: tuple[str, ...]) -> tuple[Limit, ...]:
+    """Limits of priority "goal" that hold."""
+    return tuple(limit for limit in goals.ceilings if f"{limit.structure} {limit.label}" not in missed)
 
 
 def _to_deliver(problem: Problem, goals: Goals, found: Priorities) -> Problem:

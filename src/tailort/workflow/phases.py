@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tailort.evaluation import EarlierCourse, Scenario, accumulate
+from tailort.geometry import Grid, Image
 from tailort.patient import Constraint, Dose, Metric, Prescription
 from tailort.protocols.schema import Technique
-from tailort.radiobiology import bed, course_dose, eqd2
-
-Float = NDArray[np.float64]
+from tailort.radiobiology import course_dose
+from tailort.workflow.parts import cut_course, cut_dose
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +39,8 @@ class Phase:
         Where the patient may lie, the planned position first, for a robust plan; else nothing.
     before : tuple of EarlierCourse
         Earlier courses, which limits on all courses count too.
+    drawn : tuple of tuple of EarlierCourse
+        The same by draws of their registrations, on a part of the dose grid: hard limits hold in each.
     """
 
     number: int
@@ -54,6 +53,12 @@ class Phase:
     shadows: tuple[str, ...]
     positions: tuple[Scenario, ...] = ()
     before: tuple[EarlierCourse, ...] = ()
+    drawn: tuple[tuple[EarlierCourse, ...], ...] = ()
+
+    @property
+    def weighs_goals(self) -> bool:
+        """Whether goals that cannot all be had are weighed against each other, not served in order."""
+        return self.technique.goals == "weighed"
 
     @property
     def lead(self) -> Prescription:
@@ -74,31 +79,33 @@ class Phase:
         """Whether a constraint is on all courses together, and earlier ones are known."""
         return c.scope == "cumulative" and c.alpha_beta_gy is not None and bool(self.before)
 
-    def whole(self, c: Constraint, own: Dose) -> Dose:
-        """Dose that a constraint is about, with this as the phase's own."""
-        if self.counts_before(c) and c.alpha_beta_gy is not None:
-            return accumulate(self.before, [*self.earlier, own], c.quantity, c.alpha_beta_gy)
-        return course_dose([*self.earlier, own], c.quantity, c.alpha_beta_gy)
+    def wholes(self, c: Constraint, own: Dose) -> tuple[Dose, ...]:
+        """Dose that a constraint is about, with this as the phase's own, on its grid.
 
-    def earlier_gy(self, c: Constraint, rows: NDArray[np.uint32]) -> Float:
-        """Dose of the phases before in the quantity of a constraint, Gy, in rows of the dose grid.
-
-        A limit on all courses counts the earlier ones too; where their dose is not known it is 0 here, and the
-        scorecard says that it is unknown.
+        Of a constraint on all courses the first is the sum as the registrations say, the others are those of the draws.
         """
-        total = np.zeros(len(rows))
-        if self.counts_before(c):
-            assert c.alpha_beta_gy is not None
-            spent = accumulate(self.before, (), c.quantity, c.alpha_beta_gy)
-            total += np.nan_to_num(spent.image.values.reshape(-1)[rows].astype(np.float64))
-        for dose in self.earlier:
-            physical = dose.image.values.reshape(-1)[rows].astype(np.float64)
-            if c.quantity == "physical" or c.alpha_beta_gy is None:
-                total += physical
-            else:
-                convert = bed if c.quantity == "BED" else eqd2
-                total += convert(physical, dose.known_fractions(), c.alpha_beta_gy)
-        return total
+        part = own.image.grid
+        doses = [*(cut_dose(dose, part) for dose in self.earlier), own]
+        if not self.counts_before(c) or c.alpha_beta_gy is None:
+            return (course_dose(doses, c.quantity, c.alpha_beta_gy),)
+        return tuple(
+            accumulate([cut_course(course, part) for course in courses], doses, c.quantity, c.alpha_beta_gy)
+            for courses in (self.before, *self.drawn)
+        )
+
+    def spent(self, c: Constraint, part: Grid) -> tuple[Image, ...]:
+        """Dose of the phases before in the quantity of a constraint, Gy, on a part of the dose grid; none before none.
+
+        A limit on all courses counts the earlier ones too: as the registrations say, then in each draw; where their
+        dose is not known it is not a number.
+        """
+        doses = [cut_dose(dose, part) for dose in self.earlier]
+        if self.counts_before(c) and c.alpha_beta_gy is not None:
+            return tuple(
+                accumulate([cut_course(course, part) for course in courses], doses, c.quantity, c.alpha_beta_gy).image
+                for courses in (self.before, *self.drawn)
+            )
+        return (course_dose(doses, c.quantity, c.alpha_beta_gy).image,) if doses else ()
 
 
 def is_ceiling(c: Constraint) -> bool:

@@ -21,14 +21,19 @@ from tailort.targets import Step, derive, to_review
 from tailort.workflow.amending import amend, recorded_findings
 from tailort.workflow.bench import Bench
 from tailort.workflow.clock import StageClock
-from tailort.workflow.courses import Request, plan_course
+from tailort.workflow.courses import plan_course
 from tailort.workflow.imaging import ImagingRow, check_imaging
 from tailort.workflow.options import PlanningOptions
+from tailort.workflow.plan_reporting import reporting_of_plan
 from tailort.workflow.positions import positions_of
+from tailort.workflow.prior_cord import told_by_courses
 from tailort.workflow.records import AmendmentFinding, PlanningRun, PlanResult
+from tailort.workflow.recurrence import recurrences_of, with_field_fact
 from tailort.workflow.registering import warnings_of
-from tailort.workflow.requesting import bench_of, request_of
+from tailort.workflow.registration_robustness import broken_in_words, draws_in_words, judge_draws
+from tailort.workflow.requesting import Request, bench_of, request_of
 from tailort.workflow.robustness import judge_setup_errors
+from tailort.workflow.without_prior import in_words, plan_without_earlier, require_earlier
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +158,13 @@ def plan(
     MissingStructureError, GeometryError, InputError
         When the case cannot be planned.
     """
+    if options.compare_without_prior:
+        require_earlier(bool(case.courses))
     with clock.stage("decide"):
+        case = told_by_courses(case, protocol, registrations or {}, options.today)
+        recurrences = recurrences_of(case, registrations or {}, options.today)
+        case, offered, contradictions = with_field_fact(case, protocol, recurrences)
+        case = replace(case, notes=(*case.notes, *offered))
         asked = decided(case, protocol, options)
         protocol = asked.protocol
     with clock.stage("targets"):
@@ -182,6 +193,8 @@ def plan(
     again = amend(bench, asked.techniques, protocol, steps, results[0], clock, stop, keep)
     bench, protocol, steps, results[0] = again.bench, again.protocol, again.steps, again.result
     structures = bench.structures
+    stands, _ = request_of(protocol, asked.techniques, asked.title, protocol.id, steps, structures, positions)
+    without_prior, skipped = _without_prior(bench, [stands, *requests[1:]], clock, stop, keep)
     with clock.stage("compare"):
         comparison = _compare(protocol, structures, results)
         warnings = [
@@ -189,6 +202,15 @@ def plan(
             for phase in results[0].phases
             for cut in cut_offs(phase.plan, bench.outline, case.ct.image.grid)
         ]
+    with clock.stage("draws of the registrations"):
+        drawn_sums = judge_draws(bench, results[0])
+    reported = None
+    if bench.earlier:
+        with clock.stage("report of the re-irradiation"):
+            reported = reporting_of_plan(
+                case, structures, bench.earlier, [(phase.plan, phase.dose) for phase in results[0].phases],
+                bench.registrations, recurrences, results[0].scorecard, options.today,
+            )  # fmt: skip
     robustness, unfinished = _shifted(bench, results[0], steps, clock, stop, keep)
     unsure = [found.text for found in again.findings if found.due == "unknown" or found.is_measured_low]
     return PlanningRun(
@@ -201,6 +223,8 @@ def plan(
                         *unsure,
                         *_about_earlier(bench, protocol),
                         *(n for result in (*results, *again.superseded) for n in result.notes),
+                        *([draws_in_words(drawn_sums)] if drawn_sums is not None else []),
+                        *_cost_of_prior(results[0], without_prior),
                         *warnings,
                     )
                 )
@@ -217,12 +241,35 @@ def plan(
         density_table=options.about_table,
         stages=clock.stages,
         robustness=robustness,
-        unfinished=(*again.unfinished, *unfinished),
+        unfinished=(*again.unfinished, *skipped, *unfinished),
         plan=asked.plan,
         amendments=(*asked.amendments, *again.findings),
         imaging=asked.imaging,
         flags=asked.flags,
+        without_prior=without_prior,
+        drawn_sums=drawn_sums,
+        registrations=bench.registrations,
+        reporting=reported,
+        warnings=(*contradictions, *broken_in_words(drawn_sums)),
     )
+
+
+def _without_prior(
+    bench: Bench, requests: Sequence[Request], clock: StageClock, stop: Callable[[], bool], keep: Callable[[], None]
+) -> tuple[PlanResult | None, tuple[str, ...]]:
+    """The first plan as it is without earlier courses, where that is asked for, and what a person stopped of it."""
+    if not bench.options.compare_without_prior:
+        return None, ()
+    if stop():
+        return None, ("planning once more without the earlier courses",)
+    # The plan on the sum is done, whether it holds its limits or not.
+    keep()
+    return plan_without_earlier(bench, requests[0], requests, clock, stop, keep), ()
+
+
+def _cost_of_prior(summed: PlanResult, ordinary: PlanResult | None) -> tuple[str, ...]:
+    """What planning on the sum costs, and what a reader must know of the plan that it is measured by."""
+    return () if ordinary is None else (in_words(summed, ordinary), *ordinary.notes)
 
 
 def _about_earlier(bench: Bench, protocol: Protocol) -> list[str]:
@@ -232,7 +279,8 @@ def _about_earlier(bench: Bench, protocol: Protocol) -> list[str]:
             *warnings_of(bench.registrations),
             *(
                 f"planned on the sum with earlier course '{course.label}' ({course.mapped}); where its dose is not "
-                "known it counts as 0 while planning, and as unknown in the scorecard"
+                "known it counts as 0 while planning, and as unknown in the scorecard; where it is known by bounds "
+                "only, as the most that it can be"
                 for course in bench.earlier
             ),
         ]

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tailort.evaluation import DVH, Comparison, Robustness, Scorecard
+from tailort.evaluation import DVH, Comparison, Robustness, RobustRow, Scorecard
 from tailort.optimisation import PlanDelivery
 from tailort.patient import Case, Constraint, Dose, Plan, Prescription, Scan, StructureSet
 from tailort.physics import Machine
 from tailort.protocols import Decision, Protocol
 from tailort.protocols.condition import Answer
 from tailort.protocols.schema import AmendmentEntry, StatementEntry
+from tailort.registration import Registration
 from tailort.workflow.imaging import ImagingRow
+from tailort.workflow.reporting import Reporting
 
 
 @dataclass(frozen=True)
@@ -285,13 +288,41 @@ class AmendmentFinding:
         }
 
 
+@dataclass(frozen=True)
+class DrawnSums:
+    """Limits over all courses, with the earlier doses as registered and in each draw of their registrations.
+
+    Parameters
+    ----------
+    draws : int
+        How many, beside the registrations as they are.
+    rows : tuple of RobustRow
+        One for each limit; the nominal value is the scorecard's.
+    """
+
+    draws: int
+    rows: tuple[RobustRow, ...]
+
+    @property
+    def hard_failures(self) -> tuple[RobustRow, ...]:
+        """Hard limits that do not hold in every draw."""
+        return tuple(row for row in self.rows if row.priority == "hard" and row.verdict == "fail")
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return {"draws": self.draws, "metrics": [row.as_dict() for row in self.rows]}
+
+
 @dataclass(frozen=True, eq=False)
 class PlanningRun:
     """The main job, whole.
 
     `robustness` where set-up errors were asked about, `unfinished` what a person stopped, `plan` the protocol's plan
     that the patient has (with the option), `amendments` what the assessed plans were measured for, `imaging` what the
-    protocol asks of the images, `flags` what it tells of this patient.
+    protocol asks of the images, `flags` what it tells of this patient, `without_prior` the plan that does not know of
+    earlier courses, where it was asked for, `drawn_sums` the limits over all courses in draws of the registrations,
+    `registrations` by which earlier courses came here, by their label,
+    `warnings` what else belongs on the first page, `reporting` what a report of a re-irradiation tells.
     """
 
     case: Case
@@ -311,6 +342,11 @@ class PlanningRun:
     amendments: tuple[AmendmentFinding, ...] = ()
     imaging: tuple[ImagingRow, ...] = ()
     flags: tuple[StatementEntry, ...] = ()
+    without_prior: PlanResult | None = None
+    drawn_sums: DrawnSums | None = None
+    registrations: Mapping[str, Registration] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    reporting: Reporting | None = None
 
     @property
     def superseded(self) -> tuple[PlanResult, ...]:

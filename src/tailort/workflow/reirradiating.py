@@ -2,95 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tailort.errors import InputError, NotEligibleError, UndecidedError
-from tailort.evaluation import DVH, EarlierCourse, Scorecard, accumulate, assess, cells_of, dvh_in
-from tailort.evaluation.sampling import Cells
+from tailort.evaluation import DVH, EarlierCourse, Scorecard, assess, cells_of
 from tailort.geometry import Grid
-from tailort.patient import Case, Dose, Structure
+from tailort.patient import Case, Dose
 from tailort.protocols import Decision, Protocol
-from tailort.radiobiology.high_dose import LinearQuadraticLinear, high_dose_sets
+from tailort.radiobiology.cord import REVIEW_ABOVE_GY
 from tailort.registration import Registration
-from tailort.workflow.budgeting import BudgetRow, budget_rows
+from tailort.workflow.budget_map import BudgetMap, budget_map
+from tailort.workflow.budgeting import BudgetRow, budget_rows, governed
 from tailort.workflow.cord_rules import ALPHA_BETA_GY, CORDS, CordRules, cord_rules
-from tailort.workflow.earlier import drawn_on, earlier_on, phase_doses
+from tailort.workflow.cumulating import Cumulated, cumulated, with_ranges, with_worst_cases
+from tailort.workflow.earlier import bounded_warnings, earlier_on, phase_doses
 from tailort.workflow.evaluating import for_this_patient, with_helpers
+from tailort.workflow.kinds import OrganDose, course_kinds
 from tailort.workflow.options import PlanningOptions
+from tailort.workflow.prior_cord import METRIC as CORD_METRIC
+from tailort.workflow.prior_cord import StepReading, prior_beds, step_readings, with_prior_facts
+from tailort.workflow.ranges import drawn_in, ranges, voxels_of
+from tailort.workflow.recurrence import prescribed_today, recurrences_of, with_field_fact
 from tailort.workflow.registering import warnings_of
+from tailort.workflow.reporting import Reporting, reporting
 
-METRICS = ("Max[Gy]", "D0.035cc[Gy]", "D1cc[Gy]", "Mean[Gy]")
-# alpha/beta of the spine study's table: cord, late-reacting tissue, tumour, Gy.
-ALPHA_BETAS_GY = (2.0, 3.0, 10.0)
 # Draws of the registrations, and the seed of their random numbers.
 DRAWS, SEED = 40, 0
 # Spacing where no dose of today comes with the case, mm.
 SPACING_MM = 2.5
-# The model beside LQ for high doses per fraction.
-LQL = next(found for found in high_dose_sets().values() if isinstance(found, LinearQuadraticLinear))
-# EQD2 is BED over 1 + 2 / (alpha/beta): one histogram serves both.
-TWO_GY = 2.0
-
-
-@dataclass(frozen=True)
-class Cumulated:
-    """One metric of one organ, course by course and all together, in BED of one alpha/beta.
-
-    Parameters
-    ----------
-    structure, metric : str
-        Which.
-    alpha_beta_gy : float
-        Of the organ, Gy.
-    per_course_gy : tuple of (float, float)
-        Lowest and highest value that the dose known of each course allows, BED, Gy; earlier courses first, today's
-        last where there is one.
-    cumulative_gy : (float, float)
-        The same of the sum, voxel by voxel: not the sum of the values.
-    range_gy : (float, float) or None
-        Between which the sum's value lies in 95 % of the draws of the registrations; None where nothing was drawn.
-    lql_gy : (float, float) or None
-        As `cumulative_gy`, by LQ-L; None where no fraction is high enough for a difference. Never compared with limits.
-    """
-
-    structure: str
-    metric: str
-    alpha_beta_gy: float
-    per_course_gy: tuple[tuple[float, float], ...]
-    cumulative_gy: tuple[float, float]
-    range_gy: tuple[float, float] | None = None
-    lql_gy: tuple[float, float] | None = None
-
-    @property
-    def eqd2(self) -> float:
-        """What a BED is divided by to be an EQD2."""
-        return 1.0 + TWO_GY / self.alpha_beta_gy
-
-    def as_dict(self) -> dict[str, object]:
-        """Return a row of cumulative.json; a value that is not known is null, with its bounds."""
-
-        def told(bounds: tuple[float, float]) -> dict[str, float | None]:
-            low, high = bounds
-            top = float(high) if np.isfinite(high) else None
-            return {
-                "bed_gy": round(low, 3) if low == high else None,
-                "eqd2_gy": round(low / self.eqd2, 3) if low == high else None,
-                "bed_low_gy": round(low, 3),
-                "bed_high_gy": None if top is None else round(top, 3),
-            }
-
-        return {
-            "structure": self.structure,
-            "metric": self.metric,
-            "alpha_beta_gy": self.alpha_beta_gy,
-            "courses": [told(bounds) for bounds in self.per_course_gy],
-            "cumulative": told(self.cumulative_gy),
-            "lql_bed_gy": None if self.lql_gy is None else [round(value, 3) for value in self.lql_gy],
-            "range_bed_gy": None if self.range_gy is None else [round(value, 3) for value in self.range_gy],
-        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +71,12 @@ class Reirradiation:
         What belongs on the first page.
     unjudged : str
         Why the protocol's limits could not be judged; empty where they were.
+    reporting : Reporting or None
+        What a report of a re-irradiation tells, item by item.
+    cord_steps : tuple of StepReading
+        The cord's limit in 2 fractions by every reading of its rule.
+    left : BudgetMap or None
+        What each voxel may still get by the published limits; None where no fractions of a new course are told.
     """
 
     case: Case
@@ -146,6 +94,9 @@ class Reirradiation:
     notes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     unjudged: str = ""
+    reporting: Reporting | None = None
+    cord_steps: tuple[StepReading, ...] = ()
+    left: BudgetMap | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Return what cumulative.json holds."""
@@ -162,127 +113,12 @@ class Reirradiation:
             "today": {"fractions": [dose.fractions for dose in self.own]} if self.own else None,
             "organs": [row.as_dict() for row in self.rows],
             "limits": [row.as_dict() for row in self.budget],
+            "left": None if self.left is None else self.left.as_dict(),
             "cord": None if self.cord is None else self.cord.as_dict(),
+            "cord_step_rule": [row.as_dict() for row in self.cord_steps],
             "warnings": list(self.warnings),
+            "reporting": None if self.reporting is None else self.reporting.as_dict(),
         }
-
-
-def cumulated(
-    structures: Sequence[Structure], earlier: Sequence[EarlierCourse], own: Sequence[Dose], slice_mm: float
-) -> tuple[tuple[Dose, ...], tuple[Cumulated, ...], tuple[DVH, ...]]:
-    """Return the sums in BED of `ALPHA_BETAS_GY`, each organ's dose of every course and of all, and its histograms.
-
-    Parameters
-    ----------
-    structures : sequence of Structure
-        With contours, in today's frame of reference.
-    earlier : sequence of EarlierCourse
-        On one grid.
-    own : sequence of Dose
-        Physical dose of each phase of today on the same grid; may be empty.
-    slice_mm : float
-        Slice distance of the CT.
-    """
-    totals: list[Dose] = []
-    rows: list[Cumulated] = []
-    dvhs: list[DVH] = []
-    grid = (*own, *(dose for course in earlier for dose in course.doses))[0].image.grid
-    cells = [cells_of(s, grid, single_slice_thickness_mm=slice_mm) for s in structures]
-    for alpha_beta_gy in ALPHA_BETAS_GY:
-        parts = [accumulate([course], (), "BED", alpha_beta_gy) for course in earlier]
-        if own:
-            parts.append(accumulate((), own, "BED", alpha_beta_gy))
-        total = accumulate(earlier, own, "BED", alpha_beta_gy)
-        totals.append(total)
-        bent = None
-        if _highest_per_fraction_gy(earlier, own) > float(LQL.threshold(alpha_beta_gy)):
-            bent = accumulate(earlier, own, "BED", alpha_beta_gy, high_dose=LQL)
-        for structure, inside in zip(structures, cells, strict=True):
-            curves = [*(dvh_in(inside, part) for part in parts), dvh_in(inside, total, "cumulative")]
-            dvhs.append(curves[-1])
-            by_lql = None if bent is None else dvh_in(inside, bent)
-            for metric in METRICS:
-                values = [_bounds(curve, metric) for curve in curves]
-                if all(value is not None for value in values):
-                    known = tuple(value for value in values if value is not None)
-                    rows.append(
-                        Cumulated(
-                            structure.name,
-                            metric,
-                            alpha_beta_gy,
-                            known[:-1],
-                            known[-1],
-                            None,
-                            None if by_lql is None else _bounds(by_lql, metric),
-                        )
-                    )
-    order = {s.name: n for n, s in enumerate(structures)}
-    rows.sort(key=lambda r: (order[r.structure], METRICS.index(r.metric), r.alpha_beta_gy))
-    return tuple(totals), tuple(rows), tuple(dvhs)
-
-
-def _highest_per_fraction_gy(earlier: Sequence[EarlierCourse], own: Sequence[Dose]) -> float:
-    doses = [*own, *(dose for course in earlier for dose in course.doses)]
-    return max(float(np.nanmax(dose.per_course().image.values)) / dose.known_fractions() for dose in doses)
-
-
-def with_ranges(
-    rows: Sequence[Cumulated],
-    draws: Iterable[Sequence[EarlierCourse]],
-    own: Sequence[Dose],
-    structures: Sequence[Structure],
-    slice_mm: float,
-    progress: Callable[[int], None],
-) -> tuple[Cumulated, ...]:
-    """Return the rows with the range of each sum over draws of the registrations.
-
-    Parameters
-    ----------
-    rows : sequence of Cumulated
-        As mapped.
-    draws : iterable of sequence of EarlierCourse
-        The courses in each draw, on the grid of `own`.
-    own, structures, slice_mm
-        As in `cumulated`.
-    progress : callable
-        Called with the number of draws done.
-
-    Notes
-    -----
-    The range holds 95 % of the draws and the value as mapped. A value that is not known in a draw leaves none.
-    """
-    found: dict[tuple[str, str, float], list[float]] = {(r.structure, r.metric, r.alpha_beta_gy): [] for r in rows}
-    cells: list[Cells] = []
-    for n, courses in enumerate(draws, 1):
-        cells = cells or [cells_of(s, courses[0].grid, single_slice_thickness_mm=slice_mm) for s in structures]
-        for alpha_beta_gy in ALPHA_BETAS_GY:
-            total = accumulate(courses, own, "BED", alpha_beta_gy)
-            for structure, inside in zip(structures, cells, strict=True):
-                curve = dvh_in(inside, total)
-                for metric in METRICS:
-                    value = _bounds(curve, metric)
-                    if value is not None:
-                        low, high = value
-                        found[structure.name, metric, alpha_beta_gy].append(low if low == high else np.nan)
-        progress(n)
-    return tuple(replace(row, range_gy=_range(row, found)) for row in rows)
-
-
-def _range(row: Cumulated, found: Mapping[tuple[str, str, float], Sequence[float]]) -> tuple[float, float] | None:
-    values = np.array(found[row.structure, row.metric, row.alpha_beta_gy])
-    low, high = row.cumulative_gy
-    if low != high or not len(values) or not np.isfinite(values).all():
-        return None
-    return min(low, float(np.quantile(values, 0.025))), max(low, float(np.quantile(values, 0.975)))
-
-
-def _bounds(curve: DVH, metric: str) -> tuple[float, float] | None:
-    """Lowest and highest value; None where the structure is smaller than the volume that is asked about."""
-    try:
-        low, high = curve.bounds(metric)
-    except InputError:
-        return None
-    return low, high
 
 
 def reirradiate(
@@ -291,6 +127,7 @@ def reirradiate(
     options: PlanningOptions,
     registrations: Mapping[str, Registration],
     progress: Callable[[float], None],
+    fractions: int | None = None,
 ) -> Reirradiation:
     """Sum the courses of a case and judge the sum.
 
@@ -306,15 +143,23 @@ def reirradiate(
         For `earlier_on`.
     progress : callable
         Called with the share done.
+    fractions : int or None
+        Of a new course of which nothing else is known: what could still be given in so many; None takes those of
+        today's plan, else of the protocol.
 
     Raises
     ------
     InputError
-        When there is no earlier course, or a dose cannot be added.
+        When there is no earlier course, a dose cannot be added, or today's plan has other fractions than are asked for.
     """
     if not case.courses:
         raise InputError("there is no earlier course: name the folder of each with --prior DIR")
     decision, judged, unjudged, told = None, None, "", list(case.notes)
+    recurrences = recurrences_of(case, registrations, options.today)
+    case, offered, contradictions = with_field_fact(case, protocol, recurrences)
+    beds = prior_beds(case, registrations, options.today)
+    case, from_courses, against_courses = with_prior_facts(case, protocol, beds)
+    told += [*offered, *from_courses]
     if protocol is not None:
         try:
             decision, own_protocol, notes, _ = for_this_patient(case, protocol, options)
@@ -330,13 +175,18 @@ def reirradiate(
     progress(0.05)
     earlier = earlier_on(case, grid, registrations, options.today)
     progress(0.3)
-    drawn = [s for s in case.structures if not s.is_empty and s.role != "EXTERNAL"]
     slice_mm = case.ct.image.grid.spacing_mm[0]
-    totals, rows, dvhs = cumulated(drawn, earlier, own, slice_mm)
+    drawn = [s for s in case.structures if not s.is_empty and s.role != "EXTERNAL"]
+    cells = [cells_of(s, grid, single_slice_thickness_mm=slice_mm) for s in drawn]
+    totals, rows, dvhs = cumulated(cells, earlier, own)
+    rows = with_worst_cases(rows, cells, earlier, own)
     progress(0.4)
-    if any(found.uncertainty is not None for found in registrations.values()):
-        draws = drawn_on(case, grid, registrations, options.today, DRAWS, SEED)
-        rows = with_ranges(rows, draws, own, drawn, slice_mm, lambda n: progress(0.4 + 0.5 * n / DRAWS))
+    if any(each.uncertainty is not None for each in registrations.values()):
+        voxels = voxels_of(cells, grid)
+        draws = drawn_in(case, grid, voxels, registrations, DRAWS, SEED)
+        keys = [(row.structure, row.metric, row.alpha_beta_gy) for row in rows]
+        found = ranges(keys, cells, voxels, earlier, own, draws, lambda n: progress(0.4 + 0.5 * n / DRAWS))
+        rows = with_ranges(rows, found)
     progress(0.9)
     constraints = () if judged is None else judged.constraints()
     asked = constraints if own else tuple(c for c in constraints if c.scope == "cumulative")
@@ -350,7 +200,11 @@ def reirradiate(
         earlier=earlier,
         single_slice_thickness_mm=slice_mm,
     )
+    intended = _fractions(judged, own, fractions)
     progress(1.0)
+    budget = governed(budget_rows(cells, earlier, own, intended), constraints)
+    prescribed = prescribed_today(case, own, judged)
+    kinds = course_kinds(case, earlier, own, prescribed, _highest(rows), budget)
     return Reirradiation(
         case,
         earlier,
@@ -358,42 +212,106 @@ def reirradiate(
         totals,
         rows,
         dvhs,
-        budget_rows(drawn, earlier, own, _fractions(judged, own), slice_mm),
+        budget,
         _cord(rows, earlier, bool(own)),
         card,
         judged,
         decision if case.facts else None,
         registrations,
-        (*told, *_notes(earlier, own)),
-        warnings=(*warnings_of(registrations), *((unjudged,) if unjudged else ())),
+        (*told, *_notes(earlier, own, registrations)),
+        warnings=(
+            *warnings_of(registrations),
+            *contradictions,
+            *against_courses,
+            *bounded_warnings(case),
+            *_to_review(rows, beds.structure),
+            *((unjudged,) if unjudged else ()),
+        ),
         unjudged=unjudged,
+        left=None if intended is None else budget_map(cells, earlier, intended),
+        cord_steps=step_readings(beds, case, protocol, options.readings),
+        reporting=reporting(
+            case, earlier, own, registrations, kinds, recurrences, budget, card, prescribed, options.today
+        ),
     )
 
 
+def _highest(rows: Sequence[Cumulated]) -> list[OrganDose]:
+    def told(bounds: tuple[float, float], row: Cumulated) -> tuple[float, float]:
+        return bounds[0] / row.eqd2, bounds[1] / row.eqd2
+
+    return [
+        OrganDose(
+            row.structure,
+            row.alpha_beta_gy,
+            tuple(told(bounds, row) for bounds in row.per_course_gy),
+            told(row.cumulative_gy, row),
+        )
+        for row in rows
+        if row.metric == "Max[Gy]"
+    ]
+
+
 def _cord(rows: Sequence[Cumulated], earlier: Sequence[EarlierCourse], with_today: bool) -> CordRules | None:
-    """The cord's rules by the first structure that stands for it and whose dose is known."""
+    """The cord's rules by the first structure that stands for it; of a dose that is bounded by the most of it."""
     for name in CORDS:
         for row in rows:
             if (row.structure, row.metric, row.alpha_beta_gy) == (name, "Max[Gy]", ALPHA_BETA_GY):
                 known = [row.cumulative_gy, *row.per_course_gy]
-                if all(low == high for low, high in known):
-                    beds = [low for low, _ in row.per_course_gy]
-                    return cord_rules(name, beds, row.cumulative_gy[0], earlier, with_today)
+                if all(np.isfinite(high) for _, high in known):
+                    beds = [high for _, high in row.per_course_gy]
+                    is_bound = any(low != high for low, high in known)
+                    return cord_rules(name, beds, row.cumulative_gy[1], earlier, with_today, is_bound=is_bound)
     return None
 
 
-def _fractions(protocol: Protocol | None, own: Sequence[Dose]) -> int | None:
-    """Fractions of the new course: of the plan of today, else those that the protocol prescribes."""
+def _to_review(rows: Sequence[Cumulated], cord: str) -> tuple[str, ...]:
+    """Where all courses together give the cord more than 140 Gy BED, or may (KO-84)."""
+    for row in rows:
+        if (row.structure, row.metric, row.alpha_beta_gy) == (cord, CORD_METRIC, ALPHA_BETA_GY):
+            low, high = row.cumulative_gy
+            if low > REVIEW_ABOVE_GY or (np.isfinite(high) and high > REVIEW_ABOVE_GY):
+                value = f"{low:.1f}" if low == high else f"{low:.1f} to {high:.1f}"
+                above = "above" if low > REVIEW_ABOVE_GY else "which may be above"
+                return (
+                    f"{CORD_METRIC} of {cord} over all courses is {value} Gy BED (a/b={ALPHA_BETA_GY:g}), {above} "
+                    f"{REVIEW_ABOVE_GY:g} Gy: to be reviewed [KO-84]",
+                )
+    return ()
+
+
+def _fractions(protocol: Protocol | None, own: Sequence[Dose], asked: int | None) -> int | None:
+    """Fractions of the new course: of the plan of today, else those asked for, else those that the protocol has."""
+    if asked is not None and asked < 1:
+        raise InputError(f"a new course has at least one fraction; found {asked}")
     if own:
-        return sum(dose.known_fractions() for dose in own)
+        planned = sum(dose.known_fractions() for dose in own)
+        if asked not in (None, planned):
+            raise InputError(
+                f"today's plan has {planned} fractions, and what could be given in {asked} was asked for; leave out "
+                "--fractions, or the plan and its dose"
+            )
+        return planned
+    if asked is not None:
+        return asked
     counts = {} if protocol is None else {p.phase: p.fractions for p in protocol.course()}
     return sum(counts.values()) or None
 
 
-def _notes(earlier: Sequence[EarlierCourse], own: Sequence[Dose]) -> list[str]:
+def _notes(
+    earlier: Sequence[EarlierCourse], own: Sequence[Dose], registrations: Mapping[str, Registration]
+) -> list[str]:
     told = []
     if not own:
         told.append("today's case has no dose: limits are judged on what earlier courses have spent")
+    unsure = [label for label, found in registrations.items() if found.uncertainty is not None]
+    bounded = [course.label for course in earlier if any(dose.least is not None for dose in course.doses)]
+    if unsure and bounded:
+        told.append(
+            f"where course {', '.join(map(repr, bounded))} is known by bounds only, metrics have these bounds and no "
+            f"range of what the registration of course {', '.join(map(repr, unsure))} may be off: the bounds do not "
+            "hold it"
+        )
     for course in earlier:
         if course.months is None:
             told.append(
@@ -422,5 +340,10 @@ def _grid(case: Case) -> Grid:
 
 def _nothing(like: Dose) -> Dose:
     return replace(
-        like, image=like.image.with_values(np.zeros(like.image.grid.shape, dtype=np.float32)), fractions=1, plan_uid=""
+        like,
+        image=like.image.with_values(np.zeros(like.image.grid.shape, dtype=np.float32)),
+        fractions=1,
+        plan_uid="",
+        least=None,
+        most_in={},
     )

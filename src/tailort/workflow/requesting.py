@@ -3,17 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from tailort.evaluation import Scenario
-from tailort.patient import Case, Prescription, StructureSet
+from tailort.patient import Case, Constraint, Prescription, StructureSet
 from tailort.physics import Machine
 from tailort.protocols import Protocol, Technique
+from tailort.protocols.protocol import ReportMetric
+from tailort.protocols.schema import Supplement
 from tailort.registration import Registration
 from tailort.targets import Step
 from tailort.workflow.bench import Bench, set_up, steering
-from tailort.workflow.courses import Request
 from tailort.workflow.options import PlanningOptions
 from tailort.workflow.robust_plans import moving, tumours_for
+
+
+@dataclass(frozen=True)
+class Request:
+    """One plan that is wanted.
+
+    Parameters
+    ----------
+    title, label : str
+        For people, and short.
+    prescriptions, course, constraints, report : tuple
+        As the protocol gives them.
+    techniques : tuple of Technique
+        In the order in which they are tried: the first whose plan keeps every hard limit is taken.
+    supplements : tuple of Supplement
+        Fields that bring a region up.
+    positions : tuple of Scenario
+        Where the patient may lie, the planned position first, for a robust plan; else nothing.
+    """
+
+    title: str
+    label: str
+    prescriptions: tuple[Prescription, ...]
+    course: tuple[Prescription, ...]
+    constraints: tuple[Constraint, ...]
+    report: tuple[ReportMetric, ...]
+    techniques: tuple[Technique, ...]
+    supplements: tuple[Supplement, ...] = ()
+    positions: tuple[Scenario, ...] = ()
+
+    @property
+    def phases(self) -> list[int]:
+        """Numbers of the phases, in order."""
+        return sorted({p.phase for p in self.prescriptions})
+
+    def prescribed_in(self, phase: int) -> tuple[Prescription, ...]:
+        """Prescriptions of one phase."""
+        return tuple(p for p in self.prescriptions if p.phase == phase)
+
+    def highest_gy(self, phase: int) -> float:
+        """Highest dose of one phase, Gy."""
+        return max(p.dose_gy for p in self.prescribed_in(phase))
 
 
 def request_of(
@@ -64,6 +108,7 @@ def bench_of(
 ) -> Bench:
     """Set up the patient for all plans of a run; the first request is the plan that may be robust."""
     first = requests[0]
+    options = replace(options, dose_grid_mm=options.spacing_mm([t for one in requests for t in one.techniques]))
     return set_up(
         case,
         structures,

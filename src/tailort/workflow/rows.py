@@ -19,6 +19,9 @@ ORGAN_VOXELS = 6000
 SHELL_VOXELS = 14000
 FAR_VOXELS = 6000
 SHELL_MM = 30.0
+# Of a structure whose hottest drop is limited: so many voxels within this distance of the targets, the nearest ones,
+# and a sample of the others.
+NEAREST_VOXELS, NEAREST_MM, OTHER_VOXELS = 12_000, 40.0, 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +46,7 @@ def choose_rows(
     body: PartialVolume,
     targets: Collection[str],
     whole: Collection[str],
+    hottest: Collection[str],
     generator: np.random.Generator,
 ) -> Rows:
     """Choose the voxels of the dose grid that the optimiser sees.
@@ -59,6 +63,9 @@ def choose_rows(
         Names of the targets, of which every voxel is taken.
     whole : collection of str
         Further structures of which every voxel is taken, because a single one can break a limit.
+    hottest : collection of str
+        Structures whose hottest drop is limited, wherever it is: of those near the targets up to `NEAREST_VOXELS` are
+        taken, the others sampled, because far from the targets the dose changes slowly. Histograms judge all of them.
     generator : numpy Generator
         Draws the samples of large structures.
 
@@ -68,13 +75,25 @@ def choose_rows(
     """
     chosen: dict[str, tuple[NDArray[np.int64], Float]] = {}
     inside = np.zeros(grid.shape, dtype=bool)
-    for name, volume in volumes.items():
-        flat, fraction = volume.indices()
-        budget = len(flat) if name in whole or name in targets else ORGAN_VOXELS
-        chosen[name] = _sample(flat.astype(np.int64), fraction.astype(np.float64), budget, generator)
-        if name in targets:
-            inside.ravel()[flat] = True
+    for name in targets:
+        inside.ravel()[volumes[name].indices()[0]] = True
     distance = ndimage.distance_transform_edt(~inside, sampling=grid.spacing_mm).ravel()
+    for name, volume in volumes.items():
+        at, share = volume.indices()
+        flat, fraction = at.astype(np.int64), share.astype(np.float64)
+        if name in targets or name in whole:
+            chosen[name] = flat, fraction
+        elif name in hottest:
+            away = distance[flat]
+            beside = np.zeros(len(flat), dtype=bool)
+            beside[np.argsort(away, kind="stable")[:NEAREST_VOXELS]] = True
+            beside &= away <= NEAREST_MM
+            far = _sample(flat[~beside], fraction[~beside], OTHER_VOXELS, generator)
+            both = np.concatenate([flat[beside], far[0]]), np.concatenate([fraction[beside], far[1]])
+            order = np.argsort(both[0])
+            chosen[name] = both[0][order], both[1][order]
+        else:
+            chosen[name] = _sample(flat, fraction, ORGAN_VOXELS, generator)
     tissue = np.flatnonzero((body.full() >= 0.5) & ~inside)
     near = distance[tissue] <= SHELL_MM
     for part, budget in ((tissue[near], SHELL_VOXELS), (tissue[~near], FAR_VOXELS)):

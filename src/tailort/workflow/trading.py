@@ -22,13 +22,14 @@ from tailort.targets import derive
 from tailort.workflow.angles import with_angles
 from tailort.workflow.bench import Bench, set_up
 from tailort.workflow.clock import StageClock
-from tailort.workflow.courses import Request, phase_of
+from tailort.workflow.courses import phase_of
 from tailort.workflow.fluence_plans import fluence_problem, share_done
 from tailort.workflow.options import PlanningOptions
 from tailort.workflow.ordering import serve
 from tailort.workflow.phases import Phase
 from tailort.workflow.planning import decided
 from tailort.workflow.records import Stage
+from tailort.workflow.requesting import Request
 
 Float = NDArray[np.float64]
 
@@ -265,8 +266,9 @@ def trade(
         sets = {**{one.structure: bench.rows.sets[one.structure] for one in asked}, **problem.sets}
         problem = replace(problem, sets=sets)
         served = serve(
-            problem, wanted, np.full(problem.size, reference_mu), stop, lambda p: tell(share_done(p.iteration))
-        )
+            problem, wanted, np.full(problem.size, reference_mu), stop, lambda p: tell(share_done(p.iteration)),
+            weighed=phase.weighs_goals,
+        )  # fmt: skip
     front, mixture, kept, dose_gy = None, None, problem, served.solution.dose_gy
     if served.solution.feasible:
         kept = kept_beside(problem, served.solution, goals)

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tailort import optimisation
 from tailort.optimisation import Goals
+from tailort.optimisation.goals import Recipe
+from tailort.patient import Constraint
 from tailort.workflow.bench import Bench
+from tailort.workflow.parts import in_voxels, part_around
 from tailort.workflow.phases import Phase
 from tailort.workflow.robust_plans import united_sets
+
+# A tenth of the volume of a vertebral target, cm3, and the weight of a fall-off so steep that coverage feels it.
+WEIGHED_DROP_CM3, WEIGHED_FALL_OFF = 2.0, 100.0
+
+Float = NDArray[np.float64]
+
+
+def _recipe(phase: Phase) -> Recipe:
+    """How strongly wishes pull; where goals are weighed against each other a hot drop must count by itself."""
+    hottest = phase.technique.hottest_percent / 100.0
+    if phase.weighs_goals:
+        return Recipe(hottest=hottest, drop_cm3=WEIGHED_DROP_CM3, fall_off=WEIGHED_FALL_OFF)
+    return Recipe(hottest=hottest)
 
 
 def wanted_of(bench: Bench, phase: Phase) -> Goals:
@@ -33,6 +52,27 @@ def wanted_of(bench: Bench, phase: Phase) -> Goals:
         sets,
         {name: bench.volumes_cm3[name] for name in sets},
         {name: optimisation.distances_mm(bench.grid, rows.voxels, sets[name]) for name in targets},
-        earlier=(lambda c: phase.earlier_gy(c, rows.voxels)) if phase.earlier or phase.before else None,
+        recipe=_recipe(phase),
+        earlier=lambda c: before_of(bench, phase, c),
         courses_known=bool(phase.before),
     )
+
+
+def before_of(bench: Bench, phase: Phase, c: Constraint) -> tuple[Float, ...]:
+    """Return what each row has had of a constraint's quantity before a phase, Gy, in each way that it may have been.
+
+    Where an earlier dose is not known it counts as 0; the scorecard says that it is unknown.
+
+    Parameters
+    ----------
+    bench : Bench
+        The patient.
+    phase : Phase
+        What is asked.
+    c : Constraint
+        On a structure of the bench.
+    """
+    if not phase.earlier and not phase.counts_before(c):
+        return ()
+    part = part_around(bench.grid, [bench.structures[c.structure]])
+    return tuple(in_voxels(image, bench.grid, bench.rows.voxels) for image in phase.spent(c, part))
