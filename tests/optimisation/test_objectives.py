@@ -8,6 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from test_objectives_more import EXAMPLES as MORE
+from test_outcome_objectives import EXAMPLES as OUTCOMES
 
 from tailort.errors import InputError
 from tailort.optimisation.objectives import (
@@ -54,7 +55,7 @@ volumes = arrays(np.float64, N, elements=st.floats(0.01, 1.0)).map(lambda v: v /
 
 
 def test_every_objective_of_the_table_is_tried_here() -> None:
-    tried = {type(objective) for objective in [*EXAMPLES.values(), *MORE.values()]}
+    tried = {type(objective) for objective in [*EXAMPLES.values(), *MORE.values(), *OUTCOMES.values()]}
     assert set(OBJECTIVES.values()) <= tried
 
 

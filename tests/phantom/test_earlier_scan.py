@@ -169,7 +169,8 @@ def test_a_solid_that_does_not_move_is_drawn_as_it_is() -> None:
     planes, _, _ = grid.axes_mm()
     solid = body.spine.bones["VB_T09"]
     base = warped.around(body, grid, lambda points: points, (1.0, 1.0, 1.0))
-    (lines,) = warped.draw([solid], body.build.offset_mm, planes[::4], lambda points: points, base, 1.0)
+    blocks = warped.sampled([solid], body.build.offset_mm, base)
+    (lines,) = warped.draw(blocks, base, planes[::4], lambda points: points, 1.0)
     points = np.concatenate(lines) - np.array(body.build.offset_mm)
     off = np.abs([field_at(solid, point) for point in points[::7]])
     assert np.median(off) < 0.05

@@ -10,8 +10,10 @@ import pytest
 from tailort.cli.app import app
 from tailort.dose import ENGINES
 from tailort.optimisation import OBJECTIVES
+from tailort.patient import QUANTITIES
 from tailort.physics import density_tables, machines
 from tailort.protocols import available
+from tailort.targets import METHODS
 
 ROOT = Path(__file__).parents[2]
 DOCS = "\n".join(
@@ -19,7 +21,9 @@ DOCS = "\n".join(
 )
 
 
-@pytest.mark.parametrize("name", [*ENGINES, *OBJECTIVES, *machines(), *density_tables(), *available()])
+@pytest.mark.parametrize(
+    "name", [*ENGINES, *OBJECTIVES, *machines(), *density_tables(), *available(), *QUANTITIES, *METHODS]
+)
 def test_every_choice_is_documented(name: str) -> None:
     assert f"`{name}`" in DOCS
 

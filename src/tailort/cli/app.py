@@ -15,12 +15,16 @@ from typing import Annotated, Any, Literal
 import typer
 
 from tailort.cli import (
+    adapt_commands,
     decide_commands,
+    individual_dose_commands,
     machine_commands,
+    motion_commands,
     protocol_commands,
     register_commands,
     reirradiate_commands,
     score_commands,
+    subvolume_commands,
 )
 from tailort.errors import OutputError, TailortError, UndecidedError
 
@@ -41,7 +45,11 @@ app.add_typer(machine_commands.app, name="machine")
 app.command()(decide_commands.decide)
 app.command()(score_commands.score)
 app.command()(reirradiate_commands.reirradiate)
+app.command()(adapt_commands.adapt)
 app.command()(register_commands.register)
+app.command()(subvolume_commands.subvolume)
+app.command()(motion_commands.motion)
+app.command("individual-dose")(individual_dose_commands.individual_dose)
 app.command()(protocol_commands.protocols)
 
 
@@ -149,7 +157,8 @@ def phantom(
     name: Annotated[
         str,
         typer.Argument(
-            help="oesophagus, salvage, spine, tg119-c-shape, tg119-multi-target, tg119-prostate, tg119-head-and-neck."
+            help="oesophagus, salvage, spine, painting, adaptive, tg119-c-shape, tg119-multi-target, tg119-prostate, "
+            "tg119-head-and-neck."
         ),
     ],
     out: Out = OUT,
@@ -229,6 +238,12 @@ def plan(
             help="Hold hard limits over all courses also in N draws of the registrations within their uncertainty.",
         ),
     ] = 0,
+    image: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--image", metavar="QUANTITY=DIR", help="Image of function by which the protocol paints; several times."
+        ),
+    ] = None,
     same_patient: reirradiate_commands.SamePatient = False,
     insist: reirradiate_commands.Insist = False,
     overwrite: Overwrite = False,
@@ -245,7 +260,8 @@ def plan(
             machine=machine, engine=engine, setup_errors=setup_errors, robust=robust, resume=resume,
             readings=tuple(reading or ()), option=option, priors=tuple(prior or ()),
             compare_without_prior=compare_without_prior, registration_scenarios=registration_scenarios,
-            same_patient=same_patient, insist=insist, overwrite=overwrite, progress=progress, interrupt=interrupt,
+            images=tuple(image or ()), same_patient=same_patient, insist=insist, overwrite=overwrite, progress=progress,
+            interrupt=interrupt,
         )  # fmt: skip
     _tell_plan(run, out, as_json)
 
@@ -621,3 +637,7 @@ def _show_scorecard(rows: list[dict[str, Any]]) -> None:
         verdict = Text(row["verdict"], style=colour[row["verdict"]])
         table.add_row(row["structure"], row["metric"], row["quantity"], value, limit, row["priority"], verdict)
     _show_table(table)
+    for row in rows:
+        if row["extrapolated"]:
+            told = f"extrapolated: {row['extrapolated']}"
+            print(f"{row['structure']} {row['metric']} [{row['mark']}]: {row['source']}; {told}")

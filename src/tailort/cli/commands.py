@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tailort import dicom, workflow
 from tailort.cli.decide_commands import readings_of_text
 from tailort.cli.earlier_courses import with_courses
+from tailort.cli.functional_images import folders_of_text, read_images
 from tailort.cli.machine_commands import load_machine
 from tailort.cli.progress import Interrupt
 from tailort.cli.registrations import given_registrations, write_registrations
@@ -33,10 +34,25 @@ from tailort.cli.write import (
     write_run,
     write_trading,
 )
-from tailort.cli.write_phantom import EARLIER, MR, write_scans
+from tailort.cli.write_phantom import EARLIER, MR, write_adaptive, write_painting, write_scans
 from tailort.errors import InputError
-from tailort.patient import Case, Fact
-from tailort.phantom import SolidPhantom, VirtualPatient, earlier_scan, further_scans, make, salvage, spine, tg119
+from tailort.patient import Case, Fact, Plan
+from tailort.phantom import (
+    AdaptivePatient,
+    PaintingPatient,
+    SolidPhantom,
+    VirtualPatient,
+    adaptive,
+    earlier_scan,
+    further_scans,
+    make,
+    painting,
+    salvage,
+    spine,
+    tg119,
+)
+from tailort.phantom.weekly_map import WEEKS as SCANNED_WEEKS
+from tailort.physics import Machine
 from tailort.protocols import Protocol, available, describe, load, load_record
 from tailort.registration import Registration
 from tailort.workflow import Evaluation, PlanningOptions, PlanningRun, Recalculation, StageClock, Trading
@@ -46,16 +62,21 @@ if TYPE_CHECKING:
 
 Size = Literal["full", "coarse"]
 Tell = Callable[[str, float], None]
-PHANTOMS: dict[str, Callable[..., VirtualPatient | SolidPhantom]] = {
+PHANTOMS: dict[str, Callable[..., VirtualPatient | SolidPhantom | AdaptivePatient | PaintingPatient]] = {
     "oesophagus": partial(make, "oesophagus"),
     "salvage": salvage.make,
     "spine": spine.make,
+    adaptive.NAME: adaptive.make,
+    painting.NAME: painting.make,
     **{name: partial(tg119.make, name) for name in tg119.NAMES},
 }
+WEEKS, MODALITY = "weeks", "modality"
 ASKED = {
     "oesophagus": ("level", "tumour_length_mm", "wall_thickness_mm"),
     "salvage": ("anastomosis", "kind", "region", "diameter_mm", "from_anastomosis_mm", EARLIER),
     "spine": ("vertebra", "bilsky", EARLIER, MR),
+    adaptive.NAME: ("change", WEEKS, MODALITY),
+    painting.NAME: ("session", "level", "tumour_length_mm", "wall_thickness_mm"),
 }
 """What can be asked of a virtual patient, by the argument of its `make`."""
 RECORD = "record.yaml"
@@ -81,8 +102,9 @@ def phantom(
     Parameters
     ----------
     name : str
-        Which kind of patient: "oesophagus", "salvage" (recurrence after oesophagectomy) or "spine" (epidural
-        metastasis); or a geometry of AAPM TG-119, such as "tg119-c-shape".
+        Which kind of patient: "oesophagus", "salvage" (recurrence after oesophagectomy), "spine" (epidural
+        metastasis), "painting" (PETs of a tumour of known radiosensitivity) or "adaptive" (who changes during
+        treatment); or a geometry of AAPM TG-119, such as "tg119-c-shape".
     out : Path
         Folder to make.
     seed : int
@@ -92,7 +114,8 @@ def phantom(
     asked : tuple of str
         "NAME=value" each: what the patient is to have in place of what its seed draws, such as "region=III".
         "earlier=yes", or the seed of a deformation, makes folders today and earlier: a planning CT from before the
-        first course; "mr=yes" MR and a CT myelogram beside today.
+        first course; "mr=yes" MR and a CT myelogram beside today. Of "adaptive" the folder planning and one of each
+        of "weeks=1,3,5", by CT or "modality=cbct".
     overwrite : bool
         Whether an earlier result may be replaced.
     progress : callable
@@ -104,8 +127,15 @@ def phantom(
         progress("virtual patient", 0.0)
         wanted = _asked_of_patient(name, asked)
         deformation, mr = _deformation(wanted.pop(EARLIER, None), seed), _yes(MR, wanted.pop(MR, None))
+        weeks, modality = _weeks(wanted.pop(WEEKS, None)), wanted.pop(MODALITY, "ct")
         patient = PHANTOMS[name](seed, size, **wanted)
         progress("virtual patient", 1.0)
+        if isinstance(patient, AdaptivePatient):
+            write_adaptive(patient, adaptive.weeks_of(patient, weeks, modality), staging, progress)
+            return patient.planning
+        if isinstance(patient, PaintingPatient):
+            write_painting(patient, staging, progress)
+            return patient.patient
         if not isinstance(patient, VirtualPatient) or (deformation is None and not mr):
             write_patient(patient, staging, progress)
         else:
@@ -124,6 +154,17 @@ def _deformation(asked: str | None, seed: int) -> int | None:
     if asked == "yes" or asked.isdecimal():
         return seed if asked == "yes" else int(asked)
     raise InputError(f"--with '{EARLIER}={asked}' is not understood: say yes, or the seed of the deformation")
+
+
+def _weeks(asked: str | None) -> tuple[int, ...]:
+    """Weeks of which scans are wanted; all where none is named."""
+    if asked is None:
+        return SCANNED_WEEKS
+    known = {str(week): week for week in SCANNED_WEEKS}
+    found = [text.strip() for text in asked.split(",")]
+    if not set(found) <= set(known):
+        raise InputError(f"--with '{WEEKS}={asked}' is not understood: name weeks out of {', '.join(known)}")
+    return tuple(known[text] for text in found)
 
 
 def _yes(what: str, asked: str | None) -> bool:
@@ -173,6 +214,7 @@ def plan(
     priors: tuple[Path, ...] = (),
     compare_without_prior: bool = False,
     registration_scenarios: int = 0,
+    images: tuple[str, ...] = (),
     same_patient: bool = False,
     insist: bool = False,
     today: dt.date | None = None,
@@ -222,6 +264,8 @@ def plan(
         Other doses that the protocol offers for the patient's plan, by the id of the option.
     priors : tuple of Path
         Folders of earlier courses (`with_courses`): limits on all courses hold on the sum.
+    images : tuple of str
+        "fdg-suv=PET" each: images of function by which the protocol paints, and their folders.
     compare_without_prior : bool
         Plan once more as if there were no earlier course, and judge that plan on the sum too.
     registration_scenarios : int
@@ -243,6 +287,7 @@ def plan(
         See the exit statuses in docs/commands.md.
     """
     loaded = load(protocol)
+    folders = folders_of_text(images)
     clock = StageClock(progress)
     chosen = _Chosen(
         technique, series, dose_grid_mm, record, names, density_table, densities, machine, engine,
@@ -266,11 +311,14 @@ def plan(
         "priors": [prior.name for prior in priors],
         "compare_without_prior": compare_without_prior,
         "registration_scenarios": registration_scenarios,
+        "images": list(folders),
         "same_patient": same_patient,
         "insist": insist,
     }
-    with whole_folder(out, overwrite=overwrite, inputs=(dicom_dir, *priors)) as staging:
+    with whole_folder(out, overwrite=overwrite, inputs=(dicom_dir, *priors, *folders.values())) as staging:
         case = read_patient(dicom_dir, clock, series, names, record)
+        found = read_images(case, folders, clock, interrupt, insist=insist, same_patient=same_patient)
+        options = replace(options, images=found)
         registrations: dict[str, Registration] = {}
         if priors:
             with clock.stage("read earlier courses"):
@@ -403,7 +451,7 @@ def evaluate(
     with whole_folder(out, overwrite=overwrite, inputs=(dicom_dir,)) as staging:
         case = _read(dicom_dir, clock, series, names)
         if loaded is not None:
-            case = case.with_facts(_facts(dicom_dir, record))
+            case = case.with_facts(facts_of(dicom_dir, record))
         with clock.stage("evaluate"):
             result = workflow.evaluate(
                 case, loaded, asked, fractions, PlanningOptions(readings=named, option=option, today=today)
@@ -437,8 +485,6 @@ def recalculate(
     names, series, density_table, densities, engine, out, overwrite, progress
         As in `plan`.
     """
-    from tailort.physics import machines
-
     clock = StageClock(progress)
     chosen = None if machine is None else load_machine(machine)
     table, overrides = read_density_table(density_table), tuple(density_of_text(text) for text in densities)
@@ -448,20 +494,32 @@ def recalculate(
     }  # fmt: skip
     with whole_folder(out, overwrite=overwrite, inputs=(dicom_dir,)) as staging:
         case = _read(dicom_dir, clock, series, names)
-        if chosen is None:
-            named = sorted({beam.machine for plan in case.plans for beam in plan.beams})
-            if len(named) == 1 and named[0] in machines():
-                chosen = load_machine(named[0])
-            elif named:
-                raise InputError(
-                    f"the plan is of machine {', '.join(repr(n) for n in named)}, which TailoRT does not carry; name "
-                    f"one with --machine: {', '.join(sorted(machines()))}, or a machine file"
-                )
+        if chosen is None and case.plans:
+            chosen = machine_of_plans(case.plans)
         with clock.stage("recalculate") as tell:
             result = workflow.recalculate(case, chosen, engine=engine, table=table, overrides=overrides, progress=tell)
         with clock.stage("write and report"):
             write_recalculation(result, staging, described, hash_inputs(dicom_dir), clock)
     return result
+
+
+def machine_of_plans(plans: Sequence[Plan]) -> Machine:
+    """The machine that plans name.
+
+    Raises
+    ------
+    InputError
+        When there is no plan, they name several, or one that TailoRT does not carry.
+    """
+    from tailort.physics import machines
+
+    named = sorted({beam.machine for plan in plans for beam in plan.beams})
+    if len(named) == 1 and named[0] in machines():
+        return load_machine(named[0])
+    raise InputError(
+        f"the plan is of machine {', '.join(repr(n) for n in named) or '(none)'}, which TailoRT does not carry; name "
+        f"one with --machine: {', '.join(sorted(machines()))}, or a machine file"
+    )
 
 
 def tradeoffs(
@@ -552,10 +610,11 @@ def read_patient(
     folder: Path, clock: StageClock, series: str | None = None, names: Path | None = None, record: Path | None = None
 ) -> Case:
     """Case with the clinical record."""
-    return _read(folder, clock, series, names).with_facts(_facts(folder, record))
+    return _read(folder, clock, series, names).with_facts(facts_of(folder, record))
 
 
-def _facts(folder: Path, record: Path | None) -> dict[str, Fact]:
+def facts_of(folder: Path, record: Path | None) -> dict[str, Fact]:
+    """Clinical record of a folder, or another one that a person names; empty where there is none."""
     if record is None:
         record = folder / RECORD
         if not record.is_file():

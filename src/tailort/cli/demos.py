@@ -12,18 +12,22 @@ from typing import Any
 from tailort import workflow
 from tailort.cli.commands import Tell, plan_into, read_patient, silent
 from tailort.cli.earlier_courses import with_courses
+from tailort.cli.functional_images import read_images
 from tailort.cli.progress import Interrupt
 from tailort.cli.run_folder import whole_folder
-from tailort.cli.write import hashes_of, write_patient, write_reirradiation
-from tailort.cli.write_phantom import EARLIER, TODAY, write_scans
+from tailort.cli.write import hashes_of, write_patient, write_reirradiation, write_run
+from tailort.cli.write_phantom import EARLIER, PLANNING, TODAY, write_painting, write_scans
 from tailort.errors import InputError
-from tailort.phantom import earlier_scan, make, spine
+from tailort.phantom import earlier_scan, make, painting, spine
+from tailort.phantom.pet import FDG
+from tailort.phantom.tumour_biology import ALPHA_BETA_GY
 from tailort.phantom.virtual_patient import Size
 from tailort.protocols import load
 from tailort.workflow import PlanningOptions, PlanningRun, StageClock
+from tailort.workflow.painting import true_control
 
 # What each virtual patient is planned by, and what gave him the dose that he had before.
-PROTOCOLS = {"oesophagus": "smart-imrt", "spine": "reirradiation-spine"}
+PROTOCOLS = {"oesophagus": "smart-imrt", "spine": "reirradiation-spine", "painting": "painting-demo"}
 EARLIER_PROTOCOL = "smart-imrt"
 # Folders of a demo beside the plan: the DICOM input, the run that made the earlier course, and the sum of both.
 CASE, EARLIER_RUN, SUM = "case", "earlier-course", "sum"
@@ -44,12 +48,13 @@ def demo(
 
     `spine` gets an earlier scan under a known deformation, a course planned on it by `smart-imrt` (its run folder is
     `out`/earlier-course), and then the plan of today on the sum of both, once with and once without the earlier dose;
-    `out`/sum has the report of both courses together.
+    `out`/sum has the report of both courses together. `painting` has a PET, by which the dose is painted, beside a plan
+    of the same mean dose everywhere; what both do to the tumour is told by its true biology, which no plan has seen.
 
     Parameters
     ----------
     name : str
-        "oesophagus" or "spine".
+        "oesophagus", "spine" or "painting".
     out, seed, size, dose_grid_mm, overwrite, progress, interrupt
         As of `phantom` and `plan`.
     """
@@ -62,12 +67,45 @@ def demo(
         case = staging / CASE
         if name == "spine":
             return _second_course(staging, case, seed, size, options, described, clock, interrupt)
+        if name == "painting":
+            return _painted(staging, case, seed, size, options, described, clock, interrupt)
         with clock.stage("virtual patient"):
             patient = make(name, seed, size)
         with clock.stage("write the case"):
             write_patient(patient, case, silent)
         read = read_patient(case, clock)
         return plan_into(staging, case, read, load(PROTOCOLS[name]), options, described, clock, interrupt)
+
+
+def _painted(
+    staging: Path,
+    folder: Path,
+    seed: int,
+    size: Size,
+    options: PlanningOptions,
+    described: Mapping[str, Any],
+    clock: StageClock,
+    interrupt: Interrupt | None,
+) -> PlanningRun:
+    """Paint the dose by a noisy PET, and judge it by the tumour's true biology."""
+    with clock.stage("virtual patient"):
+        patient = painting.make(seed, size)
+    with clock.stage("write the case"):
+        write_painting(patient, folder, silent)
+    images = {"fdg-suv": folder / FDG}
+    case = read_patient(folder / PLANNING, clock)
+    found = read_images(case, images, clock, interrupt, insist=False, same_patient=False)
+    asked = replace(options, images=found)
+    interrupt = interrupt or Interrupt()
+    run = workflow.plan(case, load(PROTOCOLS["painting"]), asked, clock, stop=interrupt.asked, keep=interrupt.keep)
+    with clock.stage("true tumour control"):
+        plans = [plan for plan in (run.main, run.comparator) if plan is not None]
+        truth = (patient.alpha_per_gy, patient.clonogens_per_cm3, ALPHA_BETA_GY)
+        control = tuple((plan.label, true_control(plan.dose, *truth)) for plan in plans)
+        run = replace(run, painted=tuple(replace(one, true_control=control) for one in run.painted))
+    with clock.stage("write and report"):
+        write_run(run, staging, described, hashes_of(folder / PLANNING, tuple(images.values())), clock)
+    return replace(run, stages=clock.stages)
 
 
 def _second_course(

@@ -1,4 +1,4 @@
-"""`tailort score`: RECIST 1.1, SINS, the spine's path and body surface area. Heavy imports wait for the command."""
+"""`tailort score`: RECIST, SINS, the spine's path, body surface area, RSI. Heavy imports wait for the command."""
 
 from __future__ import annotations
 
@@ -13,26 +13,36 @@ import typer
 from tailort.errors import InputError
 
 if TYPE_CHECKING:
+    from tailort.cli.rsi_score import GeneOptions
     from tailort.patient import Fact
     from tailort.protocols.scores import PathAnswer, ResponseAnswer, SinsAnswer
 
 UNDECIDED = 4
 # The protocol that scores a spine and chooses its path.
 SPINE = "reirradiation-spine"
+RSI = "rsi"
 Rows = list[tuple[str, str]]
 
 
 def score(
-    name: Annotated[str, typer.Argument(help="recist, sins, spine-path or bsa.")],
+    name: Annotated[str, typer.Argument(help="recist, sins, spine-path, bsa or rsi.")],
     file: Annotated[
-        Path, typer.Argument(help="recist: lesions (CSV); sins: vertebrae (CSV) or a record; else a record.")
+        Path,
+        typer.Argument(help="recist: lesions (CSV); sins: vertebrae (CSV) or a record; rsi: genes; else a record."),
     ],
+    dose_gy: Annotated[float | None, typer.Option("--dose-gy", help="rsi: physical dose of the course, Gy.")] = None,
+    fractions: Annotated[int | None, typer.Option("--fractions", help="rsi: fractions of the course.")] = None,
+    target_gard: Annotated[float | None, typer.Option("--target-gard", help="rsi: a GARD to aim at.")] = None,
+    reading: Annotated[list[str] | None, typer.Option("--reading", help="rsi: RB-76=PAK2 or RB-76=CDK1.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine output on stdout.")] = False,
 ) -> None:
-    """Score one patient: response (RECIST 1.1), spinal instability (SINS), path of a spine, body surface area."""
+    """Score one patient: response (RECIST), instability (SINS) and path of a spine, body surface, radiosensitivity."""
     from tailort.cli.app import _on_stdout, _print_json
+    from tailort.cli.decide_commands import readings_of_text
+    from tailort.cli.rsi_score import GeneOptions
 
-    told, rows, missing = score_file(name, file)
+    genes = GeneOptions(dose_gy, fractions, target_gard, readings_of_text(tuple(reading or ())))
+    told, rows, missing = score_file(name, file, genes=genes)
     with _on_stdout():
         if as_json:
             _print_json({"score": name, "exit_status": UNDECIDED * bool(missing), **told})
@@ -44,17 +54,21 @@ def score(
         raise typer.Exit(UNDECIDED)
 
 
-def score_file(name: str, file: Path, today: dt.date | None = None) -> tuple[dict[str, Any], Rows, tuple[str, ...]]:
+def score_file(
+    name: str, file: Path, today: dt.date | None = None, genes: GeneOptions | None = None
+) -> tuple[dict[str, Any], Rows, tuple[str, ...]]:
     """Score what a file tells.
 
     Parameters
     ----------
-    name : {"recist", "sins", "spine-path", "bsa"}
+    name : {"recist", "sins", "spine-path", "bsa", "rsi"}
         Which score.
     file : Path
-        Table of lesions or vertebrae, or a clinical record.
+        Table of lesions, vertebrae or genes, or a clinical record.
     today : date or None
         None is the computer's.
+    genes : GeneOptions or None
+        What is asked of a table of genes; the other scores take none of it.
 
     Returns
     -------
@@ -66,8 +80,14 @@ def score_file(name: str, file: Path, today: dt.date | None = None) -> tuple[dic
     InputError
         When there is no such score, or the file cannot be read.
     """
+    if name == RSI:
+        from tailort.cli.rsi_score import GeneOptions, score_rsi
+
+        return score_rsi(file, genes or GeneOptions())
     if name not in SCORES:
-        raise InputError(f"there is no score '{name}'; known are {', '.join(SCORES)}")
+        raise InputError(f"there is no score '{name}'; known are {', '.join((*SCORES, RSI))}")
+    if genes is not None and genes.given:
+        raise InputError(f"--dose-gy, --fractions, --target-gard and --reading are for the score {RSI}, not for {name}")
     return SCORES[name](file, today or dt.date.today())
 
 

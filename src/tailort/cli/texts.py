@@ -11,6 +11,7 @@ from typing import Any
 from tailort.errors import InputError
 from tailort.patient import Constraint
 from tailort.physics import DensityTable, density_table_of_csv, density_tables
+from tailort.radiobiology import in_its_quantity
 from tailort.workflow import Asked, setup_errors
 
 _METRIC = re.compile(
@@ -162,7 +163,7 @@ def constraint_of_text(text: str) -> Constraint:
     judged = form["limit"] is not None
     operator: Any = form["operator"] or "<="
     quantity: Any = form["quantity"] or "physical"
-    return Constraint(
+    asked = Constraint(
         structure=form["structure"].strip(),
         metric=form["metric"],
         operator=operator,
@@ -172,3 +173,4 @@ def constraint_of_text(text: str) -> Constraint:
         quantity=quantity,
         alpha_beta_gy=float(form["ab"]) if form["ab"] else None,
     )
+    return in_its_quantity(asked)

@@ -20,6 +20,7 @@ from tailort import dicom, web
 from tailort.cli.versions import run_versions
 from tailort.errors import InputError
 from tailort.evaluation import DVH, Robustness
+from tailort.geometry import Image
 from tailort.patient import StructureSet
 from tailort.phantom import SolidPhantom, VirtualPatient
 from tailort.protocols import Protocol
@@ -65,6 +66,10 @@ def write_run(
     if run.comparator is not None:
         (folder / "comparator").mkdir()
         _write_plan(run, run.comparator, folder / "comparator")
+    if run.painted:
+        _write_json(folder / "painting.json", {"targets": [one.as_dict() for one in run.painted]})
+        for one in run.painted:
+            _write_image(folder / f"prescription_{one.target}.npz", one.painted.image)
     if run.reporting is not None:
         _write_json(folder / "reirradiation.json", run.reporting.as_dict())
     if run.without_prior is not None:
@@ -112,6 +117,14 @@ def _protocol(protocol: Protocol) -> dict[str, Any]:
         "status": protocol.status,
         "overlays": [overlay.as_dict() for overlay in protocol.overlays],
     }
+
+
+def _write_image(path: Path, image: Image) -> None:
+    """Values (k, j, i), the affine from index to LPS mm, unit and frame of reference."""
+    grid = image.grid
+    np.savez_compressed(
+        path, values=image.values, affine=grid.affine, unit=image.unit, frame_of_reference=grid.frame_of_reference
+    )
 
 
 def write_fluences(run: PlanningRun, path: Path) -> None:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ruamel.yaml import YAML
 
 from tailort import dicom
 from tailort.cli.write import write_patient
 from tailort.patient import Person
 from tailort.phantom import EarlierAnatomy, FurtherScan, VirtualPatient
+from tailort.phantom.adaptive import AdaptivePatient, WeeklyScan
 from tailort.phantom.earlier import LABEL, with_course_told
 from tailort.phantom.modalities import T2
+from tailort.phantom.painting import PaintingPatient
+from tailort.phantom.pet import HALF_LIFE_S, TRACERS
 
 TODAY, EARLIER, MR, TRUTH = "today", "earlier", "mr", "truth.json"
+PLANNING, TRUE_STRUCTURES = "planning", "true-structures"
 
 
 # Echo and repetition time, ms: spin echo as it is usual for T2, and for T1.
@@ -64,6 +69,43 @@ def write_earlier(earlier: EarlierAnatomy, folder: Path) -> None:
     dicom.write_structures(case.structures, case.ct, case.person, folder / "rtstruct.dcm")
     _write_yaml(folder / "record.yaml", earlier.record)
     _write_yaml(folder / "course.yaml", {"label": LABEL, "last_fraction": earlier.last_fraction})
+
+
+def write_adaptive(
+    patient: AdaptivePatient, weeks: Sequence[WeeklyScan], folder: Path, progress: Callable[[str, float], None]
+) -> None:
+    """Write the planning case and every week's scan in a folder by itself, and truth.json with what is known of all.
+
+    A week's folder has no contours, as on the day of the scan; the true ones lie in `true-structures`, by week.
+    """
+    write_patient(patient.planning, folder / PLANNING, progress)
+    (folder / TRUE_STRUCTURES).mkdir()
+    for n, found in enumerate(weeks):
+        progress("weekly scans", n / len(weeks))
+        place = folder / found.name
+        (place / "CT").mkdir(parents=True)
+        dicom.write_ct(found.scan, found.person, place / "CT", body_part="CHEST")
+        _write_yaml(place / "record.yaml", found.record)
+        _write_json(place / TRUTH, found.truth)
+        path = folder / TRUE_STRUCTURES / f"{found.name}.dcm"
+        dicom.write_structures(found.structures, found.scan, found.person, path)
+    progress("weekly scans", 1.0)
+    _write_json(folder / TRUTH, patient.told(weeks))
+
+
+def write_painting(patient: PaintingPatient, folder: Path, progress: Callable[[str, float], None]) -> None:
+    """Write the planning case, a folder each PET, and the tumour's truth: truth.json and truth_maps.npz."""
+    write_patient(patient.patient, folder / PLANNING, progress)
+    for name, found in patient.pets.items():
+        (folder / name).mkdir()
+        dicom.write_pet(
+            found.scan, patient.person, folder / name, tracer=TRACERS[name], injected_bq=found.injected_bq,
+            administered=found.administered, started=found.started, weight_kg=found.weight_kg,
+            half_life_s=HALF_LIFE_S, body_part="CHEST",
+        )  # fmt: skip
+    maps: dict[str, Any] = patient.maps
+    np.savez_compressed(folder / "truth_maps.npz", **maps)
+    _write_json(folder / TRUTH, patient.truth)
 
 
 def _write_yaml(path: Path, value: object) -> None:

@@ -114,7 +114,7 @@ def _read(series: Series, progress: Progress | None) -> tuple[Scan, tuple[str, .
     first = series.files[0]
     _require_alike(series, frames)
     frame_of_reference = str(first.value("FrameOfReferenceUID"))
-    position = str(first.value("PatientPosition"))
+    position = _orientation_codes(first) or str(first.value("PatientPosition"))
     if position not in get_args(PatientPosition):
         raise DicomError(f"{what}: patient position {position}; expected one of {', '.join(get_args(PatientPosition))}")
     stack = stack_planes(
@@ -206,6 +206,25 @@ def _enhanced_frames(file: DicomFile) -> list[_Frame]:
     except DAMAGED as error:
         raise DicomError(f"file '{file.path}': the description of its frames cannot be read ({error})") from error
     return frames
+
+
+# How a patient lies and enters, by SNOMED codes of both generations (PS3.16, CID 19 to 21).
+_LIES = {"F-10340": "S", "40199007": "S", "F-10310": "P", "1240000": "P"}
+_ENTERS = {"F-10470": "HF", "102540001": "HF", "F-10480": "FF", "102541002": "FF"}
+
+
+def _orientation_codes(file: DicomFile) -> str:
+    """Patient position of a PET that tells it by codes alone; empty where it has PatientPosition, or none of both."""
+    if file.text("PatientPosition"):
+        return ""
+    lying = [code for item in file.optional("PatientOrientationCodeSequence") or [] for code in
+             item.get("PatientOrientationModifierCodeSequence") or []]  # fmt: skip
+    lies = {_LIES.get(str(code.get("CodeValue", "")), "") for code in lying}
+    entering = file.optional("PatientGantryRelationshipCodeSequence") or []
+    enters = {_ENTERS.get(str(code.get("CodeValue", "")), "") for code in entering}
+    if len(lies) == len(enters) == 1 and "" not in lies | enters:
+        return enters.pop() + lies.pop()
+    return ""
 
 
 def _require_alike(series: Series, frames: Sequence[_Frame]) -> None:

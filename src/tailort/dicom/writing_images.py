@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, MRImageStorage
 
@@ -55,14 +57,15 @@ def write_ct(
     if values.min() < -32768 or values.max() > 32767 or not np.array_equal(values, np.round(values)):
         raise InputError("a CT is written as whole HU between -32768 and 32767; round the values first")
 
-    def as_ct(ds: Dataset) -> None:
+    def as_ct(ds: Dataset, plane: NDArray[Any]) -> NDArray[Any]:
         ds.KVP = None
         ds.AcquisitionNumber = 1
         ds.WindowCenter, ds.WindowWidth = "40", "400"
         ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = "0", "1", "HU"
+        return plane
 
     image_type = ["DERIVED", "SECONDARY", "AXIAL"]
-    return _write_slices(scan, person, folder, CTImageStorage, image_type, as_ct, body_part, when)
+    return write_slices(scan, person, folder, CTImageStorage, image_type, as_ct, body_part, when)
 
 
 def write_mr(
@@ -105,27 +108,28 @@ def write_mr(
     if values.min() < 0 or values.max() > 32767 or not np.array_equal(values, np.round(values)):
         raise InputError("an MR is written as whole numbers from 0 to 32767; round the values first")
 
-    def as_mr(ds: Dataset) -> None:
+    def as_mr(ds: Dataset, plane: NDArray[Any]) -> NDArray[Any]:
         ds.ScanningSequence, ds.SequenceVariant, ds.ScanOptions = "SE", "NONE", ""
         ds.MRAcquisitionType = "2D"
         ds.EchoTime, ds.RepetitionTime, ds.EchoTrainLength = decimal(echo_ms), decimal(repetition_ms), 1
         ds.WindowCenter, ds.WindowWidth = "450", "900"
+        return plane
 
     image_type = ["DERIVED", "SECONDARY", "OTHER"]
-    return _write_slices(scan, person, folder, MRImageStorage, image_type, as_mr, body_part, when)
+    return write_slices(scan, person, folder, MRImageStorage, image_type, as_mr, body_part, when)
 
 
-def _write_slices(
+def write_slices(
     scan: Scan,
     person: Person,
     folder: Path,
     sop_class_uid: str,
     image_type: list[str],
-    add: Callable[[Dataset], None],
+    add: Callable[[Dataset, NDArray[Any]], NDArray[Any]],
     body_part: str,
     when: dt.datetime | None,
 ) -> tuple[Path, ...]:
-    """Write what CT and MR have in common; `add` puts in the rest."""
+    """Write what CT, MR and PET have in common; `add` puts in the rest and turns a slice into whole numbers."""
     grid, values, modality = scan.image.grid, scan.image.values, scan.modality
     grid.require_axial(f"writing a {modality}")
     if len(scan.instance_uids) != grid.shape[0] or len(set(scan.instance_uids)) != grid.shape[0]:
@@ -164,8 +168,7 @@ def _write_slices(
         ds.BitsAllocated = ds.BitsStored = 16
         ds.HighBit = 15
         ds.PixelRepresentation = 1
-        add(ds)
-        plane = values[k, :: int(along_y), :: int(along_x)]
+        plane = add(ds, values[k, :: int(along_y), :: int(along_x)])
         ds.PixelData = np.ascontiguousarray(plane, dtype="<i2").tobytes()
         ds["PixelData"].VR = "OW"
         path = folder / f"{modality}.{k + 1:04d}.dcm"

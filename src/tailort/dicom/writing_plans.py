@@ -137,7 +137,7 @@ def write_plan(
 def _in_words(prescription: Prescription) -> str:
     rule: Normalisation = prescription.normalisation
     how = {
-        "coverage": f"{rule.metric} of the target",
+        "coverage": f"{rule.metric} of {rule.structure or 'the target'}",
         "point": f"at the point {rule.point_mm} mm",
         "isodose": f"on the {rule.percent} % isodose",
         "depth": f"at {rule.depth_mm} mm depth",

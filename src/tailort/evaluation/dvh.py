@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from tailort.errors import GeometryError, InputError
 from tailort.evaluation.biological import converted_values
+from tailort.evaluation.outcome import outcome_bounds
 from tailort.evaluation.sampling import Cells, Sampled, cut
 from tailort.geometry import Grid
 from tailort.geometry.solid import EndCap
 from tailort.patient import Dose, Metric, Structure
 from tailort.patient.dose import Per, Quantity
-from tailort.radiobiology import geud
+from tailort.radiobiology import geud, set_of
 
 Float = NDArray[np.float64]
 Samples = NDArray[np.float32]
@@ -145,6 +146,8 @@ class DVH:
             its = self.least.bounds(m, prescription_gy)
             # Of less dose there is more volume below a dose.
             return (mine[0], its[1]) if m.kind == "CV" else (its[0], mine[1])
+        if m.is_outcome:
+            return outcome_bounds(self, set_of(m, self.structure))
         if m.kind == "Volume":
             return self.volume_cm3, self.volume_cm3
         if in_percent_of_prescription(m) and not prescription_gy:
@@ -271,6 +274,29 @@ class DVH:
             alpha_beta_gy=alpha_beta_gy,
             per="course",
             least=None if self.least is None else self.least.converted(quantity, alpha_beta_gy),
+        )
+
+    def scaled(self, factor: float, fractions: int) -> DVH:
+        """Return the histogram of the dose times a factor, delivered in another number of equal fractions.
+
+        Raises
+        ------
+        InputError
+            When it is not of the physical dose of a course, the factor is not above 0, or there is no fraction.
+        """
+        if self.quantity != "physical" or self.per != "course":
+            raise InputError(
+                f"only the physical dose of a course is scaled; found {self.label} per {self.per} of '{self.structure}'"
+            )
+        if not 0.0 < factor < np.inf or fractions < 1:
+            raise InputError(f"a dose is scaled by a factor above 0 to at least 1 fraction; {factor:g}, {fractions}")
+        return replace(
+            self,
+            doses_gy=(factor * self.doses_gy.astype(np.float64)).astype(np.float32),
+            highest_gy=factor * self.highest_gy,
+            lowest_gy=factor * self.lowest_gy,
+            fractions=fractions,
+            least=None if self.least is None else self.least.scaled(factor, fractions),
         )
 
     def per_fraction(self) -> DVH:

@@ -10,11 +10,12 @@ from typing import Any, Literal
 from tailort.errors import InputError
 from tailort.evaluation.accumulation import EarlierCourse, accumulate
 from tailort.evaluation.dvh import DVH, Scope, dvh, in_percent_of_prescription
+from tailort.evaluation.outcome import equivalent_gy
 from tailort.geometry.solid import EndCap
 from tailort.patient import Constraint, Dose, Metric, Prescription, Structure, StructureSet
 from tailort.patient.dose import Quantity
 from tailort.patient.prescription import Operator, Priority
-from tailort.radiobiology import course_dose
+from tailort.radiobiology import Exposure, course_dose, in_its_quantity, set_of
 
 Verdict = Literal["pass", "fail", "report", "unknown"]
 
@@ -48,6 +49,9 @@ class Row:
         Rule and document, and how sure the number is.
     reason : str
         Why a value or a verdict is unknown; what bounds led to a verdict without a value.
+    extrapolated : str
+        Of TCP, NTCP and ERR: whether the dose is outside what the set of parameters was fitted to, "no", or "yes" or
+        "unknown" with the reasons; empty for other metrics.
     """
 
     structure: str
@@ -62,6 +66,7 @@ class Row:
     source: str
     mark: str = ""
     reason: str = ""
+    extrapolated: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
@@ -78,6 +83,7 @@ class Row:
             "source": self.source,
             "mark": self.mark,
             "reason": self.reason,
+            "extrapolated": self.extrapolated,
         }
 
     @property
@@ -128,8 +134,10 @@ def assess(
     coverage_priority: Priority = "goal",
     first_treatment: bool = False,
     earlier: Sequence[EarlierCourse] = (),
+    after_oesophagectomy: bool | None = None,
     end_cap: EndCap = "half_slice",
     single_slice_thickness_mm: float | None = None,
+    known: Mapping[str, DVH] | None = None,
 ) -> Scorecard:
     """Judge the dose of a course by its prescriptions and limits.
 
@@ -154,10 +162,14 @@ def assess(
     earlier : sequence of EarlierCourse
         All earlier courses, on the grid of `dose`: cumulative limits are judged on the sum, without recovery. Where
         there are none and it is no first treatment either, cumulative limits stay unknown.
+    after_oesophagectomy : bool or None
+        Whether the oesophagus was removed, for models of outcome that do not hold then; None is unknown.
     end_cap : str
         How solids end beyond their first and last contour.
     single_slice_thickness_mm : float, optional
         Slice distance of the image, for structures that are drawn on one slice only.
+    known : dict of DVH, optional
+        Histograms of the course's physical dose that were made before, by the structures' own names.
 
     Returns
     -------
@@ -167,8 +179,10 @@ def assess(
     Raises
     ------
     InputError
-        When the dose is not physical.
+        When the dose is not physical, or a metric asks for an outcome by a set of parameters that is not known or is
+        for other structures.
     """
+    constraints = [in_its_quantity(c) for c in constraints]
     phases = (dose,) if isinstance(dose, Dose) else tuple(dose)
     for one in phases:
         if one.quantity != "physical":
@@ -180,8 +194,10 @@ def assess(
         tuple(prescriptions),
         first_treatment,
         tuple(earlier),
+        after_oesophagectomy,
         end_cap,
         single_slice_thickness_mm,
+        dict(known or {}),
     )
     told = {(c.structure.lower(), c.metric, c.operator, c.limit) for c in constraints}
     rows = [
@@ -200,7 +216,7 @@ def _coverage(prescriptions: Sequence[Prescription], priority: Priority) -> list
     total: dict[tuple[str, str], float] = {}
     for p in prescriptions:
         if p.normalisation.metric is not None:
-            key = (p.target, p.normalisation.metric)
+            key = (p.tied_to, p.normalisation.metric)
             total[key] = total.get(key, 0.0) + p.dose_gy
     asked = []
     for (target, text), dose_gy in total.items():
@@ -220,12 +236,17 @@ class _Judge:
     prescriptions: tuple[Prescription, ...]
     first_treatment: bool
     earlier: tuple[EarlierCourse, ...]
+    after_oesophagectomy: bool | None
     end_cap: EndCap
     single_slice_thickness_mm: float | None
     histograms: dict[str, DVH] = field(default_factory=dict)
     converted: dict[tuple[str, Quantity, float | None, Scope], DVH] = field(default_factory=dict)
+    fraction_gy: dict[str, float] = field(default_factory=dict)
 
     def report(self, structure: str, metric: str) -> Row:
+        if Metric.parse(metric).is_outcome:
+            asked = in_its_quantity(Constraint(structure, metric, "<=", 0.0, "report", ""))
+            return replace(self.row(asked), operator=None, limit=None)
         blank = Row(
             structure, str(Metric.parse(metric)), "physical", "course", None, None, None, "report", "report", ""
         )
@@ -238,6 +259,39 @@ class _Judge:
         return replace(blank, value=round(low, DECIMALS))
 
     def row(self, c: Constraint) -> Row:
+        metric, found = Metric.parse(c.metric), self.judged(c)
+        if not metric.is_outcome:
+            return found
+        by = set_of(metric, c.structure)
+        mark = f"{c.mark}; model {by.every_mark}" if c.mark else by.every_mark
+        source = "; ".join(filter(None, (c.source, by.cited)))
+        return replace(found, source=source, mark=mark, extrapolated=self.extrapolated(c))
+
+    def extrapolated(self, c: Constraint) -> str:
+        """Whether the model of an outcome holds for this dose and patient."""
+        by = set_of(Metric.parse(c.metric), c.structure)
+        try:
+            exposure = Exposure(
+                tuple(p.dose_per_fraction_gy for p in self.prescriptions),
+                self.highest_fraction_gy(c.structure),
+                equivalent_gy(self.histogram_in(c.structure, c.quantity, c.alpha_beta_gy, c.scope), by),
+                c.scope == "cumulative" and bool(self.earlier),
+                self.after_oesophagectomy,
+            )
+        except InputError as error:
+            return f"unknown: {error}"
+        return by.extrapolated(exposure)
+
+    def highest_fraction_gy(self, structure: str) -> float:
+        """Highest physical dose of one fraction of any phase in a structure, Gy."""
+        found = self.structures[structure]
+        if found.name not in self.fraction_gy:
+            several = len(self.phases) > 1
+            phases = [self.made(found, one) for one in self.phases] if several else [self.histogram(structure)]
+            self.fraction_gy[found.name] = max(one.per_fraction().highest_gy for one in phases)
+        return self.fraction_gy[found.name]
+
+    def judged(self, c: Constraint) -> Row:
         blank = Row(
             c.structure, c.metric, c.label, c.scope, None, c.operator, c.limit, c.priority, "unknown", c.source, c.mark
         )
@@ -267,6 +321,10 @@ class _Judge:
     ) -> tuple[float, float]:
         histogram = self.histogram_in(structure, quantity, alpha_beta_gy, scope)
         m = Metric.parse(metric)
+        if m.is_outcome:
+            # No model of outcome is judged without the fractions that it holds for.
+            for phase in self.phases:
+                phase.known_fractions()
         in_percent = in_percent_of_prescription(m)
         full_gy = self.full_dose_gy(structure, metric) if in_percent else None
         if in_percent and quantity != "physical":

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tailort.errors import GeometryError
 from tailort.geometry.grid import Grid
 
-UNITS = ("HU", "g/cm3", "Gy", "1", "Bq/ml", "SUV", "mm")
+UNITS = ("HU", "g/cm3", "Gy", "1", "Bq/ml", "SUV", "mm", "mm2/s", "1/Gy", "1/cm3")
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ from tailort.errors import InputError, MissingStructureError
 from tailort.geometry import Grid
 from tailort.optimisation.objectives import (
     Added,
+    ComplicationAbove,
     LinearQuadratic,
     MaxDoseVolume,
     MeanDose,
@@ -27,10 +28,13 @@ from tailort.optimisation.objectives import (
     SquaredMeanOverdose,
     SquaredOverdose,
     SquaredUnderdose,
+    UniformDose,
+    outcome_objective,
 )
 from tailort.optimisation.priorities import Goal
 from tailort.optimisation.problem import Limit, VoxelSet, Wish
 from tailort.patient import Constraint, Metric, Prescription
+from tailort.radiobiology import in_its_quantity, set_of
 
 Float = NDArray[np.float64]
 NEAR_MAXIMUM_SHARE = 0.002
@@ -38,7 +42,7 @@ NEAR, FAR = "near the targets", "far from the targets"
 NEAR_MM = 40.0
 EVERY_DRAW = "every draw of the registration"
 # Kinds of objectives that `objectives_from` makes of limits which more dose breaks.
-CEILINGS = (MaxDoseVolume, SquaredMeanOverdose, SquaredOverdose)
+CEILINGS = (ComplicationAbove, MaxDoseVolume, SquaredMeanOverdose, SquaredOverdose)
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class Recipe:
         Share of the prescription.
     underdose, overdose : float
         Weights of the mean squares below and above a target's levels.
+    painted : float
+        Weight of the mean square of what each point of a painted target gets more or less than it is to get.
     hottest : float
         Allowed dose inside a target as a multiple of its prescription.
     organ : float
@@ -79,6 +85,7 @@ class Recipe:
     surplus: float = 0.01
     underdose: float = 100.0
     overdose: float = 50.0
+    painted: float = 400.0
     hottest: float = 1.06
     organ: float = 30.0
     organ_margin: float = 0.03
@@ -154,19 +161,24 @@ def distances_mm(grid: Grid, rows: NDArray[np.uint32], voxels: VoxelSet) -> Floa
 
 
 def allowed_dose_gy(
-    prescriptions: Sequence[Prescription], distance_mm: Mapping[str, Float], recipe: Recipe | None = None
+    prescriptions: Sequence[Prescription],
+    distance_mm: Mapping[str, Float],
+    recipe: Recipe | None = None,
+    painted_gy: Mapping[str, Float] | None = None,
 ) -> Float:
     """Dose that each row may have for the sake of the targets, Gy per course.
 
     Inside a target a little more than its prescription; outside, falling with the distance. Where several targets
-    are near, the highest counts: a boost inside a lower level is followed by its own fall-off.
+    are near, the highest counts: a boost inside a lower level is followed by its own fall-off. A painted target has the
+    dose of each row, or of the nearest point of it, for its prescription.
     """
-    recipe = recipe or Recipe()
+    recipe, painted = recipe or Recipe(), painted_gy or {}
     allowed = None
     for prescription in prescriptions:
         distance = distance_mm[prescription.target]
         fall = recipe.fall_off_floor + (1 - recipe.fall_off_floor) * 0.5 ** (distance / recipe.fall_off_half_mm)
-        level = prescription.dose_gy * np.where(distance > 0, fall, recipe.hottest)
+        prescribed = painted.get(prescription.target, prescription.dose_gy)
+        level = np.asarray(prescribed * np.where(distance > 0, fall, recipe.hottest), dtype=np.float64)
         allowed = level if allowed is None else np.maximum(allowed, level)
     if allowed is None:
         raise InputError("a plan needs at least one prescription")
@@ -182,6 +194,7 @@ def objectives_from(
     recipe: Recipe | None = None,
     earlier: Callable[[Constraint], Sequence[Float]] | None = None,
     courses_known: bool = False,
+    painted_gy: Mapping[str, Float] | None = None,
 ) -> Goals:
     """Wishes and limits that a protocol's prescriptions and constraints stand for.
 
@@ -206,6 +219,8 @@ def objectives_from(
     courses_known : bool
         Whether `earlier` knows the doses of earlier courses. Otherwise nothing is asked for a constraint on all
         courses together: who judges the plan finds that it is unknown.
+    painted_gy : mapping of str to (rows,) float or None
+        Of each target whose dose is painted, what every row is to get, Gy per course (`Painted.at`).
 
     Raises
     ------
@@ -226,18 +241,21 @@ def objectives_from(
                 f"'{name}' is prescribed a dose or a limit and has no voxels in the dose matrix, which has: "
                 f"{', '.join(sets)}"
             )
-    allowed = allowed_dose_gy(prescriptions, distance_mm, recipe)
+    painted = painted_gy or {}
+    allowed = allowed_dose_gy(prescriptions, distance_mm, recipe, painted)
     targets = {p.target for p in prescriptions}
     least_gy = min(p.dose_gy for p in prescriptions)
-    cover = [wish for p in prescriptions for wish in _cover(p, recipe)]
-    even = [wish for p in prescriptions for wish in _even(p, sets[p.target], allowed, recipe)]
+    plain = [p for p in prescriptions if p.target not in painted]
+    cover = [wish for p in plain for wish in _cover(p, recipe)]
+    cover += [_paint(p.target, painted[p.target][sets[p.target].rows], recipe) for p in prescriptions if p not in plain]
+    even = [wish for p in plain for wish in _even(p, sets[p.target], allowed, recipe)]
     outside = _outside(prescriptions, sets, allowed, distance_mm)
     fall_off = [
         Wish(name, SquaredOverdose(allowed[voxels.rows]), recipe.fall_off, label="fall off with the distance")
         for name, voxels in outside.items()
     ]
     limits, asked, goals = [], [], []
-    for constraint in constraints:
+    for constraint in map(in_its_quantity, constraints):
         if constraint.priority == "report" or (constraint.scope == "cumulative" and not courses_known):
             continue
         objective = _objective(constraint, prescriptions, volumes_cm3)
@@ -303,6 +321,11 @@ def _cover(prescription: Prescription, recipe: Recipe) -> list[Wish]:
     return [Wish(name, MinDoseVolume(enough, recipe.coverage_share), recipe.coverage, label=f"cover {dose:g} Gy")]
 
 
+def _paint(target: str, level_gy: Float, recipe: Recipe) -> Wish:
+    told = f"paint {level_gy.min():.4g} to {level_gy.max():.4g} Gy"
+    return Wish(target, UniformDose(level_gy), recipe.painted, label=told)
+
+
 def _even(prescription: Prescription, voxels: VoxelSet, allowed: Float, recipe: Recipe) -> list[Wish]:
     name, dose = prescription.target, prescription.dose_gy
     level = np.maximum(allowed[voxels.rows], recipe.hottest * dose)
@@ -351,6 +374,8 @@ def _objective(
     limit_gy = constraint.limit * (percent_gy if metric.unit == "%" else 1.0)
     if metric.kind == "Volume":
         return None
+    if metric.is_outcome:
+        return outcome_objective(set_of(metric, constraint.structure), at_most, constraint.limit)
     if metric.kind == "Mean":
         if not at_most:
             raise InputError(f"a lowest mean dose ('{constraint.structure}') cannot be planned for; prescribe a dose")

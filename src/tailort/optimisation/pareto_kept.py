@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from tailort.errors import InputError
 from tailort.optimisation.objectives import (
     AtMost,
+    ComplicationAbove,
+    ControlBelow,
     MaxDoseVolume,
     MeanDose,
     MinDoseVolume,
@@ -34,7 +36,7 @@ Float = NDArray[np.float64]
 
 # Part of the room by which the solver aims inside: what lies between is lost to the trade.
 GAP = 0.05
-UNDER = (SquaredUnderdose, SquaredTailUnderdose, SquaredEUDUnderdose, MinDoseVolume)
+UNDER = (SquaredUnderdose, SquaredTailUnderdose, SquaredEUDUnderdose, MinDoseVolume, ControlBelow)
 BOTH_WAYS = (UniformDose, SquaredSpread)
 
 
@@ -43,6 +45,8 @@ def is_convex(objective: Objective, quantity: Quantity) -> bool:
     if isinstance(objective, AtMost):
         return is_convex(objective.objective, quantity)
     if isinstance(objective, MaxDoseVolume | MinDoseVolume):
+        return False
+    if isinstance(objective, ComplicationAbove) and not objective.is_convex:
         return False
     # EQD2 and BED are convex in the dose: at most so much of them is convex, at least so much is not.
     return is_affine(quantity) or not isinstance(objective, UNDER + BOTH_WAYS)
@@ -117,8 +121,8 @@ def _convex(voxels: VoxelSet, objective: Objective, quantity: Quantity, dose_gy:
             objective = (SquaredOverdose if upper else SquaredUnderdose)(objective.level_gy)
     if not is_convex(objective, quantity):
         raise InputError(
-            f"a wish or limit on '{voxels.name}' is on the lowest dose in EQD2 or BED, which is not convex; give it in "
-            "physical dose to look at trade-offs"
+            f"a wish or limit on '{voxels.name}' is on the lowest dose in EQD2 or BED, on a TCP or on a risk by "
+            "relative seriality, which is not convex; give it in physical dose to look at trade-offs"
         )
     return objective
 

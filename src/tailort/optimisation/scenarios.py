@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from tailort.errors import InputError, MissingStructureError
 from tailort.geometry import EndCap, Grid, PartialVolume, partial_volume
-from tailort.optimisation.objectives import Objective, SquaredOverdose, SquaredUnderdose
+from tailort.optimisation.objectives import Objective, SquaredOverdose, SquaredUnderdose, UniformDose
 from tailort.optimisation.problem import Limit, Problem, VoxelSet, Wish
 
 Float = NDArray[np.float64]
@@ -231,6 +231,7 @@ def robust(
     limited: Collection[str],
     aim: Aim,
     exponent: float = WORST,
+    painted_gy: Mapping[str, Mapping[str, Float]] | None = None,
 ) -> Problem:
     """Ask for a plan that serves its targets, and keeps its limits, in every scenario.
 
@@ -251,6 +252,9 @@ def robust(
         The worst case over the scenarios, as far as `exponent` goes, or the expected value by their weights.
     exponent : float
         Of the power mean that stands for the worst case.
+    painted_gy : mapping of str to mapping of str to (rows,) float or None
+        Of each target whose dose is painted, by scenario, what every row of the dose map is to get: the painting moves
+        with the patient.
 
     Raises
     ------
@@ -276,7 +280,7 @@ def robust(
     power = 1.0 if aim == "average" else exponent
     sets = dict(problem.sets)
     wishes = tuple(
-        replace(wish, objective=_over(wish, problem.sets[wish.structure], scenarios, weights, power))
+        replace(wish, objective=_over(wish, problem.sets[wish.structure], scenarios, weights, power, painted_gy or {}))
         if wish.structure in targets
         else wish
         for wish in problem.wishes
@@ -312,9 +316,11 @@ def _weights(scenarios: Sequence[ScenarioSets], aim: Aim) -> Float:
 
 
 def _over(
-    wish: Wish, whole: VoxelSet, scenarios: Sequence[ScenarioSets], weights: Float, exponent: float
-) -> OverScenarios:
+    wish: Wish, whole: VoxelSet, scenarios: Sequence[ScenarioSets], weights: Float, exponent: float,
+    painted_gy: Mapping[str, Mapping[str, Float]],
+) -> OverScenarios:  # fmt: skip
     """The wish's objective over the scenarios, on the voxels of all of them."""
+    painted = painted_gy.get(wish.structure, {}) if isinstance(wish.objective, UniformDose) else {}
     _refuse_arrays(wish)
     order = np.argsort(whole.rows)
     parts = []
@@ -327,7 +333,11 @@ def _over(
                 f"the voxels of '{wish.structure}' in scenario '{one.name}' are not all among those it has in the "
                 "problem; give the problem the united voxels of all scenarios"
             )
-        parts.append(Part(_at(wish.objective, places, len(whole.rows)), places, own.volume, float(weight)))
+        if one.name in painted:
+            objective: Objective = UniformDose(painted[one.name][own.rows])
+        else:
+            objective = _at(wish.objective, places, len(whole.rows))
+        parts.append(Part(objective, places, own.volume, float(weight)))
     return OverScenarios(tuple(parts), exponent)
 
 

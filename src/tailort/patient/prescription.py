@@ -8,6 +8,7 @@ from typing import Literal
 
 from tailort.errors import InputError
 from tailort.patient.metric import Metric
+from tailort.patient.painted import Painted
 
 Operator = Literal["<", "<=", ">", ">="]
 Priority = Literal["hard", "goal", "report"]
@@ -18,7 +19,7 @@ MAX_PHYSICAL_COURSE_GY = 200.0
 class Normalisation:
     """How a prescribed dose is tied to the plan.
 
-    kind "coverage": `metric` (D95%[Gy] ...) of the target equals the dose; "point": the dose at `point_mm`
+    kind "coverage": `metric` (D95%[Gy] ...) of the target, or of the `structure` in it, equals the dose; "point": the dose at `point_mm`
     (LPS mm); "isodose": `percent` of the point's dose; "depth": `depth_mm` below the anterior skin.
     """
 
@@ -27,6 +28,7 @@ class Normalisation:
     point_mm: tuple[float, float, float] | None = None
     percent: float | None = None
     depth_mm: float | None = None
+    structure: str | None = None
 
     def __post_init__(self) -> None:
         needs = {"coverage": self.metric, "point": self.point_mm, "isodose": self.percent, "depth": self.depth_mm}
@@ -52,6 +54,8 @@ class Prescription:
         How the dose is tied to the plan.
     phase : int
         1 for the first phase.
+    painted : Painted or None
+        Dose of each point, where it is not the same in the whole target; `dose_gy` is then its mean.
     """
 
     target: str
@@ -59,12 +63,18 @@ class Prescription:
     fractions: int
     normalisation: Normalisation
     phase: int = 1
+    painted: Painted | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.dose_gy <= MAX_PHYSICAL_COURSE_GY:
             raise InputError(f"prescription of '{self.target}': {self.dose_gy:g} Gy is not in (0, 200] Gy per course")
         if self.fractions < 1:
             raise InputError(f"prescription of '{self.target}': {self.fractions} fractions; at least 1 is needed")
+
+    @property
+    def tied_to(self) -> str:
+        """Structure whose coverage the dose is about."""
+        return self.normalisation.structure or self.target
 
     @property
     def dose_per_fraction_gy(self) -> float:

@@ -61,7 +61,7 @@ class Motions:
     slide_mm : float
         Of the lungs along the chest wall at the diaphragm, positive to the head.
     fat_share : float
-        Of the thickness of subcutaneous fat today that was there more than today.
+        Of the thickness of subcutaneous fat today that was there more than today; below 0, less.
     shoulder_left_mm, shoulder_right_mm, stomach_mm : (3,) float
         Shift of each.
     mediastinum_mm, mediastinum_phase_degrees : float
@@ -317,10 +317,11 @@ def draw(body: Body, seed: int, from_frame: str, to_frame: str) -> Bending:
         table_turn_degrees=_vector(table_turn),
         table_shift_mm=_vector(rng.uniform((-25, -40, -400), (25, 40, 400))),
     )
-    return Bending(body, seed, motions, _table_position(body, motions, from_frame, to_frame))
+    return Bending(body, seed, motions, table_position(body, motions, from_frame, to_frame))
 
 
-def _table_position(body: Body, motions: Motions, from_frame: str, to_frame: str) -> Transform:
+def table_position(body: Body, motions: Motions, from_frame: str, to_frame: str) -> Transform:
+    """Turn about the middle of the scan and shift of the whole patient on another table."""
     turn = Rotation.from_rotvec(motions.table_turn_degrees, degrees=True).as_matrix()
     middle = np.array([0.0, 0.0, 0.5 * sum(body.z_limits)]) + body.build.offset_mm
     affine = np.eye(4)

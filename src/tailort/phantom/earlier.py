@@ -25,7 +25,7 @@ from tailort.phantom.parameters import Build
 from tailort.phantom.salvage import OperatedBody
 from tailort.phantom.scans import scan_of, uid
 from tailort.phantom.spine import MetastaticBody
-from tailort.phantom.virtual_patient import WHOLE_SIZES, Size, VirtualPatient, structure_set
+from tailort.phantom.virtual_patient import Size, VirtualPatient, structure_set, whole_grid
 
 LABEL = "first course"
 DOSE_GY, FRACTIONS = 66.0, 30
@@ -33,9 +33,9 @@ _WEEKS = 6
 _PLANNED_BEFORE_DAYS = 10
 _TUMOUR_MM = (40.0, 50.0)
 # Spacing of the solids and of the image from which the earlier scan is made: slices, rows, columns; lines of contours.
-_BASE_MM: dict[Size, tuple[float, float, float]] = {"full": (1.5, 1.0, 1.0), "coarse": (2.0, 2.0, 2.0)}
-_LINES_MM: dict[Size, float] = {"full": 1.0, "coarse": 2.0}
-_SOLIDS_MM: dict[Size, float] = {"full": 1.5, "coarse": 2.0}
+BASE_MM: dict[Size, tuple[float, float, float]] = {"full": (1.5, 1.0, 1.0), "coarse": (2.0, 2.0, 2.0)}
+LINES_MM: dict[Size, float] = {"full": 1.0, "coarse": 2.0}
+SOLIDS_MM: dict[Size, float] = {"full": 1.5, "coarse": 2.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,15 +126,16 @@ def earlier_scan(patient: VirtualPatient, seed: int = 0) -> EarlierAnatomy:
     made_from = f"earlier/{patient.scan.series_uid}/{seed}"
     today = patient.scan.image.grid
     bent = bending.draw(patient.anatomy, seed, today.frame_of_reference, uid(made_from, "frame of reference"))
-    grid = _grid(bent, patient.size)
+    grid = whole_grid(body, patient.size, bent.frame.to_frame, bent.motions.table_shift_mm)
     image = _image(body, bent, grid, today.shape, patient.size)
     scan = scan_of(image, made_from, f"Virtual patient {patient.name}, seed {patient.seed}, earlier {seed}")
     date = last - dt.timedelta(days=7 * _WEEKS + _PLANNED_BEFORE_DAYS)
     told = _record(body, date)
     solids = list(dict.fromkeys(part for _, parts in body.organs.values() for part in parts))
     planes, _, _ = grid.axes_mm()
-    base = warped.around(body, grid, bent.to_today, (_SOLIDS_MM[patient.size],) * 3)
-    lines = warped.draw(solids, body.build.offset_mm, planes, bent.to_today, base, _LINES_MM[patient.size])
+    base = warped.around(body, grid, bent.to_today, (SOLIDS_MM[patient.size],) * 3)
+    blocks = warped.sampled(solids, body.build.offset_mm, base)
+    lines = warped.draw(blocks, base, planes, bent.to_today, LINES_MM[patient.size])
     structures = structure_set(body, dict(zip(solids, lines, strict=True)), grid.frame_of_reference, scan.series_uid)
     facts = {
         name: Fact(name, fact["value"], fact["source"], dt.date.fromisoformat(fact["date"]))
@@ -240,31 +241,8 @@ def _person(person: Person, date: dt.date) -> Person:
     return replace(person, study_date=date.strftime("%Y%m%d"), study_id=f"{person.study_id}E"[:16])
 
 
-def _grid(bent: Bending, size: Size) -> Grid:
-    """Planes from the skull's base to L2, along the table of then."""
-    body, frame = bent.body, bent.frame
-    pixels, spacing = WHOLE_SIZES[size]
-    low, high = body.z_limits
-    z = body.build.offset_mm[2] + bent.motions.table_shift_mm[2]
-    y = body.build.offset_mm[1] + bent.motions.table_shift_mm[1]
-    half = 0.5 * (pixels - 1)
-    # The scanner's field of view is centred on its own origin, not on the patient.
-    origin = (-half * spacing[2], -half * spacing[1] + round(y), np.ceil(low + z))
-    slices = int(np.ceil((high - low) / spacing[0]))
-    return Grid.axial((slices, pixels, pixels), spacing, origin, frame.to_frame)
-
-
 def _image(body: Body, bent: Bending, grid: Grid, texture_of: tuple[int, int, int], size: Size) -> Image:
     """CT of then: the body of then on today's place, seen from the table of then, with couch and fresh noise."""
-    base = warped.around(body, grid, bent.to_today, _BASE_MM[size])
+    base = warped.around(body, grid, bent.to_today, BASE_MM[size])
     still = ct.tissues(body, base, texture_of, grid.spacing_mm[2])
-    values = warped.seen(still, grid, bent.to_today, parameters.HU["air"])
-    rng = np.random.default_rng([body.build.seed, bent.seed, 122949823])
-    z, y, x = grid.axes_mm()
-    inside = np.flatnonzero((values > -400).any(axis=(0, 2)))
-    lowest = float(y[inside[-1]])
-    slices = np.empty(grid.shape, dtype=np.int16)
-    for k, plane in enumerate(values):
-        ct.lay_on_couch(plane, x, y, float(z[k]), lowest)
-        slices[k] = ct.noisy(plane, rng)
-    return Image(grid, slices, "HU")
+    return warped.scanned(still, grid, bent.to_today, np.random.default_rng([body.build.seed, bent.seed, 122949823]))

@@ -90,7 +90,7 @@ def further_scans(patient: VirtualPatient) -> tuple[FurtherScan, ...]:
     found = []
     for session, names in SESSIONS.items():
         made_from = f"{session}/{patient.scan.series_uid}"
-        place = _placed(patient, session, uid(made_from, "frame of reference"))
+        place = placed(patient, session, uid(made_from, "frame of reference"))
         for name in names:
             grid = _grid(patient, place)
             values = _myelogram(patient, grid, place) if name == MYELOGRAM else _magnetic(patient, grid, place, name)
@@ -104,8 +104,8 @@ def _rng(patient: VirtualPatient, what: str) -> np.random.Generator:
     return np.random.default_rng([patient.seed, 479001599, *what.encode()])
 
 
-def _placed(patient: VirtualPatient, session: str, frame: str) -> Transform:
-    """Small turn about the middle of today's scan, and shift."""
+def placed(patient: VirtualPatient, session: str, frame: str) -> Transform:
+    """Small turn about the middle of today's scan, and shift, of a session with its own frame of reference."""
     rng = _rng(patient, session)
     way = rng.normal(size=3)
     turn = Rotation.from_rotvec(way / np.linalg.norm(way) * rng.uniform(*_TURN_DEGREES), degrees=True).as_matrix()

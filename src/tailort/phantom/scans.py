@@ -10,6 +10,7 @@ from tailort.patient import Scan
 
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
+PET_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.128"
 
 
 def uid(made_from: str, what: str) -> str:
@@ -26,7 +27,7 @@ def scan_of(
     Parameters
     ----------
     image : Image
-        CT numbers in HU, or the signal of an MR.
+        CT numbers in HU, the signal of an MR, or Bq/ml.
     made_from : str
         Everything that the phantom was made from: the series of two phantoms are never taken for one.
     description : str

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tailort.geometry import Grid
 from tailort.phantom import contours, landmarks
@@ -42,6 +43,20 @@ def volume_cm3(shape: Shape, low: float, high: float) -> float:
         field = shape.field(Lattice(x[None, :], y[:, None], float(z)))
         total += float(np.clip(0.5 - field / cell, 0.0, 1.0).sum()) * cell * cell * step
     return total / 1000.0
+
+
+def points_in(solid: Shape, step_mm: float) -> NDArray[np.float64]:
+    """Points (n, 3) of a lattice that lie in a solid, body coordinates, mm."""
+    found = []
+    low, high = solid.z_range
+    for z in np.arange(low + 0.5 * step_mm, high, step_mm).tolist():
+        window = solid.window(z)
+        if window is None:
+            continue
+        x, y = np.arange(window[0], window[1], step_mm), np.arange(window[2], window[3], step_mm)
+        rows, columns = np.nonzero(solid.field(Lattice(x[None, :], y[:, None], z)) < 0)
+        found.append(np.column_stack([x[columns], y[rows], np.full(len(rows), z)]))
+    return np.concatenate(found)
 
 
 def end_faces(grid: Grid) -> tuple[float, float]:

@@ -131,6 +131,27 @@ def make(
     """
     if name not in NAMES:
         raise InputError(f"there is no virtual patient '{name}'; known are {', '.join(NAMES)}")
+    return untreated(name, "OES", seed, size, level, tumour_length_mm, wall_thickness_mm)
+
+
+def untreated(
+    name: str,
+    code: str,
+    seed: int,
+    size: Size,
+    level: Level | None = None,
+    tumour_length_mm: float | None = None,
+    wall_thickness_mm: float | None = None,
+) -> VirtualPatient:
+    """Make a patient with an untreated tumour of the oesophagus, under the name of his kind.
+
+    Parameters
+    ----------
+    name, code : str
+        Kind of patient, and what stands for it in the pseudonym.
+    seed, size, level, tumour_length_mm, wall_thickness_mm
+        See `make`.
+    """
     require_known(size, seed)
     if level is not None and level not in parameters.LEVELS_CM:
         raise InputError(f"unknown tumour level '{level}'; known are {', '.join(parameters.LEVELS_CM)}")
@@ -142,7 +163,7 @@ def make(
     made_from = f"{name}/{seed}/{size}/{level}/{tumour_length_mm}/{wall_thickness_mm}"
     grid = whole_grid(anatomy, size, uid(made_from, "frame of reference"))
     date = dt.date(2026, 1, 12) + dt.timedelta(days=seed % 200)
-    pseudonym = f"VP-OES-{seed:04d}"
+    pseudonym = f"VP-{code}-{seed:04d}"
     written = record.write(build, anatomy.course.tumour_centre_cm, anatomy.course.tumour_to_junction_cm, date)
     return assemble(
         (name, seed, size), anatomy, grid, made_from, person_of(build, pseudonym, date), written,
@@ -193,12 +214,14 @@ def _require(what: str, value: float | None, limits: tuple[float, float]) -> Non
         )
 
 
-def whole_grid(anatomy: Body, size: Size, frame_of_reference: str) -> Grid:
-    """Planes from the skull's base to L2."""
+def whole_grid(
+    anatomy: Body, size: Size, frame_of_reference: str, table_shift_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+) -> Grid:
+    """Planes from the skull's base to L2, of a body that may lie shifted on the table."""
     pixels, spacing = WHOLE_SIZES[size]
     low, high = anatomy.z_limits
     slices = int(np.ceil((high - low) / spacing[0]))
-    _, dy, dz = anatomy.build.offset_mm
+    _, dy, dz = (a + b for a, b in zip(anatomy.build.offset_mm, table_shift_mm, strict=True))
     half = 0.5 * (pixels - 1)
     # The scanner's field of view is centred on its own origin, not on the patient.
     origin = (-half * spacing[2], -half * spacing[1] + round(dy), np.ceil(low + dz))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from tailort.geometry import Grid, Image
-from tailort.phantom import contours
+from tailort.phantom import contours, ct, parameters
 from tailort.phantom.anatomy import Body
 from tailort.phantom.contours import Lines
 from tailort.phantom.shapes import Array, Lattice, Shape
@@ -68,37 +68,55 @@ def seen(image: Image, grid: Grid, to_today: ToToday, outside: float) -> Array:
     return values
 
 
+def scanned(still: Image, grid: Grid, to_today: ToToday, rng: np.random.Generator) -> Image:
+    """CT of another position: a still image of today as it is seen there, with couch and fresh noise.
+
+    Parameters
+    ----------
+    still : Image
+        Of `ct.tissues`, on a grid that holds all of the body that is seen.
+    grid : Grid
+        Of the other position.
+    to_today : callable
+        See `ToToday`.
+    rng : Generator
+        Of the noise.
+    """
+    values = seen(still, grid, to_today, parameters.HU["air"])
+    z, y, x = grid.axes_mm()
+    lowest = float(y[np.flatnonzero((values > -400).any(axis=(0, 2)))[-1]])
+    slices = np.empty(grid.shape, dtype=np.int16)
+    for k, plane in enumerate(values):
+        ct.lay_on_couch(plane, x, y, float(z[k]), lowest)
+        slices[k] = ct.noisy(plane, rng)
+    return Image(grid, slices, "HU")
+
+
+Block = tuple[Float, Array]
+"""First voxel and field (k, j, i) of a solid around its surface."""
+
+
 def draw(
-    shapes: Sequence[Shape],
-    offset_mm: tuple[float, float, float],
-    planes_mm: Float,
-    to_today: ToToday,
-    base: Grid,
-    step_mm: float,
+    blocks: Sequence[Block | None], base: Grid, planes_mm: Float, to_today: ToToday, step_mm: float
 ) -> list[Lines]:
     """For each solid the closed polygons (n, 3), LPS mm of the other position, on transverse planes of that position.
 
     Parameters
     ----------
-    shapes : sequence of Shape
-        Solids, in body coordinates.
-    offset_mm : (3,) float
-        From body coordinates to the world of today.
+    blocks, base : sequence, Grid
+        Solids as `sampled` on a grid of today.
     planes_mm : (n,) float
         Planes of the other position.
     to_today : callable
         See `ToToday`.
-    base : Grid
-        Of today: where the solids are sampled.
     step_mm : float
         Lattice on which lines are drawn.
     """
-    blocks = _sampled(shapes, offset_mm, base)
     axis = np.arange(-_HALF_FIELD_MM, _HALF_FIELD_MM + step_mm, step_mm)
     j_range, i_range = _reached(axis, axis, planes_mm, to_today, base)
     columns, rows = np.meshgrid(axis[i_range], axis[j_range])
     margin = _SELDOM * step_mm / min(base.spacing_mm) + 2
-    drawn: list[list[Float]] = [[] for _ in shapes]
+    drawn: list[list[Float]] = [[] for _ in blocks]
     for plane in planes_mm:
         points = to_today(np.stack([columns, rows, np.full(columns.shape, float(plane))], axis=-1))
         index = base.to_index(points)
@@ -136,10 +154,8 @@ def _reached(y: Float, x: Float, z: Float, to_today: ToToday, base: Grid) -> tup
     return slice(found[0][0], found[0][-1] + 1), slice(found[1][0], found[1][-1] + 1)
 
 
-def _sampled(
-    shapes: Sequence[Shape], offset_mm: tuple[float, float, float], base: Grid
-) -> list[tuple[Float, Array] | None]:
-    """First voxel and field (k, j, i) of each solid around its surface; None where the grid does not meet it."""
+def sampled(shapes: Sequence[Shape], offset_mm: tuple[float, float, float], base: Grid) -> list[Block | None]:
+    """Solids of body coordinates on a grid of today's world; None where the grid does not meet one."""
     z, y, x = base.axes_mm()
     dx, dy, dz = offset_mm
     columns, rows = (x - dx).astype(np.float32), (y - dy).astype(np.float32)
@@ -168,7 +184,7 @@ def _sampled(
     return blocks
 
 
-def _block(shape: Shape, heights: Float, rows: Array, columns: Array) -> tuple[Float, Array] | None:
+def _block(shape: Shape, heights: Float, rows: Array, columns: Array) -> Block | None:
     """Room for the field of a solid."""
     low, high = shape.z_range
     k = np.flatnonzero((heights >= low - _CLIPPED_MM) & (heights <= high + _CLIPPED_MM))

@@ -236,7 +236,7 @@ def _prescriptions(file: ProtocolFile, entries: Sequence[PrescriptionEntry], pla
                 f"'{entry.target}' has {entry.fractions} fractions and '{first.target}' {first.fractions} in the same "
                 f"phase {entry.phase}: one plan has one number of fractions",
             )
-        if entry.normalisation is None and file.normalisation is None:
+        if entry.normalisation is None and entry.painted is None and file.normalisation is None:
             yield (
                 (*place, n),
                 f"it is not said how the dose of '{entry.target}' is tied to the plan: give 'normalisation' here or at "

@@ -54,8 +54,15 @@ def _changed(was: ProtocolFile, now: ProtocolFile, priority: Judged) -> Iterator
     for place, limit in walk(was):
         if isinstance(limit, LimitEntry) and limit.priority == priority:
             other = after[place]
-            if loosens(limit, other) or less_severe(priority, other.priority):
+            if loosens(_in_gy(was, limit), _in_gy(now, other)) or less_severe(priority, other.priority):
                 yield limit
+
+
+def _in_gy(file: ProtocolFile, limit: LimitEntry) -> LimitEntry:
+    """A limit in percent of a dose that a file prescribes, in Gy: a lower dose makes it another limit."""
+    doses = {entry.target.lower(): entry.dose_gy for entry in file.prescriptions}
+    dose_gy = doses.get((limit.percent_of or "").lower())
+    return limit if dose_gy is None else limit.model_copy(update={"limit": limit.limit / 100 * dose_gy})
 
 
 def _lost(was: ProtocolFile, now: ProtocolFile, priority: Judged) -> Iterator[LimitEntry]:

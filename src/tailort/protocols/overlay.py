@@ -24,12 +24,14 @@ from tailort.protocols.overlay_file import (
     NewLimit,
     OptionChange,
     OverlayFile,
+    PaintingChange,
     ReadingChange,
     SliceChange,
     TechniqueChange,
     TriggerChange,
 )
 from tailort.protocols.overlay_limits import added_limit, changed_limit
+from tailort.protocols.overlay_paintings import painted_target
 from tailort.protocols.overlay_records import Change, Overlay, OverlayError, Place
 from tailort.protocols.overlay_triggers import changed_trigger
 from tailort.protocols.proposals import proposal_mistakes
@@ -155,6 +157,8 @@ def _apply(file: ProtocolFile, change: ChangeEntry, place: Place, site: str) -> 
             return changed_trigger(file, change, place, site)
         case MarginChange():
             return _margin(file, change, place, site)
+        case PaintingChange():
+            return painted_target(file, change, place, site)
         case OptionChange():
             return _option(file, change, place)
         case DrugChange():

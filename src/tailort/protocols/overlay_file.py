@@ -10,8 +10,9 @@ from pydantic import field_validator, model_validator
 from tailort.errors import InputError
 from tailort.patient import Metric
 from tailort.patient.prescription import Operator, Priority
+from tailort.protocols.painting import PaintedEntry
 from tailort.protocols.recipe import MarginEntry
-from tailort.protocols.schema import LimitEntry, LimitFields
+from tailort.protocols.schema import LimitEntry, LimitFields, Rule
 from tailort.protocols.section import Count, Name, Number, Positive, Section
 
 
@@ -102,6 +103,22 @@ class MarginChange(ChangeEntry):
     expand: MarginEntry
 
 
+class PaintingChange(ChangeEntry):
+    """A dose that is painted between two levels, in place of the one that a target gets everywhere.
+
+    Only with a signature: no protocol here prints a range (IR-10). The target is `renamed`, its dose in the name would
+    be wrong; a plan of the same mean dose everywhere takes the place of the protocol's comparator.
+    """
+
+    target: Name
+    was: Positive
+    renamed: Name
+    dose_gy: Positive
+    painted: PaintedEntry
+    signed_by: Name
+    new_rules: tuple[Rule, ...] = ()
+
+
 class OptionChange(ChangeEntry):
     """Other doses that the protocol offers for one of its plans, as those that are taken unless a person says so."""
 
@@ -149,7 +166,7 @@ class SliceChange(ChangeEntry):
     at_most_mm: Positive
 
 
-SECTIONS = ("readings", "limits", "new_limits", "triggers", "margins", "options", "drugs", "slices")
+SECTIONS = ("readings", "limits", "new_limits", "triggers", "margins", "paintings", "options", "drugs", "slices")
 """Sections of an overlay that hold changes, in the order in which they are made; `technique` comes last."""
 
 
@@ -169,6 +186,7 @@ class OverlayFile(Section):
     new_limits: tuple[NewLimit, ...] = ()
     triggers: tuple[TriggerChange, ...] = ()
     margins: tuple[MarginChange, ...] = ()
+    paintings: tuple[PaintingChange, ...] = ()
     options: tuple[OptionChange, ...] = ()
     drugs: tuple[DrugChange, ...] = ()
     technique: TechniqueChange | None = None

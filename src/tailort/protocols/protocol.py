@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from tailort.errors import ProtocolError
 from tailort.geometry import PatientPosition
-from tailort.patient import Constraint, Prescription, StructureSet
+from tailort.patient import Constraint, Normalisation, Prescription, StructureSet
 from tailort.protocols.checks import CheckResult, judge
 from tailort.protocols.condition import of_reading
 from tailort.protocols.consistency import mistakes, shared_limits
@@ -17,6 +17,7 @@ from tailort.protocols.overlay_records import Overlay
 from tailort.protocols.phases import course_gy
 from tailort.protocols.recipe import StepEntry
 from tailort.protocols.schema import (
+    ComparatorEntry,
     LimitEntry,
     PositionEntry,
     PreferredTechnique,
@@ -27,6 +28,7 @@ from tailort.protocols.schema import (
     Supplement,
     Technique,
 )
+from tailort.radiobiology import in_its_quantity
 from tailort.targets import Step, require_inputs
 
 Conditional = TypeVar("Conditional", StepEntry, Supplement, PositionEntry, PreferredTechnique, LimitEntry)
@@ -207,6 +209,10 @@ class Protocol:
         """Doses to targets, phase by phase as the file gives them."""
         return self._prescriptions(self._prescribed())
 
+    def painted(self) -> tuple[PrescriptionEntry, ...]:
+        """Prescriptions of which an image tells what each point gets."""
+        return tuple(entry for entry in self._prescribed() if entry.painted is not None)
+
     def course(self) -> tuple[Prescription, ...]:
         """What each target gets in all phases, with the dose of the target that it boosts: what a course is judged by.
 
@@ -256,7 +262,7 @@ class Protocol:
 
     def comparator(self) -> Comparator | None:
         """Return the plan to compare with, or None when the file names none."""
-        other = self.file.comparator
+        other = self._comparator()
         if other is None:
             return None
         return Comparator(
@@ -284,8 +290,8 @@ class Protocol:
         Targets, what fields open for or avoid, the file's `organs`, organs with a hard limit.
         """
         names = [entry.target for entry in self._prescribed()]
-        if self.file.comparator is not None:
-            names += [entry.target for entry in self.file.comparator.prescriptions]
+        if (other := self._comparator()) is not None:
+            names += [entry.target for entry in other.prescriptions]
         names += [entry.target for entry in self.file.supplements if entry.when is None]
         names += self.file.organs
         for technique in self._every_technique():
@@ -318,9 +324,13 @@ class Protocol:
         other = self.comparator()
         require_inputs(other.target_steps if other else self.target_steps(), structures, self.structures_needed())
 
+    def _comparator(self) -> ComparatorEntry | None:
+        """None beside a painted plan: that is held against the same mean dose everywhere, which the image tells."""
+        return None if self.painted() else self.file.comparator
+
     def _every_technique(self) -> tuple[Technique, ...]:
         """Techniques that a plan may need, phase by phase."""
-        preferred, other = self.file.preferred, self.file.comparator
+        preferred, other = self.file.preferred, self._comparator()
         courses = [(self.technique, self.file.prescriptions)]
         if preferred is not None and preferred.when is None:
             courses.append((preferred.technique, self.file.prescriptions))
@@ -353,8 +363,13 @@ class Protocol:
         made = []
         for entry in entries:
             tied = entry.normalisation or self.file.normalisation
-            assert tied is not None  # `mistakes` has seen to it
-            made.append(Prescription(entry.target, entry.dose_gy, entry.fractions, tied.record(), entry.phase))
+            if entry.painted is not None:
+                # By its mean, which is known with the patient's image; until then the least dose stands for it.
+                record = Normalisation("coverage", metric="Mean[Gy]")
+            else:
+                assert tied is not None  # `mistakes` has seen to it
+                record = tied.record()
+            made.append(Prescription(entry.target, entry.dose_gy, entry.fractions, record, entry.phase))
         return tuple(made)
 
     def _course(self, entries: Sequence[PrescriptionEntry]) -> tuple[Prescription, ...]:
@@ -377,7 +392,7 @@ class Protocol:
             if limit.note:
                 source += f"; {limit.note}"
             mark = limit.mark or (self.rule(limit.rule).mark if limit.rule else "")
-            made.append(
+            asked = in_its_quantity(
                 Constraint(
                     structure=limit.structure,
                     metric=limit.metric,
@@ -391,6 +406,7 @@ class Protocol:
                     mark=mark,
                 )
             )
+            made.append(asked)
         return tuple(made)
 
     def _report(self, entries: Sequence[ReportEntry]) -> tuple[ReportMetric, ...]:

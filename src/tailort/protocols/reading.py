@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,21 @@ from tailort.protocols.schema import ProtocolFile
 from tailort.text_files import first_fault, located, parse_yaml, plain, read_text
 
 _LIBRARY = resources.files("tailort.protocols") / "library"
+_OVERLAYS = resources.files("tailort.protocols") / "overlays"
 
 
 def available() -> tuple[str, ...]:
     """Ids of the protocols that come with TailoRT."""
-    return tuple(sorted(entry.name[: -len(".yaml")] for entry in _LIBRARY.iterdir() if entry.name.endswith(".yaml")))
+    return _named_in(_LIBRARY)
+
+
+def demonstrations() -> tuple[str, ...]:
+    """Ids of the overlays that come with TailoRT: examples for a site's own, marked as such."""
+    return _named_in(_OVERLAYS)
+
+
+def _named_in(folder: Traversable) -> tuple[str, ...]:
+    return tuple(sorted(entry.name[: -len(".yaml")] for entry in folder.iterdir() if entry.name.endswith(".yaml")))
 
 
 def aliases() -> dict[str, str]:
@@ -50,8 +61,8 @@ def load(name: str | Path) -> Protocol:
     Parameters
     ----------
     name : str or Path
-        An id as `available` gives it, one of `aliases`, or the path of a YAML file (a name with a folder, or ending in
-        .yaml or .yml).
+        An id as `available` or `demonstrations` gives it, one of `aliases`, or the path of a YAML file (a name with a
+        folder, or ending in .yaml or .yml).
 
     Raises
     ------
@@ -60,6 +71,8 @@ def load(name: str | Path) -> Protocol:
     """
     if isinstance(name, str) and name in available():
         return parse((_LIBRARY / f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml")
+    if isinstance(name, str) and name in demonstrations():
+        return parse((_OVERLAYS / f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml")
     path = Path(name)
     if path.suffix.lower() not in (".yaml", ".yml") and len(path.parts) == 1:
         other = aliases().get(str(name).casefold())

@@ -25,12 +25,14 @@ from tailort.protocols.endpoints import DesignSection, EndpointEntry
 from tailort.protocols.imaging import ImagingSection
 from tailort.protocols.individualising import ModifierEntry, TriggerEntry
 from tailort.protocols.modifications import ModificationEntry
+from tailort.protocols.painting import PaintedEntry
 from tailort.protocols.recipe import StepEntry
 from tailort.protocols.regions import RegionsSection
 from tailort.protocols.schedule import AdaptationEntry, FollowUpSection, SafetySection
 from tailort.protocols.section import Count, Distance, Name, Number, Positive, Section
 from tailort.protocols.table_limits import TableLimit
 from tailort.protocols.tables import Contradiction, DecisionTable, ReadingChoice
+from tailort.radiobiology import set_of
 
 Mark = Literal["seed", "lit-verified", "lit-recalled", "ambiguous", "derived", "borrowed", "convention", "site"]
 
@@ -40,6 +42,17 @@ def _metric(text: str) -> str:
         return str(Metric.parse(text))
     except InputError as error:
         raise ValueError(str(error)) from error
+
+
+def _outcome_for(text: str, structure: str) -> Metric:
+    """Metric of a structure; of an outcome its set of parameters must be known, and for that structure."""
+    metric = Metric.parse(text)
+    if metric.is_outcome:
+        try:
+            set_of(metric, structure)
+        except InputError as error:
+            raise ValueError(str(error)) from error
+    return metric
 
 
 class Source(Section):
@@ -200,7 +213,8 @@ class NormalisationEntry(Section):
 class PrescriptionEntry(Section):
     """Physical dose of one phase to one target.
 
-    `boosts` names the target of other phases in which this one lies: what is prescribed there comes on top.
+    `boosts` names the target of other phases in which this one lies: what is prescribed there comes on top. With
+    `painted` the dose is not the same in the whole target: `dose_gy` is the least.
     """
 
     target: Name
@@ -209,7 +223,23 @@ class PrescriptionEntry(Section):
     phase: Count = 1
     boosts: Name | None = None
     normalisation: NormalisationEntry | None = None
+    painted: PaintedEntry | None = None
     rules: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_painted_in_a_range(self) -> Self:
+        if self.painted is None:
+            return self
+        if self.normalisation is not None:
+            raise ValueError("a painted dose is tied to the plan by its mean: leave 'normalisation' out")
+        if self.boosts is not None:
+            raise ValueError("a painted dose is that of its whole phase: leave 'boosts' out")
+        low, high, mean = self.dose_gy, self.painted.most_gy, self.painted.mean_gy
+        if not low < high:
+            raise ValueError(f"a dose is painted from 'dose_gy' to a higher 'most_gy'; found {low:g} and {high:g} Gy")
+        if mean is not None and not low <= mean <= high:
+            raise ValueError(f"'mean_gy' must lie from {low:g} to {high:g} Gy; found {mean:g}")
+        return self
 
     @property
     def dose_per_fraction_gy(self) -> Fraction:
@@ -592,12 +622,14 @@ class LimitFields(Section):
 
     @model_validator(mode="after")
     def _units_fit(self) -> Self:
-        metric = Metric.parse(self.metric)
+        metric = _outcome_for(self.metric, self.structure)
+        if metric.is_outcome and self.quantity != "physical":
+            raise ValueError(f"{metric} has the dose and alpha/beta of its set: leave 'quantity' out")
         if (self.quantity == "physical") != (self.alpha_beta_gy is None):
             raise ValueError("BED and EQD2 need 'alpha_beta_gy', physical dose has none")
         if self.limit < 0:
             raise ValueError(f"a limit of {self.limit:g} can never be compared: doses and volumes are not negative")
-        if metric.unit == "%" and not metric.is_dose and self.limit > 100:
+        if metric.unit == "%" and not metric.is_dose and metric.kind != "ERR" and self.limit > 100:
             raise ValueError(f"{self.metric} cannot exceed 100 %, so a limit of {self.limit:g} % says nothing")
         if self.percent_of is not None and (metric.unit != "Gy" or self.quantity != "physical"):
             raise ValueError("'percent_of' goes with a metric of the physical dose in [Gy], such as D0.03cc[Gy]")
@@ -625,6 +657,11 @@ class ReportEntry(Section):
     @classmethod
     def _is_metric(cls, text: str) -> str:
         return _metric(text)
+
+    @model_validator(mode="after")
+    def _is_for_the_structure(self) -> Self:
+        _outcome_for(self.metric, self.structure)
+        return self
 
 
 class SameFractions(Section):

@@ -1,6 +1,7 @@
 """Formulas of biological effect, each with its derivative."""
 
 from tailort.radiobiology.budget import Budget, budget_of, remaining
+from tailort.radiobiology.complication import RelativeSeriality, lkb, logistic_on_mean, uncomplicated_control
 from tailort.radiobiology.cord import (
     CordCondition,
     CordLimit,
@@ -13,6 +14,7 @@ from tailort.radiobiology.cord import (
 )
 from tailort.radiobiology.course import course_dose
 from tailort.radiobiology.equivalent_uniform_dose import geud, geud_gradient
+from tailort.radiobiology.genes import Gard, Rsi, gard, rsi
 from tailort.radiobiology.high_dose import (
     LinearQuadraticLinear,
     UniversalSurvivalCurve,
@@ -40,7 +42,18 @@ from tailort.radiobiology.linear_quadratic import (
     isoeffective_dose,
     overall_days,
 )
+from tailort.radiobiology.outcome_models import (
+    Exposure,
+    OutcomeSet,
+    in_its_quantity,
+    outcome_set,
+    outcome_sets,
+    set_of,
+    sets_for,
+)
+from tailort.radiobiology.oxygen import OxygenEffect, oer, oxygen_sets, relative_effect
 from tailort.radiobiology.recovery import Recovery, RecoveryTable, assumptions, months_between, recovery, stays
+from tailort.radiobiology.therapeutic_window import Exposed, TherapeuticWindow, therapeutic_window
 from tailort.radiobiology.tolerances import (
     AlphaBeta,
     CumulativeLimit,
@@ -50,6 +63,16 @@ from tailort.radiobiology.tolerances import (
     limit_sets,
     limits_of,
 )
+from tailort.radiobiology.tumour_control import (
+    PoissonControl,
+    Tumour,
+    clonogens_of,
+    logistic_control,
+    probit_control,
+    tcp_poisson,
+    tcp_poisson_gradient,
+)
+from tailort.radiobiology.volume_response import OnEquivalentDose, OnMaximum, VolumeResponse
 
 __all__ = [
     "AlphaBeta",
@@ -57,13 +80,26 @@ __all__ = [
     "CordCondition",
     "CordLimit",
     "CumulativeLimit",
+    "Exposed",
+    "Exposure",
+    "Gard",
     "LimitSet",
     "LinearQuadraticLinear",
     "NiederScore",
+    "OnEquivalentDose",
+    "OnMaximum",
+    "OutcomeSet",
+    "OxygenEffect",
+    "PoissonControl",
     "Recovery",
     "RecoveryTable",
+    "RelativeSeriality",
     "Repopulation",
+    "Rsi",
+    "TherapeuticWindow",
+    "Tumour",
     "UniversalSurvivalCurve",
+    "VolumeResponse",
     "all_met",
     "alpha_beta",
     "alpha_betas",
@@ -78,6 +114,7 @@ __all__ = [
     "bed_with_time",
     "bed_with_time_derivative",
     "budget_of",
+    "clonogens_of",
     "cord_limit",
     "cord_limit_gy",
     "course_dose",
@@ -89,17 +126,35 @@ __all__ = [
     "eqd2_derivative",
     "eqd2_from_bed",
     "fractions_from_bed",
+    "gard",
     "geud",
     "geud_gradient",
     "high_dose_sets",
     "hytec_cord",
+    "in_its_quantity",
     "isoeffective_dose",
     "limit_sets",
     "limits_of",
+    "lkb",
+    "logistic_control",
+    "logistic_on_mean",
     "months_between",
     "nieder_score",
+    "oer",
+    "outcome_set",
+    "outcome_sets",
     "overall_days",
+    "oxygen_sets",
+    "probit_control",
     "recovery",
+    "relative_effect",
     "remaining",
+    "rsi",
+    "set_of",
+    "sets_for",
     "stays",
+    "tcp_poisson",
+    "tcp_poisson_gradient",
+    "therapeutic_window",
+    "uncomplicated_control",
 ]

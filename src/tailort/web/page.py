@@ -94,6 +94,7 @@ def scorecard_table(title: str, card: Scorecard) -> dict[str, Any]:
                 "source": row.source,
                 "mark": row.mark,
                 "reason": row.reason,
+                "extrapolated": row.extrapolated,
             }
         )
     return {"title": title, "rows": rows}

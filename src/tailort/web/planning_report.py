@@ -22,6 +22,7 @@ from tailort.web.page import (
     structures_drawn,
     structures_shown,
 )
+from tailort.web.painting_tables import painting_blocks
 from tailort.web.prior_tables import drawn_tables, price_tables
 from tailort.web.registration_figures import registration_blocks
 from tailort.web.reporting_tables import reporting_table
@@ -64,6 +65,7 @@ def planning_report(run: PlanningRun, described: Mapping[str, Any], stages: Sequ
         "cards": _cards(main),
         "summary": _summary(run),
         "reporting": reporting_table(run.reporting),
+        "painted": painting_blocks(run),
         "decision": decision_table(run.decision, run.protocol),
         "planes": [
             figures.planes(run.ct, run.structures, plan.dose, palette, drawn, centre, reference_gy, _titled(plan, run))
@@ -133,7 +135,7 @@ def _warnings(run: PlanningRun) -> list[str]:
 
 def _cards(plan: PlanResult) -> list[dict[str, str]]:
     cards = []
-    coverage = {(p.target, p.normalisation.metric) for p in plan.prescriptions}
+    coverage = {(p.tied_to, p.normalisation.metric) for p in plan.prescriptions}
     for row in plan.scorecard.rows:
         if row.priority == "hard" or (row.structure, row.metric) in coverage:
             kind = {"pass": "good", "fail": "bad"}.get(row.verdict, "")

@@ -175,7 +175,7 @@ def _held_down(result: PlanResult) -> tuple[str, ...]:
 
 def _short(course: Sequence[Prescription], card: Scorecard) -> Iterator[Row]:
     """Prescriptions that a plan does not reach."""
-    asked = {(p.target, p.normalisation.metric) for p in course}
+    asked = {(p.tied_to, p.normalisation.metric) for p in course}
     return (row for row in card.rows if (row.structure, row.metric) in asked and row.verdict == "fail")
 
 

@@ -84,6 +84,9 @@ class Bench:
         The same by draws of their registrations, where a plan is to hold in them, on a part of the dose grid.
     registrations : dict of Registration
         By which they came there, by the course's label.
+    delivered : tuple of Dose
+        Fractions of the course that were given before what is planned here, on the dose grid, physical, in parts with
+        their own numbers of fractions.
     fluences : dict
         Beamlets that exist already, by what they are for.
     """
@@ -101,6 +104,7 @@ class Bench:
     earlier: tuple[EarlierCourse, ...] = ()
     registrations: Mapping[str, Registration] = field(default_factory=dict)
     drawn: tuple[tuple[EarlierCourse, ...], ...] = ()
+    delivered: tuple[Dose, ...] = ()
     fluences: dict[tuple[Any, ...], Influence] = field(default_factory=dict)
 
     @property

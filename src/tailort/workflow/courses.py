@@ -244,7 +244,7 @@ def phase_of(
             for c in steering(request.constraints, bench.structures)
             if c.structure.lower() != steered
         ),
-        earlier=earlier,
+        earlier=(*bench.delivered, *earlier),
         share=1.0 if number == numbers[-1] else so_far_gy / whole_gy,
         shadows=_shadows(requests, request, technique, number),
         positions=request.positions,

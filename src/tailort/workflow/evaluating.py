@@ -16,6 +16,7 @@ from tailort.protocols.reading_effects import decide_with_effects
 from tailort.targets import derive
 from tailort.workflow.amending import amendments_of, recorded_findings
 from tailort.workflow.options import PlanningOptions
+from tailort.workflow.outcomes import after_oesophagectomy, outcome_metrics
 from tailort.workflow.records import AmendmentFinding, Evaluation
 
 EVALUATED = "The plan that is evaluated"
@@ -72,7 +73,8 @@ def evaluate(
     elif case.plans:
         prescriptions = tuple(p for plan in case.plans for p in plan.prescriptions)
     if protocol is None and not asked:
-        report = {s.name: DEFAULT_METRICS for s in structures if not s.is_empty}
+        outcomes = outcome_metrics(structures)
+        report = {s.name: (*DEFAULT_METRICS, *outcomes.get(s.name, ())) for s in structures if not s.is_empty}
     if dose.per == "fraction" and dose.fractions is None:
         raise InputError(
             "the dose is that of one fraction and the number of fractions is unknown; add the RTPLAN or --fractions"
@@ -91,10 +93,13 @@ def evaluate(
         (*constraints, *asked),
         prescriptions,
         metrics=report,
+        after_oesophagectomy=after_oesophagectomy(case.facts),
         single_slice_thickness_mm=thickness_mm,
     )
     rows = tuple(
-        replace(row, operator=None, limit=None) if row.source == "--metric" and row.priority == "report" else row
+        replace(row, operator=None, limit=None)
+        if row.priority == "report" and row.source.startswith("--metric")
+        else row
         for row in card.rows
     )
     if protocol is not None:

@@ -23,7 +23,7 @@ from tailort.workflow.ordering import BESIDE_LIMITS, Served, asked_inside, serve
 from tailort.workflow.phases import Phase
 from tailort.workflow.records import Convergence, PhasePlan
 from tailort.workflow.robust_plans import in_every_position
-from tailort.workflow.wanted import wanted_of
+from tailort.workflow.wanted import painted_in, wanted_of
 
 Float = NDArray[np.float64]
 
@@ -149,10 +149,20 @@ def fluence_problem(bench: Bench, phase: Phase, beams: Fluence) -> tuple[Problem
     reference_mu = optimisation.reference_weight(problem, phase.lead.dose_gy, phase.lead.target)
     if phase.positions:
         problem, goals = in_every_position(
-            problem, goals, bench.rows.sets, [p.target for p in phase.prescriptions], phase.positions
-        )
+            problem, goals, bench.rows.sets, [p.target for p in phase.prescriptions], phase.positions,
+            _painted_by_position(bench, phase),
+        )  # fmt: skip
     smooth = optimisation.Smoothness.of(beams.influence.beamlets, reference_mu, SMOOTHNESS)
     return replace(problem, smoothness=smooth), goals, reference_mu
+
+
+def _painted_by_position(bench: Bench, phase: Phase) -> dict[str, dict[str, Float]]:
+    """What each row is to get of painted targets, by target and position of the patient."""
+    found: dict[str, dict[str, Float]] = {}
+    for one in phase.positions:
+        for name, level_gy in painted_in(bench, phase, one.shift_mm).items():
+            found.setdefault(name, {})[one.name] = level_gy
+    return found
 
 
 def share_done(iteration: int) -> float:

@@ -9,6 +9,7 @@ from tailort.evaluation.scorecard import Verdict
 from tailort.radiobiology import course_dose
 from tailort.workflow.bench import Bench
 from tailort.workflow.normalising import reached_gy
+from tailort.workflow.outcomes import after_oesophagectomy
 from tailort.workflow.records import PhasePlan, PlanResult
 from tailort.workflow.requesting import Request
 
@@ -30,18 +31,20 @@ def judge(bench: Bench, request: Request, phases: tuple[PhasePlan, ...], notes: 
     notes : tuple of str
         What a reader must know of how they were made.
     """
-    course = course_dose([phase.dose for phase in phases])
+    doses = [*bench.delivered, *(phase.dose for phase in phases)]
+    course = course_dose(doses)
     report: dict[str, tuple[str, ...]] = {}
     for metric in request.report:
         report[metric.structure] = (*report.get(metric.structure, ()), metric.metric)
     thick = bench.slice_mm
     card = assess(
         bench.structures,
-        [phase.dose for phase in phases],
+        doses,
         request.constraints,
         request.course,
         metrics=report,
         earlier=bench.earlier,
+        after_oesophagectomy=after_oesophagectomy(bench.case.facts),
         single_slice_thickness_mm=thick,
     )
     card = replace(card, rows=(*(row for phase in phases for row in _point_rows(bench, phase)), *card.rows))

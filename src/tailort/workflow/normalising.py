@@ -101,7 +101,7 @@ def reached_gy(
     """
     how = prescription.normalisation
     if how.kind == "coverage":
-        return min(values(bench, prescription.target, how.metric or "", dose, positions))
+        return min(values(bench, prescription.tied_to, how.metric or "", dose, positions))
     point = reference_point(bench, prescription, plan.beams[0].isocentre_mm)
     at = float(interpolate(dose.image, point, 0.0))
     if at <= 0:
@@ -130,7 +130,9 @@ def scaled_to_prescription(bench: Bench, phase: Phase, made: Plan, dose: Dose) -
     factors = {
         p.target: p.dose_gy / max(reached_gy(bench, p, made, dose, phase.positions), 1e-9) for p in phase.prescriptions
     }
-    needed = max(factors.values(), default=1.0)
+    # A painted target is tied by a mean, which must not be more either: other targets are judged by what they get then.
+    painted = [p.target for p in phase.prescriptions if p.painted is not None]
+    needed = max((factors[name] for name in painted or factors), default=1.0)
     scale, lack, keeps = needed, dict[str, float](), ""
     broken: list[tuple[str, str]] = []
     for c in phase.constraints:
@@ -169,7 +171,7 @@ def _in_words(prescription: Prescription) -> str:
     """What of a target a prescription is about."""
     how = prescription.normalisation
     if how.kind == "coverage":
-        return f"{how.metric} of {prescription.target}"
+        return f"{how.metric} of {prescription.tied_to}"
     if how.percent is not None:
         return f"the {how.percent:g} % isodose of {prescription.target}"
     return f"the point that the dose of {prescription.target} is prescribed to"
@@ -274,7 +276,7 @@ def times(made: Plan, dose: Dose, factor: float) -> tuple[Plan, Dose]:
 
 
 def is_hard_dose(c: Constraint) -> bool:
-    """Whether a limit is hard and more MU break it: a dose, or the volume at a dose in Gy."""
+    """Whether a limit is hard and more MU break it: a dose, the volume at a dose in Gy, or a risk."""
     metric = Metric.parse(c.metric)
     in_gy = (metric.is_dose and metric.unit == "Gy") or (metric.kind in ("V", "CV") and metric.at_unit == "Gy")
-    return c.priority == "hard" and in_gy and is_ceiling(c)
+    return c.priority == "hard" and (in_gy or metric.is_outcome) and is_ceiling(c)

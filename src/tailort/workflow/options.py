@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailort.errors import InputError
+from tailort.patient import FunctionalImage
 from tailort.physics import DensityTable, Machine, density_table, machine
 from tailort.protocols import Protocol
 from tailort.protocols.schema import Technique
@@ -67,6 +68,8 @@ class PlanningOptions:
         Other doses of the patient's plan, where the protocol offers some, by the id of the option.
     today : date or None
         The day that conditions see as the fact `today`; None leaves it unknown.
+    images : mapping of str to FunctionalImage
+        Of function, by the name of the quantity, in the frame of reference of the planning CT: what protocols paint by.
     starts : mapping of str to (beamlets,) float
         Fluence of an interrupted run by the label of the phase's plan, MU per fraction: where the search goes on.
     """
@@ -85,6 +88,7 @@ class PlanningOptions:
     readings: Mapping[str, str] = field(default_factory=dict)
     option: str | None = None
     today: dt.date | None = None
+    images: Mapping[str, FunctionalImage] = field(default_factory=dict, compare=False)
     starts: Mapping[str, NDArray[np.float64]] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:

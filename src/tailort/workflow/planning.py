@@ -24,6 +24,7 @@ from tailort.workflow.clock import StageClock
 from tailort.workflow.courses import plan_course
 from tailort.workflow.imaging import ImagingRow, check_imaging
 from tailort.workflow.options import PlanningOptions
+from tailort.workflow.painting import judge_painting, painted_request, painting_steps
 from tailort.workflow.plan_reporting import reporting_of_plan
 from tailort.workflow.positions import positions_of
 from tailort.workflow.prior_cord import told_by_courses
@@ -170,11 +171,14 @@ def plan(
     with clock.stage("targets"):
         other = protocol.comparator()
         steps = other.target_steps if other else protocol.target_steps()
+        steps = (*steps, *painting_steps(protocol, case.structures))
         structures = derive(steps, case.structures, case.ct.image.grid.axes_mm()[0])
     positions = positions_of(options)
     request, notes = request_of(protocol, asked.techniques, asked.title, protocol.id, steps, structures, positions)
     asked = replace(asked, notes=(*asked.notes, *notes, *to_review(structures)))
-    requests = [request]
+    slice_mm = case.ct.image.grid.spacing_mm[0]
+    request, uniform = painted_request(request, protocol, structures, options.images, slice_mm)
+    requests = [request] if uniform is None else [request, uniform]
     if other is not None:
         own = asked.techniques if other.technique is None else (other.technique,)
         requests.append(
@@ -194,6 +198,7 @@ def plan(
     bench, protocol, steps, results[0] = again.bench, again.protocol, again.steps, again.result
     structures = bench.structures
     stands, _ = request_of(protocol, asked.techniques, asked.title, protocol.id, steps, structures, positions)
+    stands, _ = painted_request(stands, protocol, structures, options.images, slice_mm)
     without_prior, skipped = _without_prior(bench, [stands, *requests[1:]], clock, stop, keep)
     with clock.stage("compare"):
         comparison = _compare(protocol, structures, results)
@@ -250,6 +255,7 @@ def plan(
         drawn_sums=drawn_sums,
         registrations=bench.registrations,
         reporting=reported,
+        painted=judge_painting(results, structures, options.images, protocol, slice_mm),
         warnings=(*contradictions, *broken_in_words(drawn_sums)),
     )
 

@@ -136,6 +136,7 @@ def recalculate(
     engine: str = ENGINE,
     table: DensityTable | str = "schneider2000",
     overrides: Sequence[tuple[str, float]] = (),
+    spacing_mm: float = SPACING_MM,
     progress: Callable[[float], None] | None = None,
 ) -> Recalculation:
     """Compute the dose of a case's plan and compare it with the case's dose.
@@ -152,6 +153,8 @@ def recalculate(
         From CT number to density.
     overrides : sequence of (str, float)
         Structures and their densities, g/cm3.
+    spacing_mm : float
+        Of the dose grid, where no dose comes with the plan.
     progress : callable, optional
         Called with the finished share.
 
@@ -162,10 +165,10 @@ def recalculate(
     GeometryError
         When frames of reference differ.
     """
-    plan = _only_plan(case)
+    plan = only_plan(case)
     if machine is None:
         raise InputError(f"plan '{plan.label}' needs a machine to be recalculated with; name one with --machine")
-    given = _its_dose(case, plan)
+    given = dose_of_plan(case, plan)
     outline = outline_of(case.structures)
     ct = case.ct.image
     if plan.frame_of_reference != ct.grid.frame_of_reference:
@@ -176,7 +179,7 @@ def recalculate(
     low, high = outline.bounds_mm()
     if given is None:
         inner = ct.grid.to_index(np.stack([low, high]))
-        grid = ct.grid.crop(np.floor(inner.min(axis=0)), np.ceil(inner.max(axis=0)) + 1).with_spacing(SPACING_MM)
+        grid = ct.grid.crop(np.floor(inner.min(axis=0)), np.ceil(inner.max(axis=0)) + 1).with_spacing(spacing_mm)
     else:
         grid = given.image.grid
         grid.require_axial("the recalculated dose")
@@ -236,7 +239,8 @@ def _differences(found: dict[str, DVH], told: dict[str, DVH]) -> list[Difference
     return rows
 
 
-def _only_plan(case: Case) -> Plan:
+def only_plan(case: Case) -> Plan:
+    """The plan of a case, or a refusal where it has none or several."""
     if len(case.plans) == 1:
         return case.plans[0]
     if case.plans:
@@ -247,7 +251,8 @@ def _only_plan(case: Case) -> Plan:
     raise InputError(f"case '{case.pseudonym}' has no plan that can be recalculated{why}")
 
 
-def _its_dose(case: Case, plan: Plan) -> Dose | None:
+def dose_of_plan(case: Case, plan: Plan) -> Dose | None:
+    """The physical dose of a case's plan, Gy per course; None where there is no dose."""
     own = [d for d in case.doses if d.plan_uid == plan.sop_instance_uid and plan.sop_instance_uid]
     candidates = own or list(case.doses)
     if len(candidates) > 1:

@@ -10,8 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailort.evaluation import DVH, Comparison, Robustness, RobustRow, Scorecard
+from tailort.evaluation.painting import PaintingQuality
 from tailort.optimisation import PlanDelivery
-from tailort.patient import Case, Constraint, Dose, Plan, Prescription, Scan, StructureSet
+from tailort.patient import (
+    Case,
+    Constraint,
+    Dose,
+    FunctionalImage,
+    Painted,
+    Plan,
+    Prescription,
+    Scan,
+    StructureSet,
+)
 from tailort.physics import Machine
 from tailort.protocols import Decision, Protocol
 from tailort.protocols.condition import Answer
@@ -314,6 +325,53 @@ class DrawnSums:
 
 
 @dataclass(frozen=True, eq=False)
+class PaintedTarget:
+    """A target whose dose was painted, and how the plans follow it.
+
+    Parameters
+    ----------
+    target, structure : str
+        What is prescribed to, and the structure inside that is painted by its own uptake.
+    painted : Painted
+        What each point is to get.
+    image : FunctionalImage
+        By which.
+    qualities : tuple of (str, PaintingQuality)
+        Of each plan by its label, in the structure; that with one dose everywhere is held against the painting too.
+    true_control : tuple of (str, float)
+        Tumour control of each plan by the true biology, 0 to 1: only virtual patients have one that is known.
+    """
+
+    target: str
+    structure: str
+    painted: Painted
+    image: FunctionalImage
+    qualities: tuple[tuple[str, PaintingQuality], ...]
+    true_control: tuple[tuple[str, float], ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return figures and sources ready for JSON."""
+        image = self.image
+        return {
+            "target": self.target,
+            "structure": self.structure,
+            "painting": self.painted.text,
+            "range_gy": [self.painted.least_gy, self.painted.most_gy],
+            "image": {
+                "quantity": image.quantity.id,
+                "mark": image.quantity.mark,
+                "date": image.date.isoformat(),
+                "source": image.source,
+                "registered": image.registered,
+                "uncertainty_mm": image.uncertainty_mm,
+                "notes": list(image.notes),
+            },
+            "plans": {label: quality.as_dict() for label, quality in self.qualities},
+            "true_tumour_control": {label: round(share, 5) for label, share in self.true_control},
+        }
+
+
+@dataclass(frozen=True, eq=False)
 class PlanningRun:
     """The main job, whole.
 
@@ -322,7 +380,8 @@ class PlanningRun:
     protocol asks of the images, `flags` what it tells of this patient, `without_prior` the plan that does not know of
     earlier courses, where it was asked for, `drawn_sums` the limits over all courses in draws of the registrations,
     `registrations` by which earlier courses came here, by their label,
-    `warnings` what else belongs on the first page, `reporting` what a report of a re-irradiation tells.
+    `warnings` what else belongs on the first page, `reporting` what a report of a re-irradiation tells, `painted` how
+    plans follow painted doses.
     """
 
     case: Case
@@ -347,6 +406,7 @@ class PlanningRun:
     registrations: Mapping[str, Registration] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     reporting: Reporting | None = None
+    painted: tuple[PaintedTarget, ...] = ()
 
     @property
     def superseded(self) -> tuple[PlanResult, ...]:

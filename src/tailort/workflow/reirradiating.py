@@ -22,6 +22,7 @@ from tailort.workflow.earlier import bounded_warnings, earlier_on, phase_doses
 from tailort.workflow.evaluating import for_this_patient, with_helpers
 from tailort.workflow.kinds import OrganDose, course_kinds
 from tailort.workflow.options import PlanningOptions
+from tailort.workflow.outcomes import after_oesophagectomy
 from tailort.workflow.prior_cord import METRIC as CORD_METRIC
 from tailort.workflow.prior_cord import StepReading, prior_beds, step_readings, with_prior_facts
 from tailort.workflow.ranges import drawn_in, ranges, voxels_of
@@ -198,6 +199,7 @@ def reirradiate(
         asked,
         judged.course() if judged is not None and own else (),
         earlier=earlier,
+        after_oesophagectomy=after_oesophagectomy(case.facts),
         single_slice_thickness_mm=slice_mm,
     )
     intended = _fractions(judged, own, fractions)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tailort.errors import InputError
 from tailort.evaluation import Scenario
 from tailort.optimisation import Goals, Problem, VoxelSet
@@ -13,6 +16,8 @@ from tailort.patient import Constraint, Prescription, StructureSet
 from tailort.protocols import Technique
 from tailort.targets import Step
 from tailort.workflow.robustness import clinical_targets, inside
+
+Float = NDArray[np.float64]
 
 
 def tumours_for(
@@ -63,8 +68,9 @@ def united_sets(
 
 
 def in_every_position(
-    problem: Problem, goals: Goals, sets: Mapping[str, VoxelSet], targets: Sequence[str], positions: Sequence[Scenario]
-) -> tuple[Problem, Goals]:
+    problem: Problem, goals: Goals, sets: Mapping[str, VoxelSet], targets: Sequence[str], positions: Sequence[Scenario],
+    painted_gy: Mapping[str, Mapping[str, Float]] | None = None,
+) -> tuple[Problem, Goals]:  # fmt: skip
     """The problem whose targets are served in the worst position and whose limits hold in each, and its goals.
 
     Parameters
@@ -77,6 +83,8 @@ def in_every_position(
         Of the prescriptions.
     positions : sequence of Scenario
         The planned one first.
+    painted_gy : mapping of str to mapping of str to (rows,) float or None
+        What every row is to get of each painted target, by position.
     """
     limited = list(dict.fromkeys(limit.structure for limit in problem.limits))
     wanted = [*targets, *limited]
@@ -86,7 +94,7 @@ def in_every_position(
     ]
 
     def over(asked: Problem) -> Problem:
-        return robust(asked, scenarios, targets=targets, limited=limited, aim="worst")
+        return robust(asked, scenarios, targets=targets, limited=limited, aim="worst", painted_gy=painted_gy)
 
     made = over(problem)
     ranks = tuple(

@@ -8,6 +8,7 @@ from typing import Any
 
 from tailort.protocols import Decision, Protocol
 from tailort.protocols.decision import AppliedDefault, Reason
+from tailort.protocols.overlay_paintings import painting_in_words
 from tailort.protocols.phases import course_gy
 from tailort.protocols.recipe import StepEntry
 from tailort.protocols.recipe_words import in_words, operation_in_words, technique_in_words
@@ -136,6 +137,8 @@ def _dose(entry: PrescriptionEntry, protocol: Protocol) -> str:
     if entry.boosts is not None:
         told += f", {course_gy(protocol.file.prescriptions, entry.target):g} Gy with that of {entry.boosts}"
     tied = entry.normalisation or protocol.file.normalisation
+    if entry.painted is not None:
+        return f"{told}: {painting_in_words(entry.dose_gy, entry.painted)}"
     if tied is not None and tied.coverage is not None:
         told += f", {tied.coverage}"
     elif tied is not None and tied.isodose_percent is not None:

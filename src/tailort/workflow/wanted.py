@@ -53,9 +53,29 @@ def wanted_of(bench: Bench, phase: Phase) -> Goals:
         {name: bench.volumes_cm3[name] for name in sets},
         {name: optimisation.distances_mm(bench.grid, rows.voxels, sets[name]) for name in targets},
         recipe=_recipe(phase),
+        painted_gy=painted_in(bench, phase, (0.0, 0.0, 0.0)),
         earlier=lambda c: before_of(bench, phase, c),
         courses_known=bool(phase.before),
     )
+
+
+def painted_in(bench: Bench, phase: Phase, shift_mm: tuple[float, float, float]) -> dict[str, Float]:
+    """What each row is to get of the targets whose dose is painted, Gy, where the patient lies off by a shift.
+
+    Parameters
+    ----------
+    bench : Bench
+        The patient.
+    phase : Phase
+        What is asked.
+    shift_mm : (3,) float
+        LPS mm; the painting moves with the patient.
+    """
+    painted = {p.target: p.painted for p in phase.prescriptions if p.painted is not None}
+    if not painted:
+        return {}
+    centres = bench.grid.to_world(np.stack(np.unravel_index(bench.rows.voxels, bench.grid.shape), axis=-1))
+    return {name: own.at(centres - np.asarray(shift_mm)) for name, own in painted.items()}
 
 
 def before_of(bench: Bench, phase: Phase, c: Constraint) -> tuple[Float, ...]:

@@ -7,6 +7,7 @@ from tailort.optimisation.objectives.fall_off import FallOff, ring_rows
 from tailort.optimisation.objectives.homogeneity import SquaredSpread
 from tailort.optimisation.objectives.mean import MeanDose, SquaredMeanOverdose
 from tailort.optimisation.objectives.objective import Objective
+from tailort.optimisation.objectives.outcome import ComplicationAbove, ControlBelow, outcome_objective
 from tailort.optimisation.objectives.quantity import Added, LinearQuadratic, Physical, Quantity
 from tailort.optimisation.objectives.squared import SquaredOverdose, SquaredUnderdose, UniformDose
 from tailort.optimisation.objectives.tail import SquaredTailOverdose, SquaredTailUnderdose, TailMean, convex_form
@@ -26,12 +27,16 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "squared-tail-underdose": SquaredTailUnderdose,
     "squared-spread": SquaredSpread,
     "fall-off": FallOff,
+    "complication-above": ComplicationAbove,
+    "control-below": ControlBelow,
 }
 
 __all__ = [
     "OBJECTIVES",
     "Added",
     "AtMost",
+    "ComplicationAbove",
+    "ControlBelow",
     "FallOff",
     "LinearQuadratic",
     "MaxDoseVolume",
@@ -51,5 +56,6 @@ __all__ = [
     "TailMean",
     "UniformDose",
     "convex_form",
+    "outcome_objective",
     "ring_rows",
 ]

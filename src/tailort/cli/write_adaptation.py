@@ -1,0 +1,79 @@
+"""The run folder of an adaptation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tailort import dicom
+from tailort.cli.registrations import write_registrations
+from tailort.cli.write import _protocol, _write_dvh, _write_json, _write_report
+from tailort.radiobiology import course_dose
+from tailort.web.adaptation_report import adaptation_report
+from tailort.workflow import StageClock
+from tailort.workflow.adapted_records import Adaptation
+
+
+def write_adaptation(
+    result: Adaptation, folder: Path, options: Mapping[str, Any], inputs: Mapping[str, str], clock: StageClock
+) -> None:
+    """Write adaptation.json, structures, the new plan, doses, registrations, scorecard, histograms and report.
+
+    Parameters
+    ----------
+    result : Adaptation
+        What was found and planned.
+    folder : Path
+        The run folder.
+    options : mapping
+        Of the run, for run.json.
+    inputs : mapping of str to str
+        SHA-256 of the files that were read.
+    clock : StageClock
+        Whose stages are told.
+    """
+    _write_json(folder / "adaptation.json", result.as_dict())
+    case, scan, made = result.case, result.case.ct, result.replanned
+    drawn = replace(
+        case.structures, label="adapted" if made else "today", series_uid=scan.series_uid, sop_instance_uid=""
+    )
+    written = dicom.write_structures(drawn, scan, case.person, folder / "rtstruct.dcm")
+    old = result.plan.sop_instance_uid
+    by = (old,) if old else ()
+    if made is not None:
+        _write_json(folder / "decision.json", made.asked.decision.as_dict())
+        plan = dicom.write_plan(
+            made.plan, written, case.person, scan, folder / "rtplan.dcm", machine=made.asked.machine
+        )
+        dicom.write_dose(
+            made.result.phases[0].dose, case.person, scan, folder / "rtdose_remaining.dcm",
+            plan_uids=(plan.sop_instance_uid,), label="remaining",
+        )  # fmt: skip
+        dicom.write_dose(
+            made.result.dose, case.person, scan, folder / "rtdose.dcm", plan_uids=(*by, plan.sop_instance_uid),
+            label="adapted course",
+        )  # fmt: skip
+    if by:
+        for name, doses in (("given", result.given), ("projected", result.projected)):
+            if doses:
+                dose = course_dose(doses)
+                dicom.write_dose(dose, case.person, scan, folder / f"rtdose_{name}.dcm", plan_uids=by, label=name)
+    own = {label: found for label, found in result.registrations.items() if found.from_frame != found.to_frame}
+    write_registrations(result.scans, own, folder)
+    write_registrations(case, own, folder)
+    if result.final_card is not None:
+        _write_json(folder / "scorecard.json", result.final_card.as_dict())
+    for name, curves in result.dvhs.items():
+        _write_dvh(folder / f"dvh_{name}.csv", curves)
+    described = {
+        "protocol": None if result.protocol is None else _protocol(result.protocol),
+        "options": dict(options),
+        "engine": result.planned_dose.engine,
+        "inputs_sha256": dict(inputs),
+        "notes": list(result.notes),
+        "interrupted": made is not None and made.result.interrupted,
+    }
+    _write_report(partial(adaptation_report, result), described, folder, clock)

@@ -1,0 +1,167 @@
+"""What a person asks of an adaptation, and what of it cannot be."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from tailort.errors import GeometryError, InputError
+from tailort.patient import Case, Course, Plan
+from tailort.physics import DensityTable, Machine
+from tailort.protocols import Protocol
+from tailort.registration import Registration
+from tailort.workflow.cone_beam import HuCorrection
+from tailort.workflow.options import DOSE_GRID_MM, PlanningOptions
+from tailort.workflow.recalculating import dose_of_plan, only_plan
+
+Replan = Literal["yes", "no", "if-triggered"]
+# A target may come so close to the end of a CT, mm.
+FROM_END_MM = 5.0
+
+
+@dataclass(frozen=True)
+class NewScan:
+    """A CT of a day of the course.
+
+    Parameters
+    ----------
+    label : str
+        For people.
+    case : Case
+        Its CT and, where a person has drawn on it, structures; facts of a record of that day.
+    date : date or None
+        Of the CT; None is unknown.
+    delivered : int or None
+        Fractions that were given before it, as a person says; None leaves it to treatment records.
+    """
+
+    label: str
+    case: Case
+    date: dt.date | None
+    delivered: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What a person asks of an adaptation.
+
+    Parameters
+    ----------
+    planned : Case
+        Planning CT, structures, the plan and, where there is one, its dose; facts of the clinical record.
+    new : tuple of NewScan
+        CTs of the course; their order does not matter where they have dates.
+    fraction_dates : tuple of date or None
+        The day of each fraction by treatment records; empty where each new scan tells its own number.
+    triggers : Protocol
+        Whose triggers are asked.
+    protocol : Protocol or None
+        By which the course was planned.
+    machine : Machine
+        Of the plan's beams.
+    options : PlanningOptions
+        For doses and for the new plan.
+    replan : {"yes", "no", "if-triggered"}
+        Whether what is left is planned anew.
+    hu_correction : {"table", "histogram", "none"} or None
+        Of all new scans; None is for CTs.
+    new_table : DensityTable, str or None
+        Of the new scans, where it is not that of the planning CT.
+    weight_kg : float or None
+        Of today; None takes that of today's record.
+    insist : bool
+        Whether registrations that fail their own check are used.
+    given : mapping of str to Registration
+        Registrations that came with the scans, by the label of the scan or of the earlier course.
+    earlier : tuple of Course
+        Earlier courses: limits on all courses hold on the sum.
+    """
+
+    planned: Case
+    new: tuple[NewScan, ...]
+    fraction_dates: tuple[dt.date | None, ...]
+    triggers: Protocol
+    protocol: Protocol | None
+    machine: Machine
+    options: PlanningOptions
+    replan: Replan = "if-triggered"
+    hu_correction: HuCorrection | None = None
+    new_table: DensityTable | str | None = None
+    weight_kg: float | None = None
+    insist: bool = False
+    given: Mapping[str, Registration] = field(default_factory=dict)
+    earlier: tuple[Course, ...] = ()
+
+
+def require_known(planned: Case, plan: Plan) -> None:
+    """Refuse a plan that lies elsewhere than the planning CT."""
+    frame = planned.ct.image.grid.frame_of_reference
+    if plan.frame_of_reference != frame:
+        raise GeometryError(
+            f"plan '{plan.label}' is in frame of reference {plan.frame_of_reference}, the planning CT in {frame}: give "
+            "the CT on which the plan was made"
+        )
+
+
+def date_of(case: Case) -> dt.date | None:
+    """Day of the scan's study."""
+    told = case.person.study_date
+    try:
+        return dt.datetime.strptime(told, "%Y%m%d").date() if told else None
+    except ValueError as error:
+        raise InputError(f"the study date '{told}' of '{case.pseudonym}' is no date; expected YYYYMMDD") from error
+
+
+def in_order(planned: Case, new: Sequence[NewScan]) -> tuple[NewScan, ...]:
+    """New scans by their dates, all of the planned patient and none before the planning CT."""
+    if not new:
+        raise InputError("there is no CT of the course; name the folder of today's with --new DIR")
+    start = date_of(planned)
+    for scan in new:
+        if scan.date is not None and start is not None and scan.date < start:
+            raise InputError(
+                f"{scan.label} is of {scan.date}, before the planning CT of {start}; name the folder of the plan first "
+                "and the CTs of the course with --new"
+            )
+    told = [scan.delivered for scan in new]
+    if any(count is None for count in told) and not all(count is None for count in told):
+        raise InputError("fractions are told for some of the new CTs only; say --delivered once for each of them")
+    if len(new) == 1:
+        return tuple(new)
+    dates = [scan.date for scan in new if scan.date is not None]
+    if len(dates) < len(new):
+        raise InputError("of several new CTs each needs a date, by which they are put in order; name one of them only")
+    if len(set(dates)) < len(dates):
+        raise InputError(f"two new CTs are of one day, {max(dates, key=dates.count)}; name one of them only")
+    return tuple(sorted(new, key=lambda scan: scan.date or dt.date.min))
+
+
+def require_held(planned: Case, plan: Plan, back: Registration, today: Case) -> None:
+    """Refuse a CT of today that does not hold the targets, by the turn and shift of the registration."""
+    wanted = {p.target.lower() for p in plan.prescriptions}
+    ct = today.ct.image.grid
+    low, high = ct.faces_mm()
+    for structure in planned.structures:
+        if structure.is_empty or (structure.name.lower() not in wanted and structure.role not in ("GTV", "CTV", "PTV")):
+            continue
+        points = back.rigid.inverse().apply(np.concatenate(structure.contours))
+        outside = ((points < low - FROM_END_MM) | (points > high + FROM_END_MM)).any(axis=1)
+        if outside.any():
+            z = points[:, 2]
+            raise InputError(
+                f"today's CT does not hold target '{structure.name}', which lies from z {z.min():.0f} to "
+                f"{z.max():.0f} mm there while the CT reaches from {low[2]:.0f} to {high[2]:.0f} mm; give a CT that "
+                "covers all targets"
+            )
+
+
+def spacing_of(asked: Asked) -> float:
+    """Spacing of all dose grids: a person's, else that of the planned dose to a tenth of a mm, else 3 mm."""
+    if asked.options.dose_grid_mm is not None:
+        return asked.options.dose_grid_mm
+    given = dose_of_plan(asked.planned, only_plan(asked.planned))
+    return DOSE_GRID_MM if given is None else round(float(np.mean(given.image.grid.spacing_mm)), 1)

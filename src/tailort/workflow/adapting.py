@@ -1,0 +1,222 @@
+"""Adaptation: what was given on the anatomy of today, what follows if nothing changes, and a plan for what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from tailort.errors import InputError
+from tailort.patient import Case, Dose, Fact, StructureSet
+from tailort.protocols import Protocol
+from tailort.protocols.proposals import proposals
+from tailort.registration import Registration
+from tailort.workflow.adaptation_asked import (
+    Asked,
+    NewScan,
+    date_of,
+    in_order,
+    require_held,
+    require_known,
+    spacing_of,
+)
+from tailort.workflow.adaptation_facts import (
+    WEIGHT,
+    Measured,
+    contour_change,
+    coverage_falls,
+    delivered_gy,
+    hard_limit_exceeded,
+    planned_images,
+    tumour_change,
+    weight_loss,
+    with_measured,
+)
+from tailort.workflow.adaptation_judging import Judged
+from tailort.workflow.adaptation_work import Work
+from tailort.workflow.adapted_records import Adaptation
+from tailort.workflow.clock import StageClock
+from tailort.workflow.daily_doses import PLANNED, Day, fractions_by_scan, times_fractions
+from tailort.workflow.options import PlanningOptions
+from tailort.workflow.propagating import is_identity
+from tailort.workflow.recalculating import only_plan
+from tailort.workflow.registering import warnings_of
+from tailort.workflow.replanning import Replanned, remaining, replan, require_same_course
+
+
+def adapt(
+    asked: Asked,
+    clock: StageClock,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    keep: Callable[[], None] = lambda: None,
+) -> Adaptation:
+    """Look at a course again on the anatomy of today, and plan what is left anew where that is asked for.
+
+    Parameters
+    ----------
+    asked : Asked
+        The case, the new scans, the protocols and a person's choices.
+    clock : StageClock
+        Times the stages.
+    stop, keep : callable
+        As for `tailort.workflow.plan`.
+
+    Raises
+    ------
+    InputError
+        When the fractions are not known or too many, a scan is of another patient, older than the planning CT or does
+        not hold the targets, a registration fails its own check, or the plan cannot be adapted.
+    UndecidedError, NotEligibleError
+        When a new plan is asked for and the protocol does not say yes.
+
+    Notes
+    -----
+    Every fraction is counted on the latest scan before it. What a scan before today's shows is brought onto today's
+    anatomy as physical dose of the same tissue; fractions of different days are different parts of the course, each
+    converted to EQD2 with its own number of fractions. What remains is counted on today's anatomy.
+    """
+    work = Work(asked, clock, stop)
+    plan = only_plan(asked.planned)
+    require_known(asked.planned, plan)
+    new = in_order(asked.planned, asked.new)
+    counts = fractions_by_scan(
+        [date_of(asked.planned), *(scan.date for scan in new)],
+        [scan.delivered for scan in new if scan.delivered is not None] or asked.fraction_dates,
+        plan.fractions,
+    )
+    lost = weight_loss(_weight(asked.planned), asked.weight_kg or _weight(new[-1].case))
+    labels = (PLANNED, *(scan.label for scan in new))
+    dates = (date_of(asked.planned), *(scan.date for scan in new))
+    days = tuple(Day(*each) for each in zip(labels, dates, counts, strict=True))
+    new = work.corrected(new)
+    today = new[-1]
+    scans = work.scans(new)
+    registrations = work.registered(scans)
+    back = registrations[PLANNED]
+    require_held(asked.planned, plan, back, today.case)
+    with clock.stage("carry the contours"):
+        planned_structures, structures, own, unjudged, notes = work.structures(today.case, back)
+    case = replace(
+        today.case, structures=structures, courses=asked.earlier, plans=(), doses=(),
+        facts={**asked.planned.facts, **today.case.facts},
+    )  # fmt: skip
+    earlier_by = work.earlier(case)
+    planned_dose, given, per_fraction, told = work.doses(new, days, registrations, planned_structures, structures)
+    left = plan.fractions - sum(counts)
+    projected = (*given, times_fractions(per_fraction, left)) if left else given
+    judged = Judged(case, own, planned_structures, asked.planned, earlier_by, asked.options)
+    with clock.stage("judge the course"):
+        planned_card = judged.card((planned_dose,), planned=True)
+        projected_card = judged.card(projected)
+        whole_today = times_fractions(per_fraction, plan.fractions)
+        curves = {
+            "planned": judged.curves((planned_dose,), planned=True), "projected": judged.curves(projected),
+            "today": judged.curves((whole_today,)),
+        }  # fmt: skip
+    delivered = sum(counts)
+    prescriptions = plan.prescriptions or (() if own is None else own.course())
+    with clock.stage("facts and triggers"):
+        facts = (
+            delivered_gy(prescriptions, delivered),
+            *coverage_falls(structures, prescriptions, curves["planned"], curves["today"]),
+            hard_limit_exceeded(projected_card),
+            lost,
+            contour_change(asked.planned.ct.image, today.case.ct.image, back, structures),
+            tumour_change(
+                planned_structures, structures,
+                (asked.planned.ct.image.grid.spacing_mm[0], today.case.ct.image.grid.spacing_mm[0]),
+                same_ct=is_identity(back),
+            ),
+        )  # fmt: skip
+        case = case.with_facts(_of_today(case, facts, asked, today))
+        found = proposals(
+            asked.triggers, _known_to(asked.triggers, case), _readings_of(asked.triggers, asked.options), today.date
+        )
+    result = Adaptation(
+        case, replace(asked.planned, structures=planned_structures), scans, plan, asked.machine, days,
+        {**registrations, **earlier_by}, planned_dose, given, projected, planned_card, projected_card,
+        {name: tuple(made.values()) for name, made in curves.items() if name != "today"}, (), facts, found,
+        () if own is None else planned_images(own, delivered), own, None, "", (*notes, *told),
+        (*_warnings(registrations, structures), *((unjudged,) if unjudged else ())), unjudged,
+    )  # fmt: skip
+    made, why_not = _new_plan(asked, result, given, earlier_by, clock, stop, keep)
+    dvhs = dict(result.dvhs) | ({} if made is None else {"replanned": made.result.dvhs})
+    with clock.stage("side by side"):
+        replanned = None if made is None else (*given, made.result.phases[0].dose)
+        rows = judged.side_by_side((planned_dose,), given, projected, replanned)
+    more = () if made is None else made.notes
+    return replace(
+        result, rows=rows, replanned=made, why_not=why_not, dvhs=dvhs,
+        notes=tuple(dict.fromkeys((*result.notes, *more))), stages=clock.stages,
+    )  # fmt: skip
+
+
+def _new_plan(
+    asked: Asked,
+    result: Adaptation,
+    given: tuple[Dose, ...],
+    earlier_by: Mapping[str, Registration],
+    clock: StageClock,
+    stop: Callable[[], bool],
+    keep: Callable[[], None],
+) -> tuple[Replanned | None, str]:
+    """The plan of what is left, or why there is none."""
+    if asked.replan == "no":
+        return None, "nobody asked for a new plan (--replan no)"
+    if asked.replan == "if-triggered" and not result.asks_for_a_plan:
+        return None, "no trigger that asks for another plan has fired"
+    if result.delivered >= result.plan.fractions and asked.replan == "if-triggered":
+        return None, "all fractions were given"
+    if asked.protocol is None or result.protocol is None:
+        if asked.replan == "yes":
+            raise InputError("a new plan needs the protocol by which the course was planned; name it with --protocol")
+        return None, "a trigger asks for another plan; name the protocol of the course with --protocol"
+    notes = require_same_course(result.plan, result.protocol.prescriptions())
+    remaining(result.protocol.prescriptions(), result.delivered)
+    plain = replace(asked.protocol, file=asked.protocol.file.model_copy(update={"comparator": None}))
+    case = replace(result.case, notes=())
+    options = replace(asked.options, dose_grid_mm=spacing_of(asked))
+    made = replan(
+        case, result.case.structures, plain, options, given, result.delivered, clock, stop=stop, keep=keep,
+        registrations=earlier_by,
+    )  # fmt: skip
+    return replace(made, notes=(*notes, *made.notes)), ""
+
+
+def _weight(case: Case) -> float | None:
+    fact = case.facts.get(WEIGHT)
+    value = None if fact is None else fact.value
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _of_today(case: Case, facts: Sequence[Measured], asked: Asked, today: NewScan) -> dict[str, Fact]:
+    """Facts of the clinical record, of today's, and those that were computed."""
+    made = with_measured(case.facts, facts, today.date)
+    if asked.weight_kg is not None:
+        made[WEIGHT] = Fact(WEIGHT, asked.weight_kg, "--weight-kg", today.date)
+    return made
+
+
+def _known_to(protocol: Protocol, case: Case) -> dict[str, Fact]:
+    """The facts that a protocol asks for: a record may tell more."""
+    names = {entry.name for entry in protocol.file.facts}
+    return {name: fact for name, fact in case.facts.items() if name in names}
+
+
+def _readings_of(protocol: Protocol, options: PlanningOptions) -> dict[str, str]:
+    """The readings that a protocol knows."""
+    known = {entry.rule for entry in protocol.file.readings}
+    return {rule: name for rule, name in options.readings.items() if rule in known}
+
+
+def _warnings(registrations: Mapping[str, Registration], structures: StructureSet) -> list[str]:
+    """What belongs on the first page: registrations that fail or were not checked, contours nobody has reviewed."""
+    carried = [s.name for s in structures if s.made_by and not s.is_empty]
+    judged = {label: found for label, found in registrations.items() if found.method != "identity"}
+    told = [text.replace("of course", "with") for text in warnings_of(judged)]
+    if carried:
+        told.append(
+            f"{len(carried)} of {len(structures)} structures on today's CT were carried or made by TailoRT and are to "
+            "be reviewed by a person before anything is treated by them"
+        )
+    return told

@@ -1,0 +1,137 @@
+"""A dose painted by an image: what is prescribed where, the plan that gives it, and the even plan of the same mean."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "dicom"))
+
+import dicom_cases as d
+
+from tailort.cli.commands import read_patient
+from tailort.errors import GeometryError, InputError
+from tailort.geometry import Image
+from tailort.patient import Case, FunctionalImage, quantity_named
+from tailort.protocols import Protocol, load
+from tailort.workflow import PlanningOptions, PlanningRun, StageClock, plan
+
+PLANES = tuple(float(z) for z in d.axes()[2])
+EXTERNAL = ("External", "EXTERNAL", d.closed(*PLANES, half=9.0))
+TUMOUR = ("GTVp", "GTV", d.closed(-7.5, -4.5, -1.5, 1.5, 4.5, half=4.0))
+CORD = ("SpinalCord", "ORGAN", d.closed(-4.5, -1.5, 1.5, half=1.0, centre=(-5.5, 5.5)))
+FILE = """
+id: own
+version: "1"
+title: A painted protocol of one's own
+normalisation: {coverage: "D95%[Gy]"}
+prescriptions:
+  - target: PTV_Paint
+    dose_gy: 54
+    fractions: 30
+    painted: {of: [GTVp], image: fdg-suv, most_gy: 66, map: linear, low: 0.0, high: 1.0, percentile: 95MORE}
+targets:
+  - {name: PTV_Paint, role: PTV, of: [GTVp], then: [{expand: {mm: 1}}]}
+technique: {kind: imrt, beams: 5}
+"""
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    folder = tmp_path_factory.mktemp("painted") / "today"
+    slices = d.image_slices()
+    for ds in slices:
+        ds.PixelData = np.full(ds.Rows * ds.Columns, 1024, "<u2").tobytes()
+    d.write(folder, *slices, d.structure_set([EXTERNAL, TUMOUR, CORD]))
+    return read_patient(folder, StageClock(lambda stage, share: None))
+
+
+def protocol(folder: Path, more: str = "") -> Protocol:
+    path = folder / "own.yaml"
+    path.write_text(FILE.replace("MORE", more), encoding="utf-8")
+    return load(path)
+
+
+def uptake(case: Case, towards: int = 0) -> FunctionalImage:
+    """SUV that rises from 2 to 10 across the tumour, along x, y or z."""
+    grid = case.ct.image.grid
+    low, high = case.structures["GTVp"].bounds_mm()
+    at = grid.to_world(np.stack(np.indices(grid.shape), axis=-1))[..., towards]
+    share = (at - low[towards]) / (high[towards] - low[towards])
+    image = Image(grid, (2.0 + 8.0 * np.clip(share, 0.0, 1.0)).astype(np.float32), "SUV")
+    return FunctionalImage(quantity_named("fdg-suv"), image, dt.date(2026, 1, 2), "made for the test")
+
+
+def planned(case: Case, file: Protocol, image: FunctionalImage | None = None) -> PlanningRun:
+    options = PlanningOptions(
+        dose_grid_mm=2.0, engine="pencil-nyholm", images={} if image is None else {"fdg-suv": image}
+    )
+    clock = StageClock(lambda stage, share: None)
+    return plan(case, file, options, clock, stop=lambda: False, keep=lambda: None)
+
+
+@pytest.fixture(scope="module")
+def run(case: Case, tmp_path_factory: pytest.TempPathFactory) -> PlanningRun:
+    return planned(case, protocol(tmp_path_factory.mktemp("file")), uptake(case))
+
+
+def test_the_prescription_rises_with_the_uptake_and_stays_in_its_range(run: PlanningRun) -> None:
+    (one,) = run.painted
+    low, high = run.structures["GTVp"].bounds_mm()
+    y, z = 0.5 * (low[1] + high[1]), 0.5 * (low[2] + high[2])
+    along = one.painted.at([[x, y, z] for x in np.linspace(low[0] + 0.5, high[0] - 0.5, 8)])
+    assert (np.diff(along) >= 0).all()
+    assert along[-1] - along[0] > 4.0
+    assert one.painted.image.values.min() >= 54.0
+    assert one.painted.image.values.max() <= 66.0
+
+
+def test_both_plans_give_the_painted_structure_the_mean_that_is_prescribed(run: PlanningRun) -> None:
+    assert run.comparator is not None
+    (prescription,) = run.main.prescriptions
+    for result in (run.main, run.comparator):
+        (row,) = [row for row in result.scorecard.rows if (row.structure, row.metric) == ("GTVp", "Mean[Gy]")]
+        assert row.value == pytest.approx(prescription.dose_gy, abs=0.02)
+
+
+def test_the_painted_plan_gives_more_where_the_uptake_is_high_and_the_even_one_does_not(run: PlanningRun) -> None:
+    (one,) = run.painted
+    slopes = []
+    for _, quality in one.qualities:
+        slope, _ = np.polyfit(quality.prescribed_gy, quality.dose_gy, 1, w=np.sqrt(quality.volume_cm3))
+        slopes.append(float(slope))
+    assert slopes[0] > 0.6
+    assert abs(slopes[1]) < 0.3
+    assert one.qualities[0][1].quality_factor < 0.5 * one.qualities[1][1].quality_factor
+
+
+def test_who_reads_the_files_finds_the_range_the_image_and_the_quality(run: PlanningRun) -> None:
+    (told,) = (one.as_dict() for one in run.painted)
+    assert told["range_gy"] == [54.0, 66.0]
+    assert told["image"]["quantity"] == "fdg-suv"
+    assert set(told["plans"]) == {"own", "comparator"}
+    assert told["true_tumour_control"] == {}
+
+
+def test_without_the_image_nothing_is_planned(case: Case, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="paints the dose of 'PTV_Paint' by fdg-suv, and the images given are: none"):
+        planned(case, protocol(tmp_path))
+
+
+def test_an_image_that_ends_in_the_tumour_is_refused(case: Case, tmp_path: Path) -> None:
+    whole = uptake(case)
+    values = np.array(whole.image.values)
+    values[:, :, values.shape[2] // 2 :] = np.nan
+    half = FunctionalImage(whole.quantity, whole.image.with_values(values), whole.date, whole.source)
+    with pytest.raises(GeometryError, match="the image does not cover"):
+        planned(case, protocol(tmp_path), half)
+
+
+def test_an_organ_to_keep_away_from_must_be_drawn(case: Case, tmp_path: Path) -> None:
+    away = ", away_from: [{structure: BrachialPlexus, margin_mm: 2}]"
+    with pytest.raises(InputError, match="nothing is to be painted within 2 mm of 'BrachialPlexus': draw it"):
+        planned(case, protocol(tmp_path, away), uptake(case))
