@@ -62,7 +62,9 @@ def one(seed: int, change: str, week: int) -> None:
     carried = with_ptv(
         structures_of_today(planned.structures, today.structures, found, image, (), "today's CT"), image
     )  # fmt: skip
-    true = with_ptv(scanned.structures, image)
+    # As a person who sees everything would have drawn them on the day.
+    drawn = tuple(replace(structure, made_by=()) for structure in scanned.structures)
+    true = with_ptv(replace(scanned.structures, structures=drawn), image)
     cloud = dose_by_formula(planned.structures, planned.scan.image)
     grid = image.grid.with_spacing(GRID_MM)
     places = grid.to_world(np.moveaxis(np.indices(grid.shape), 0, -1).astype(float))

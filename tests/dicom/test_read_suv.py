@@ -43,6 +43,19 @@ def test_images_corrected_to_the_administration_use_the_whole_dose(tmp_path: Pat
     assert made.scan.image.values == pytest.approx(expected(None), rel=1e-5)
 
 
+def test_scanner_reconstruction_and_uptake_time_are_told_as_far_as_the_files_tell_them(tmp_path: Path) -> None:
+    slices = f.pet_slices(correction="ADMIN")
+    for ds in slices:
+        ds.Manufacturer, ds.ManufacturerModelName, ds.ReconstructionMethod = "Maker", "Model 1", "OSEM 3i"
+    told = read(tmp_path / "a", slices).facts
+    assert (told["scanner"], told["reconstruction"], told["minutes of uptake"]) == ("Maker Model 1", "OSEM 3i", "60.0")
+    bare = f.pet_slices(correction="ADMIN")
+    for ds in bare:
+        del ds.RadiopharmaceuticalInformationSequence[0].RadiopharmaceuticalStartTime
+    told = read(tmp_path / "b", bare).facts
+    assert not {"scanner", "reconstruction", "minutes of uptake"} & set(told)
+
+
 def test_start_and_administration_differ_by_the_decay_between_them(tmp_path: Path) -> None:
     start = read(tmp_path / "a", f.pet_slices()).scan.image.values
     admin = read(tmp_path / "b", f.pet_slices(correction="ADMIN")).scan.image.values

@@ -368,6 +368,29 @@ def test_levels_painted_voxel_by_voxel_follow_the_voxels_of_each_scenario(patien
     assert asked.wishes[0].objective.value(dose, ctv.volume) == pytest.approx(wanted, rel=1e-9)
 
 
+def test_a_painting_moves_with_the_patient(patient) -> None:
+    """In each scenario a dose that has moved with the patient is what was painted, and the one that stayed is not."""
+    influence, sets, scenarios = patient
+    every = points_of(influence, np.arange(len(influence.voxels)))
+
+    def painting(points):
+        return 60.0 + points @ np.array([0.3, 0.25, 0.2])
+
+    whole = united("CTV", [one.sets["CTV"] for one in scenarios])
+    problem = Problem(
+        influence, FRACTIONS, {**sets, "CTV": whole}, (Wish("CTV", UniformDose(painting(every)[whole.rows]), 1.0),)
+    )
+    levels = {name: painting(every - np.array(shift)) for name, shift in SHIFTS.items()}
+    made = robust(problem, scenarios, targets=["CTV"], limited=[], aim="worst", painted_gy={"CTV": levels})
+    (wish,) = made.wishes
+    for name, shift in SHIFTS.items():
+        (n,) = [n for n, one in enumerate(scenarios) if one.name == name]
+        values = wish.objective.by_scenario(levels[name][whole.rows])
+        assert values[n] == pytest.approx(0.0, abs=1e-12)
+        if any(shift):
+            assert values[0] > 0.1
+
+
 @pytest.mark.parametrize("aim", [None, "worst", "average"])
 def test_the_wishes_of_a_protocol_cover_the_target_in_every_scenario_when_they_are_robust(patient, aim) -> None:
     influence, sets, scenarios = patient

@@ -1,4 +1,4 @@
-"""An overlay paints a dose only with a range and a signature, and tells what follows; the one that comes along is a demo."""
+"""An overlay paints a dose with a range and a signature and tells what follows; the packaged one is a demonstration."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def test_every_choice_is_documented(name: str) -> None:
 def test_every_command_is_documented() -> None:
     for command in app.registered_commands:
         assert command.callback is not None
-        assert f"tailort {command.callback.__name__}" in DOCS
+        assert f"tailort {command.name or command.callback.__name__}" in DOCS
 
 
 def test_no_document_names_a_command_that_is_not_there() -> None:

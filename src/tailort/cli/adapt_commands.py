@@ -83,7 +83,6 @@ def adapt(
     as_json: Annotated[bool, typer.Option("--json", help="Machine output on stdout.")] = False,
 ) -> None:
     """Look at a course again on today's CT: dose so far, what follows, triggers, and a plan for what is left."""
-    from tailort.cli.app import UNDECIDED, _judgement, _on_stdout, _print_json, _show_hard_limits, _show_notes
     from tailort.cli.progress import Progress, interruptible
 
     with interruptible() as interrupt, Progress() as progress:
@@ -95,6 +94,13 @@ def adapt(
             dose_grid_mm=dose_grid, names=names, same_patient=same_patient, insist=insist, out=out,
             overwrite=overwrite, progress=progress, interrupt=interrupt,
         )  # fmt: skip
+    tell_adaptation(result, out, as_json)
+
+
+def tell_adaptation(result: Adaptation, out: Path, as_json: bool) -> None:
+    """Print what an adaptation found, and end with its exit status."""
+    from tailort.cli.app import UNDECIDED, _judgement, _on_stdout, _print_json, _show_hard_limits, _show_notes
+
     card = result.final_card
     with _on_stdout():
         if as_json:

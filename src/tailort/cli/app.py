@@ -23,6 +23,7 @@ from tailort.cli import (
     protocol_commands,
     register_commands,
     reirradiate_commands,
+    response_commands,
     score_commands,
     subvolume_commands,
 )
@@ -48,6 +49,7 @@ app.command()(reirradiate_commands.reirradiate)
 app.command()(adapt_commands.adapt)
 app.command()(register_commands.register)
 app.command()(subvolume_commands.subvolume)
+app.command()(response_commands.response)
 app.command()(motion_commands.motion)
 app.command("individual-dose")(individual_dose_commands.individual_dose)
 app.command()(protocol_commands.protocols)
@@ -132,24 +134,35 @@ def _about(
 
 @app.command()
 def demo(
-    name: Annotated[str, typer.Argument(help="Virtual patient: oesophagus, or spine (treated twice).")] = "oesophagus",
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Virtual patient: oesophagus, spine (treated twice), painting (dose painted by a PET), adaptive "
+            "(planned anew after three weeks)."
+        ),
+    ] = "oesophagus",
     out: Out = OUT,
     seed: Seed = 0,
     size: PatientSize = FULL,
     dose_grid: DoseGrid = None,
+    engine: Engine = ENGINE,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Make a virtual patient as DICOM and plan it: the main job from end to end."""
     from tailort.cli import demos
     from tailort.cli.progress import Progress, interruptible
+    from tailort.workflow import PlanningRun
 
     with interruptible() as interrupt, Progress() as progress:
         run = demos.demo(
-            name, out=out, seed=seed, size=_size(size), dose_grid_mm=dose_grid, overwrite=overwrite,
+            name, out=out, seed=seed, size=_size(size), dose_grid_mm=dose_grid, engine=engine, overwrite=overwrite,
             progress=progress, interrupt=interrupt,
         )  # fmt: skip
-    _tell_plan(run, out, as_json)
+    if isinstance(run, PlanningRun):
+        _tell_plan(run, out, as_json)
+    else:
+        adapt_commands.tell_adaptation(run, out, as_json)
 
 
 @app.command()

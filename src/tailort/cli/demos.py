@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tailort import workflow
-from tailort.cli.commands import Tell, plan_into, read_patient, silent
+from tailort import dicom, workflow
+from tailort.cli.adapt_commands import adapt_course
+from tailort.cli.commands import DEFAULT_ENGINE, Tell, plan_into, read_patient, silent
 from tailort.cli.earlier_courses import with_courses
 from tailort.cli.functional_images import read_images
 from tailort.cli.progress import Interrupt
 from tailort.cli.run_folder import whole_folder
 from tailort.cli.write import hashes_of, write_patient, write_reirradiation, write_run
-from tailort.cli.write_phantom import EARLIER, PLANNING, TODAY, write_painting, write_scans
+from tailort.cli.write_phantom import EARLIER, PLANNING, TODAY, write_adaptive, write_painting, write_scans
 from tailort.errors import InputError
-from tailort.phantom import earlier_scan, make, painting, spine
+from tailort.phantom import adaptive, earlier_scan, make, painting, spine
 from tailort.phantom.pet import FDG
 from tailort.phantom.tumour_biology import ALPHA_BETA_GY
 from tailort.phantom.virtual_patient import Size
 from tailort.protocols import load
 from tailort.workflow import PlanningOptions, PlanningRun, StageClock
+from tailort.workflow.adaptation_truth import against_truth
+from tailort.workflow.adapted_records import Adaptation
 from tailort.workflow.painting import true_control
 
 # What each virtual patient is planned by, and what gave him the dose that he had before.
-PROTOCOLS = {"oesophagus": "smart-imrt", "spine": "reirradiation-spine", "painting": "painting-demo"}
+PROTOCOLS = {
+    "oesophagus": "smart-imrt",
+    "spine": "reirradiation-spine",
+    "painting": "painting-demo",
+    "adaptive": "smart-imrt",
+}
 EARLIER_PROTOCOL = "smart-imrt"
 # Folders of a demo beside the plan: the DICOM input, the run that made the earlier course, and the sum of both.
-CASE, EARLIER_RUN, SUM = "case", "earlier-course", "sum"
+CASE, EARLIER_RUN, SUM, PLAN = "case", "earlier-course", "sum", "plan"
+ADAPTED_WEEK = 3
 
 
 def demo(
@@ -40,33 +50,38 @@ def demo(
     seed: int = 0,
     size: Size = "full",
     dose_grid_mm: float | None = None,
+    engine: str = DEFAULT_ENGINE,
     overwrite: bool = False,
     progress: Tell = silent,
     interrupt: Interrupt | None = None,
-) -> PlanningRun:
+) -> PlanningRun | Adaptation:
     """Make a virtual patient as DICOM, read it back and plan it; the DICOM input stays in `out`/case.
 
     `spine` gets an earlier scan under a known deformation, a course planned on it by `smart-imrt` (its run folder is
     `out`/earlier-course), and then the plan of today on the sum of both, once with and once without the earlier dose;
     `out`/sum has the report of both courses together. `painting` has a PET, by which the dose is painted, beside a plan
     of the same mean dose everywhere; what both do to the tumour is told by its true biology, which no plan has seen.
+    `adaptive` is planned (`out`/plan), scanned again in the third week and adapted; truth-comparison.json holds what is
+    told against what is true.
 
     Parameters
     ----------
     name : str
-        "oesophagus", "spine" or "painting".
-    out, seed, size, dose_grid_mm, overwrite, progress, interrupt
+        "oesophagus", "spine", "painting" or "adaptive".
+    out, seed, size, dose_grid_mm, engine, overwrite, progress, interrupt
         As of `phantom` and `plan`.
     """
     if name not in PROTOCOLS:
         raise InputError(f"there is no demo '{name}'; known are {', '.join(PROTOCOLS)}")
     clock = StageClock(progress)
-    described = {"demo": name, "seed": seed, "size": size, "dose_grid_mm": dose_grid_mm}
-    options = PlanningOptions(dose_grid_mm=dose_grid_mm)
+    described = {"demo": name, "seed": seed, "size": size, "dose_grid_mm": dose_grid_mm, "engine": engine}
+    options = PlanningOptions(dose_grid_mm=dose_grid_mm, engine=engine)
     with whole_folder(out, overwrite=overwrite) as staging:
         case = staging / CASE
         if name == "spine":
             return _second_course(staging, case, seed, size, options, described, clock, interrupt)
+        if name == "adaptive":
+            return _adapted(staging, case, seed, size, options, described, clock, interrupt)
         if name == "painting":
             return _painted(staging, case, seed, size, options, described, clock, interrupt)
         with clock.stage("virtual patient"):
@@ -106,6 +121,47 @@ def _painted(
     with clock.stage("write and report"):
         write_run(run, staging, described, hashes_of(folder / PLANNING, tuple(images.values())), clock)
     return replace(run, stages=clock.stages)
+
+
+def _adapted(
+    staging: Path,
+    folder: Path,
+    seed: int,
+    size: Size,
+    options: PlanningOptions,
+    described: Mapping[str, Any],
+    clock: StageClock,
+    interrupt: Interrupt | None,
+) -> Adaptation:
+    """Plan a patient, scan him again in the third week, and adapt; his true anatomy tells how well the sum is known."""
+    with clock.stage("virtual patient"):
+        patient = adaptive.make(seed, size)
+        scanned = patient.week(ADAPTED_WEEK)
+    with clock.stage("write the case"):
+        write_adaptive(patient, (scanned,), folder, silent)
+        # Of the shrunken tumour a person has to draw what registration does not see; all else is carried.
+        drawn = [replace(s, made_by=()) for s in scanned.structures if s.name.startswith("GTV")]
+        seen = replace(scanned.structures, structures=tuple(drawn))
+        dicom.write_structures(seen, scanned.scan, scanned.person, folder / scanned.name / "rtstruct.dcm")
+    file = load(PROTOCOLS["adaptive"])
+    alone = replace(file, file=file.file.model_copy(update={"comparator": None}))
+    run, planning = staging / PLAN, folder / PLANNING
+    run.mkdir()
+    plan_into(run, planning, read_patient(planning, clock), alone, options, described, clock, interrupt)
+    made = staging / "adapted"
+    result = adapt_course(
+        run, (folder / scanned.name,), delivered=(scanned.fractions_before,), case_dir=planning,
+        protocol=PROTOCOLS["adaptive"], engine=options.engine, dose_grid_mm=options.dose_grid_mm, out=made,
+        progress=clock.progress, interrupt=interrupt,
+    )  # fmt: skip
+    for path in list(made.iterdir()):
+        shutil.move(path, staging / path.name)
+    made.rmdir()
+    slice_mm = scanned.scan.image.grid.spacing_mm[0]
+    held = against_truth(result, scanned.map.to_planning, scanned.structures, slice_mm)
+    with (staging / "truth-comparison.json").open("w", encoding="utf-8") as stream:
+        json.dump({"metrics": [one.as_dict() for one in held]}, stream, indent=1)
+    return replace(result, stages=(*clock.stages, *result.stages))
 
 
 def _second_course(

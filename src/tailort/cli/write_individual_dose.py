@@ -14,8 +14,8 @@ from tailort.workflow import StageClock
 from tailort.workflow.individual_dose import IndividualDose
 
 COLUMNS = (
-    "fractions", "dose_gy", "dose_per_fraction_gy", "bed_gy", "eqd2_gy", "structure", "metric", "quantity", "scope",
-    "value", "operator", "limit", "priority", "verdict", "extrapolated",
+    "fractions", "dose_gy", "dose_per_fraction_gy", "bed_gy", "eqd2_gy", "needs_signature", "structure", "metric",
+    "quantity", "scope", "value", "operator", "limit", "priority", "verdict", "extrapolated",
 )  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def _write_curve(path: Path, result: IndividualDose) -> None:
             for level in one.curve:
                 at = (
                     level.fractions, f"{level.dose_gy:g}", f"{level.dose_per_fraction_gy:.4f}", _told(level.bed_gy),
-                    _told(level.eqd2_gy),
+                    _told(level.eqd2_gy), "; ".join(level.signature),
                 )  # fmt: skip
                 for row in (*level.limits, *level.outcomes):
                     table.writerow(

@@ -117,6 +117,7 @@ def read_suv(series: Series, quantity: Quantity, progress: Progress | None = Non
         "PatientWeight": f"{weight_kg:g} kg",
         "RadionuclideTotalDose": f"{total_bq / 1e6:.5g} MBq",
         "DecayCorrection": str(first.value("DecayCorrection")),
+        **_made_with(first),
     }
     kind = facts["DecayCorrection"]
     scanned = min(_moment(file, "Acquisition") for file in series.files)
@@ -124,6 +125,7 @@ def read_suv(series: Series, quantity: Quantity, progress: Progress | None = Non
         decayed_bq = total_bq * _decay_to_start(series, tracer, scanned, facts, notes)
     elif kind == "ADMIN":
         decayed_bq = total_bq
+        facts |= _uptake_of(tracer, scanned, first)
     else:
         raise DicomError(
             f"{what} has the DecayCorrection {kind}; expected START or ADMIN: export images corrected for decay"
@@ -134,6 +136,25 @@ def read_suv(series: Series, quantity: Quantity, progress: Progress | None = Non
     facts["SUV per Bq/ml"] = f"{weight_kg * 1000.0 / decayed_bq:.6g}"
     kept = [note for note in found if "not converted to SUV" not in note]
     return Suv(replace(scan, image=image), scanned.date(), facts, (*kept, *notes))
+
+
+def _made_with(file: DicomFile) -> dict[str, str]:
+    """Scanner and reconstruction, as far as the file tells them."""
+    keywords = {
+        "scanner": ("Manufacturer", "ManufacturerModelName"),
+        "reconstruction": ("ReconstructionMethod", "ConvolutionKernel"),
+    }
+    told = {name: " ".join(filter(None, map(file.text, parts))) for name, parts in keywords.items()}
+    return {name: text for name, text in told.items() if text}
+
+
+def _uptake_of(tracer: Dataset, scanned: dt.datetime, file: DicomFile) -> dict[str, str]:
+    """Minutes of uptake where the values do not rest on them; nothing where the file does not tell them."""
+    try:
+        minutes = (scanned - _administered(tracer, scanned, file, [])).total_seconds() / 60.0
+    except DicomError:
+        return {}
+    return {"minutes of uptake": f"{minutes:.1f}"} if minutes >= 0 else {}
 
 
 _TRACER = " in its RadiopharmaceuticalInformationSequence"

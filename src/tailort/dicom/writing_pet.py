@@ -101,6 +101,7 @@ def write_pet(
 def _series(ds: Dataset, scan: Scan, started: dt.datetime, frame_s: float) -> None:
     """PET series, patient orientation, and the times of an image."""
     ds.SeriesDate, ds.SeriesTime = started.strftime("%Y%m%d"), started.strftime("%H%M%S")
+    ds.AcquisitionDate, ds.AcquisitionTime = ds.SeriesDate, ds.SeriesTime
     ds.Units, ds.CountsSource = "BQML", "EMISSION"
     ds.SeriesType = ["STATIC", "IMAGE"]
     ds.NumberOfSlices = scan.image.grid.shape[0]

@@ -43,6 +43,11 @@ class Painted:
                 f"{self.most_gy:g} Gy that the protocol gives"
             )
 
+    @property
+    def is_even(self) -> bool:
+        """Whether every point is to get the same."""
+        return float(np.ptp(self.image.values)) == 0.0
+
     def at(self, points_mm: ArrayLike) -> NDArray[np.float64]:
         """Dose that points (..., 3), LPS mm, are to get, Gy; far from the target the least."""
         return interpolate(self.image, points_mm, self.least_gy)

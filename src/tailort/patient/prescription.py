@@ -19,8 +19,9 @@ MAX_PHYSICAL_COURSE_GY = 200.0
 class Normalisation:
     """How a prescribed dose is tied to the plan.
 
-    kind "coverage": `metric` (D95%[Gy] ...) of the target, or of the `structure` in it, equals the dose; "point": the dose at `point_mm`
-    (LPS mm); "isodose": `percent` of the point's dose; "depth": `depth_mm` below the anterior skin.
+    kind "coverage": `metric` (D95%[Gy] ...) of the target, or of the `structure` in it, equals the dose; "point":
+    the dose at `point_mm` (LPS mm); "isodose": `percent` of the point's dose; "depth": `depth_mm` below the anterior
+    skin.
     """
 
     kind: Literal["coverage", "point", "isodose", "depth"]
@@ -75,6 +76,14 @@ class Prescription:
     def tied_to(self) -> str:
         """Structure whose coverage the dose is about."""
         return self.normalisation.structure or self.target
+
+    @property
+    def in_words(self) -> str:
+        """Target and dose in short."""
+        if self.painted is None or self.painted.is_even:
+            return f"{self.target} {self.dose_gy:g} Gy"
+        low, high = self.painted.least_gy, self.painted.most_gy
+        return f"{self.target} painted between {low:g} and {high:g} Gy (mean of {self.tied_to} {self.dose_gy:g} Gy)"
 
     @property
     def dose_per_fraction_gy(self) -> float:

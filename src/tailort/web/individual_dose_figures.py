@@ -92,14 +92,16 @@ def _bars(ax: Any, result: IndividualDose) -> None:
             told = f"{end:.2f} Gy, {one.level.dose_per_fraction_gy:.2f} Gy a fraction: {held_by(one, result.range_gy)}"
         inside = end - low > 0.5 * (high - low)
         ax.text(
-            low + 0.01 * (high - low) if inside else end + 0.01 * (high - low), y, told, va="center", fontsize=8,
+            (low if inside else end) + 0.01 * (high - low), y, told, va="center", fontsize=8, zorder=4,
             color="white" if inside else INK,
+            bbox={"facecolor": _HOLDS if inside else _BREAKS, "edgecolor": "none", "pad": 1.5},
         )  # fmt: skip
     if _shows_printed(result):
         ax.axvline(result.given.printed_gy, color=_PRINTED, lw=1.0)
     names = [f"{one.fractions} fractions" for one in result.proposals]
     ax.set(xlim=(low, high), ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)))
     ax.set_yticklabels(names, fontsize=8)
+    ax.set_title("Where every hard limit and cap holds, and what ends it", fontsize=9, loc="left", color=INK)
     ax.set_xlabel(_dose_axis(result), fontsize=8)
     _plain(ax)
 
@@ -126,6 +128,7 @@ def _curves(ax: Any, result: IndividualDose, structure: str, metrics: Sequence[s
     ax.set_xlim(*result.range_gy)
     # Room for the legend above the curves.
     ax.set_ylim(0.0, max(ax.get_ylim()[1] * (1.1 + 0.1 * len(metrics)), 1.0))
+    ax.set_yticks([tick for tick in ax.get_yticks() if tick <= 100.0])
     ax.set_xlabel(_dose_axis(result), fontsize=8)
     _plain(ax)
     ax.grid(color=_PALE, lw=0.6)

@@ -81,7 +81,7 @@ def _card(one: Proposal, result: IndividualDose) -> dict[str, str]:
 def _warnings(result: IndividualDose) -> list[str]:
     told = []
     for row in _every(one.unjudged for one in result.proposals):
-        told.append(f"Hard limit not judged, so that it may not hold: {limit_told(row)}: {row.reason}")
+        told.append(f"Hard limit not judged, it may not hold at any of these doses: {limit_told(row)}: {row.reason}")
     for one in result.proposals:
         if one.level is None:
             told.append(
@@ -105,7 +105,8 @@ def _every(groups: Any) -> list[Row]:
 
 
 def _extrapolated(level: DoseLevel) -> list[Row]:
-    return [row for row in (*level.limits, *level.outcomes) if row.extrapolated.startswith("yes")]
+    """Limits and caps beyond what they were made for; the tables tell it of outcomes too."""
+    return [row for row in level.limits if row.extrapolated.startswith("yes")]
 
 
 def _reach(result: IndividualDose) -> dict[str, Any]:

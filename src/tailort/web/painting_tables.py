@@ -8,9 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailort.evaluation.painting import ACCEPTED
-from tailort.geometry import Image
+from tailort.geometry import Image, partial_volume
 from tailort.web.figures import INK, Picture, draw_structure, figure, svg
-from tailort.web.plane_pictures import PLANES, Cut, Painter, background, cut_through, drawn_planes, read, window_of
+from tailort.web.plane_pictures import (
+    PLANES,
+    Cut,
+    Painter,
+    background,
+    cut_through,
+    drawn_planes,
+    read,
+    window_of,
+    within,
+)
 from tailort.workflow import PlanningRun
 from tailort.workflow.records import PaintedTarget, PlanResult
 
@@ -40,10 +50,11 @@ def _block(run: PlanningRun, one: PaintedTarget, plans: list[PlanResult]) -> dic
             ("day", f"{image.date.isoformat()}, {days}"),
             ("brought onto the planning CT", image.registered),
             ("uncertainty of its place", unsure),
+            ("accepted", f"a quality factor of at most {ACCEPTED:g} (RB-144, lit-recalled)"),
         ],
         "header": [
-            "plan", f"quality factor (at most {ACCEPTED:g}, recalled)", "mean dose, Gy", "mean prescribed, Gy",
-            "within 5 %", "Q95", "Q5", *(["tumour control by the true biology"] if one.true_control else []),
+            "plan", f"quality factor (at most {ACCEPTED:g})", "mean dose, Gy", "mean prescribed, Gy",
+            "within 5 %", "Q95", "Q5", *(["true tumour control"] if one.true_control else []),
         ],
         "rows": [
             [
@@ -66,17 +77,18 @@ def _planes(run: PlanningRun, one: PaintedTarget, plans: list[PlanResult]) -> Pi
     cuts = [cut_through(today, plane, centre) for plane in PLANES]
     window = window_of(today)
     uptake = one.image.image
-    seen = uptake.values[np.isfinite(uptake.values)]
+    around = np.concatenate([read(uptake, cut.points_mm[within(cut, (low, high))]) for cut in cuts])
+    seen = around[np.isfinite(around)]
     inside = one.qualities[0][1]
     scale = (one.painted.least_gy - 4.0, one.painted.most_gy + 2.0)
-    top = float(np.percentile(seen, 99.9)) if len(seen) else 1.0
+    top = float(seen.max()) if len(seen) else 1.0
 
-    def painter(image: Image, colours: str, limits: tuple[float, float], within: float) -> Painter:
+    def painter(image: Image, colours: str, limits: tuple[float, float], least: float) -> Painter:
         def on(ax: Any, cut: Cut) -> Any:
             background(ax, cut, window)
             values = read(image, cut.points_mm)
             wash = ax.imshow(
-                np.ma.masked_invalid(np.where(values >= within, values, np.nan)), cmap=colours, vmin=limits[0],
+                np.ma.masked_invalid(np.where(values >= least, values, np.nan)), cmap=colours, vmin=limits[0],
                 vmax=limits[1], alpha=0.7, extent=cut.extent, origin=cut.origin, aspect="equal",
                 interpolation="nearest",
             )  # fmt: skip
@@ -86,17 +98,25 @@ def _planes(run: PlanningRun, one: PaintedTarget, plans: list[PlanResult]) -> Pi
         return on
 
     rows = [(one.image.quantity.id, painter(uptake, "magma", (0.0, top), 0.2 * top))]
-    rows.append(("prescribed", painter(one.painted.image, "viridis", scale, -np.inf)))
+    rows.append(("prescribed", painter(_in_target(run, one), "viridis", scale, -np.inf)))
     # The scale of colours that is drawn is that of the last row.
     rows += [(plan.label, painter(plan.dose.image, "viridis", scale, scale[0])) for plan in plans]
+    given = inside.prescribed_gy
     caption = (
-        f"From above: {one.image.quantity.id} from 0 to {top:.3g} {one.image.quantity.unit}, what is prescribed "
-        f"(beyond {one.structure} that of its nearest point), and the dose of each plan from {scale[0]:g} Gy on, "
-        f"physical, of the course. White: {one.structure}, which is to get {inside.prescribed_gy.min():.1f} to "
-        f"{inside.prescribed_gy.max():.1f} Gy."
+        f"From above: {one.image.quantity.id} from 0 to {top:.3g} {one.image.quantity.unit}; what is prescribed in "
+        f"{one.target} (beyond {one.structure} that of its nearest point); the dose of each plan from {scale[0]:g} Gy "
+        f"on. Physical, of the course. White: {one.structure}, which is to get {given.min():.1f} to {given.max():.1f} Gy."
     )
     box = (low - ROOM_MM, high + ROOM_MM)
     return drawn_planes(rows, cuts, box, "dose, Gy per course", caption, "painted dose in three planes")
+
+
+def _in_target(run: PlanningRun, one: PaintedTarget) -> Image:
+    """What is prescribed, not a number beyond the target."""
+    image = one.painted.image
+    target = run.structures.find(one.target) or run.structures[one.structure]
+    share = partial_volume(target.contours, image.grid, single_slice_thickness_mm=run.ct.image.grid.spacing_mm[0])
+    return image.with_values(np.where(share.full() >= 0.5, image.values, np.nan))
 
 
 def _histogram(one: PaintedTarget) -> Picture:

@@ -172,7 +172,7 @@ def _unit(metric: str) -> str:
 
 def _summary(run: PlanningRun) -> list[str]:
     doses = "; then ".join(
-        ", ".join(f"{p.target} {p.dose_gy:g} Gy" for p in phase.plan.prescriptions)
+        ", ".join(p.in_words for p in phase.plan.prescriptions)
         + f" in {phase.plan.fractions} fractions"
         for phase in run.main.phases
     )
@@ -202,7 +202,7 @@ def _plan_tables(plans: Sequence[PlanResult]) -> list[dict[str, Any]]:
                 [
                     phase.plan.label,
                     _TECHNIQUES[phase.technique],
-                    ", ".join(f"{p.target} {p.dose_gy:g} Gy" for p in phase.plan.prescriptions),
+                    ", ".join(p.in_words for p in phase.plan.prescriptions),
                     str(phase.plan.fractions),
                     f"{phase.plan.mu:.0f}",
                     f"{phase.delivery.seconds:.0f}",

@@ -22,6 +22,11 @@ class StageClock:
         self._tell = tell
         self._stages: list[Stage] = []
 
+    @property
+    def progress(self) -> Callable[[str, float], None]:
+        """What it was made with, for work that keeps a clock of its own."""
+        return self._tell
+
     @contextmanager
     def stage(self, name: str) -> Iterator[Callable[[float], None]]:
         """Time what happens inside; gives a function that tells the share done."""

@@ -177,6 +177,10 @@ class GivenCourse:
     def _hard(self) -> tuple[Constraint, ...]:
         return tuple(c for c in self.limits if c.priority == "hard")
 
+    def histogram(self, structure: str) -> DVH | None:
+        """Return the histogram of the given dose in a structure; None where it is not there."""
+        return next((found for name, found in self.histograms.items() if name.lower() == structure.lower()), None)
+
     def at(self, dose_gy: float, fractions: int) -> DoseLevel:
         """The course at a dose of the lead prescription, Gy, in a number of fractions."""
         rows = self._rows(dose_gy, fractions, self.limits, self.outcomes)
@@ -270,8 +274,8 @@ class GivenCourse:
         target, own = self.lead.target, self.lead.fractions
         if dose_gy > self.printed_gy + 1e-9:
             told.append(f"{dose_gy:g} Gy to {target} are above the {self.printed_gy:g} Gy that the protocol prescribes")
-        elif self.painted and target in self.histograms:
-            near = self.histograms[target].scaled(dose_gy / self.planned_gy, fractions).bounds("D2%[Gy]")[1]
+        elif self.painted and (found := self.histogram(target)) is not None:
+            near = found.scaled(dose_gy / self.planned_gy, fractions).bounds("D2%[Gy]")[1]
             if near > self.printed_gy:
                 told.append(f"D2% of {target} is {near:.1f} Gy, above the {self.printed_gy:g} Gy of the painted range")
         if fractions != own:

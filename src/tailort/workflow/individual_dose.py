@@ -24,8 +24,8 @@ _OFF_PERCENT = 1.0
 NOT_DONE = (
     "The dose of the given plan is scaled as a whole: nothing is planned again, the tissue lies where it lay, and a "
     "plan made for another dose could spare more.",
-    "Limits in physical dose are taken as printed whatever the number of fractions; where a fraction is larger than the "
-    "protocol's they are marked extrapolated. Limits in BED and EQD2, and models on EQD2, see each fraction.",
+    "Limits in physical dose are taken as printed whatever the number of fractions; where a fraction is larger than "
+    "the protocol's they are marked extrapolated. Limits in BED and EQD2, and models on EQD2, see each fraction.",
     "Models have no overall time: regrowth of the tumour in a longer course is not counted.",
     "It proposes and orders nothing: dose and fractions are chosen by a person, and what departs from the protocol "
     "needs a signature (IR-10).",
@@ -341,7 +341,7 @@ def _told(given: GivenCourse, planned_by: str, left_out: Sequence[str]) -> list[
             f"{lead.target}"
         )
     metric = lead.normalisation.metric
-    reached = given.histograms.get(lead.tied_to)
+    reached = given.histogram(lead.tied_to)
     if reached is None:
         told.append(f"'{lead.tied_to}' is not in the case, so what the dose gives it is unknown")
     elif metric is not None:
