@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import dicom_cases as d
-import numpy as np
 import pytest
+import water_cases as w
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
@@ -18,10 +18,6 @@ from tailort.cli.adapt_commands import adapt_course
 from tailort.cli.planned_case import folder_of_ct, read_planned
 from tailort.errors import InputError
 
-PLANES = tuple(float(z) for z in d.axes()[2])
-EXTERNAL = ("External", "EXTERNAL", d.closed(*PLANES, half=9.0))
-TUMOUR = ("GTVp", "GTV", d.closed(-7.5, -4.5, -1.5, 1.5, 4.5, half=3.0))
-OESOPHAGUS = ("Esophagus", "ORGAN", d.closed(-4.5, -1.5, 1.5, half=1.5, centre=(-5.0, 5.0)))
 PROTOCOL = """
 id: own
 version: "1"
@@ -37,17 +33,8 @@ limits:
 """
 
 
-def water() -> list[Any]:
-    """A small CT of water."""
-    slices = d.image_slices()
-    for ds in slices:
-        ds.PixelData = np.full(ds.Rows * ds.Columns, 1024, "<u2").tobytes()
-    return slices
-
-
 def case(folder: Path, *more: Any) -> Path:
-    d.write(folder, *water(), d.structure_set([EXTERNAL, TUMOUR, OESOPHAGUS]), *more)
-    return folder
+    return w.case(folder, [w.EXTERNAL, w.TUMOUR, w.OESOPHAGUS], *more)
 
 
 def fraction(number: int, day: str) -> Any:
@@ -70,7 +57,7 @@ def asked(tmp_path: Path, **told: Any) -> Any:
     if not planned.exists():
         case(planned, d.plan())
     if not new.exists():
-        d.write(new, *water())
+        d.write(new, *w.slices())
     return adapt_course(
         planned, (new,), **{"machine": "generic-6MV", "engine": "pencil-nyholm", "out": tmp_path / "out"} | told
     )
@@ -95,7 +82,7 @@ def test_what_cannot_be_asked_is_refused_in_one_sentence(tmp_path: Path, told: d
 
 
 def test_a_ct_of_another_patient_is_refused(tmp_path: Path) -> None:
-    slices = water()
+    slices = w.slices()
     for ds in slices:
         ds.PatientID = "P2"
     d.write(tmp_path / "week3", *slices)
@@ -104,7 +91,7 @@ def test_a_ct_of_another_patient_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_ct_before_the_planning_ct_is_refused(tmp_path: Path) -> None:
-    slices = water()
+    slices = w.slices()
     for ds in slices:
         ds.StudyDate = "20251231"
     d.write(tmp_path / "week3", *slices)
@@ -135,7 +122,7 @@ def test_a_run_folder_without_its_ct_asks_for_it(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_adapting_to_the_same_ct_changes_nothing_and_what_is_planned_anew_holds_on_the_sum(tmp_path: Path) -> None:
     planned = case(tmp_path / "planned")
-    d.write(tmp_path / "week3", *water())
+    d.write(tmp_path / "week3", *w.slices())
     (tmp_path / "own.yaml").write_text(PROTOCOL)
     run = commands.plan(
         planned, str(tmp_path / "own.yaml"), out=tmp_path / "run", dose_grid_mm=3.0, engine="pencil-nyholm"
@@ -178,7 +165,7 @@ def test_fractions_by_treatment_records_are_those_by_number(tmp_path: Path) -> N
     planned = tmp_path / "planned"
     days = [(dt.date(2026, 1, 5) + dt.timedelta(days=n)).strftime("%Y%m%d") for n in range(3)]
     case(planned, d.plan(), *(fraction(n + 1, day) for n, day in enumerate(days)))
-    slices = water()
+    slices = w.slices()
     for ds in slices:
         ds.StudyDate = "20260106"
     d.write(tmp_path / "week3", *slices)

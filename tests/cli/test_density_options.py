@@ -10,39 +10,21 @@ from typing import Any
 import dicom_cases as d
 import numpy as np
 import pytest
+import water_cases as w
 from pydicom.dataset import Dataset
 
 from tailort.cli.app import run
 
-PROTOCOL = """
-id: own
-version: "1"
-title: A protocol of one's own
-normalisation: {coverage: "D95%[Gy]"}
-prescriptions:
-  - {target: PTV_5000, dose_gy: 50, fractions: 25}
-targets:
-  - {name: PTV_5000, role: PTV, of: [GTVp], then: [{expand: {radial_mm: 2, craniocaudal_mm: 2}}]}
-technique: {kind: imrt, beams: 3}
-limits:
+PROTOCOL = w.protocol("""
   - {structure: SpinalCord, metric: "Max[Gy]", operator: "<", limit: 60, priority: hard}
-"""
-PLANES = tuple(float(z) for z in d.axes()[2])
-ROIS: list[Any] = [
-    ("External", "EXTERNAL", d.closed(*PLANES, half=9.0)),
-    ("GTVp", "GTV", d.closed(-7.5, -4.5, -1.5, 1.5, 4.5, half=3.0)),
-    ("SpinalCord", "ORGAN", d.closed(-4.5, -1.5, 1.5, half=1.5, centre=(5.0, 5.0))),
-    ("CouchInterior", "SUPPORT", d.closed(*PLANES, half=1.5, centre=(0.0, 12.0))),
-]
+""")
+COUCH = ("CouchInterior", "SUPPORT", d.closed(*w.PLANES, half=1.5, centre=(0.0, 12.0)))
+ROIS: list[Any] = [w.EXTERNAL, w.TUMOUR, w.CORD, COUCH]
 TABLE = "# scanner 3\nhu,density_g_cm3\n-1000,0.0012\n0,1.0\n100,1.1\n"
 
 
 def case_of(folder: Path, stored: int = 1024, rois: Iterable[Any] = ROIS, *objects: Dataset) -> Path:
-    """A case whose CT holds one number in every voxel, stored with an intercept of -1024."""
-    slices = d.image_slices()
-    for ds in slices:
-        ds.PixelData = np.full(ds.Rows * ds.Columns, stored, "<u2").tobytes()
-    return d.write(folder, *slices, d.structure_set(list(rois)), *objects)
+    return w.case(folder, rois, *objects, stored=stored)
 
 
 @pytest.fixture
@@ -152,7 +134,7 @@ def test_numbers_that_the_table_does_not_reach(
 def test_a_bolus_that_is_not_in_the_ct_needs_a_density(
     tmp_path: Path, protocol: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    rois = [*ROIS, ("Bolus", "BOLUS", d.closed(*PLANES, half=1.5, centre=(0.0, -12.0)))]
+    rois = [*ROIS, ("Bolus", "BOLUS", d.closed(*w.PLANES, half=1.5, centre=(0.0, -12.0)))]
     slices = d.image_slices()
     for ds in slices:
         stored = np.full((ds.Rows, ds.Columns), 1024, "<u2")
@@ -166,9 +148,9 @@ def test_a_bolus_that_is_not_in_the_ct_needs_a_density(
 
 @pytest.mark.parametrize("role", ["PTV", "GTV"])
 def test_a_target_outside_the_ct(role: str, tmp_path: Path, protocol: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    above = PLANES[-1] + 9.0
+    above = w.PLANES[-1] + 9.0
     rois = [
-        ("PTV_5000" if role == "PTV" else r[0], role, d.closed(PLANES[-1], above)) if r[0] == "GTVp" else r
+        ("PTV_5000" if role == "PTV" else r[0], role, d.closed(w.PLANES[-1], above)) if r[0] == "GTVp" else r
         for r in ROIS
     ]
     out = tmp_path / "out"
@@ -177,7 +159,7 @@ def test_a_target_outside_the_ct(role: str, tmp_path: Path, protocol: Path, capf
 
 
 def test_a_target_whose_margin_leaves_the_ct(tmp_path: Path, protocol: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    rois = [("GTVp", "GTV", d.closed(*PLANES[-2:], half=3.0)) if r[0] == "GTVp" else r for r in ROIS]
+    rois = [("GTVp", "GTV", d.closed(*w.PLANES[-2:], half=3.0)) if r[0] == "GTVp" else r for r in ROIS]
     out = tmp_path / "out"
     text = refused(planned(case_of(tmp_path / "case", rois=rois), protocol, out), out, capfd)
     assert "'PTV_5000'" in text

@@ -9,45 +9,23 @@ from pathlib import Path
 import dicom_cases as d
 import numpy as np
 import pytest
+import water_cases as w
 
 from tailort.cli.app import run
 from tailort.geometry import Transform
 from tailort.registration import Measure, Quality, Registration
 from tailort.workflow import registering
 
-PLANES = tuple(float(z) for z in d.axes()[2])
-EXTERNAL = ("External", "EXTERNAL", d.closed(*PLANES, half=9.0))
-TUMOUR = ("GTVp", "GTV", d.closed(-7.5, -4.5, -1.5, 1.5, 4.5, half=3.0))
-CORD = ("SpinalCord", "ORGAN", d.closed(-4.5, -1.5, 1.5, half=1.5, centre=(5.0, 5.0)))
-OESOPHAGUS = ("Esophagus", "ORGAN", d.closed(-4.5, -1.5, 1.5, half=1.5, centre=(-5.0, 5.0)))
-DRAWN = (EXTERNAL, TUMOUR, CORD, OESOPHAGUS)
-PROTOCOL = """
-id: own
-version: "1"
-title: A protocol of one's own
-normalisation: {coverage: "D95%[Gy]"}
-prescriptions:
-  - {target: PTV_5000, dose_gy: 50, fractions: 25}
-targets:
-  - {name: PTV_5000, role: PTV, of: [GTVp], then: [{expand: {radial_mm: 2, craniocaudal_mm: 2}}]}
-technique: {kind: imrt, beams: 3}
-limits:
+DRAWN = (w.EXTERNAL, w.TUMOUR, w.CORD, w.OESOPHAGUS)
+PROTOCOL = w.protocol("""
   - {structure: SpinalCord, metric: "Max[Gy]", operator: "<", limit: 140, priority: hard, quantity: BED,
      alpha_beta_gy: 2, scope: cumulative}
-"""
+""")
 PAPER = "label: paper\npatient_id: P1\nprescription: {dose_gy: 60, fractions: 30, highest_percent: 107}\n"
 
 
-def slices(frame: str = d.FRAME) -> list[object]:
-    made = d.image_slices()
-    for ds in made:
-        ds.PixelData = np.full(ds.Rows * ds.Columns, 1024, "<u2").tobytes()
-        ds.FrameOfReferenceUID = frame
-    return list(made)
-
-
 def water(folder: Path, *objects: object) -> Path:
-    return d.write(folder, *slices(), d.structure_set(list(DRAWN)), *objects)
+    return w.case(folder, DRAWN, *objects)
 
 
 @pytest.fixture
@@ -182,7 +160,7 @@ def test_a_folder_without_dose_ct_or_facts_is_refused(
 def test_scans_that_show_nothing_in_common_are_refused(
     today: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    elsewhere = [*slices(d.OTHER_FRAME), d.structure_set(list(DRAWN), frame=d.OTHER_FRAME)]
+    elsewhere = [*w.slices(frame=d.OTHER_FRAME), d.structure_set(list(DRAWN), frame=d.OTHER_FRAME)]
     prior = d.write(tmp_path / "prior", *elsewhere, d.plan(frame=d.OTHER_FRAME), d.dose(frame=d.OTHER_FRAME))
     told = refused(today, [prior], tmp_path / "out", capfd)
     # A scan of 24 mm in length shows too little to be registered.
@@ -338,7 +316,7 @@ def elsewhere(folder: Path) -> Path:
     """An earlier course on a CT of its own frame of reference."""
     frame = d.OTHER_FRAME
     drawn = d.structure_set(list(DRAWN), frame=frame)
-    return d.write(folder, *slices(frame), drawn, d.plan(frame=frame), d.dose(frame=frame))
+    return d.write(folder, *w.slices(frame=frame), drawn, d.plan(frame=frame), d.dose(frame=frame))
 
 
 def test_a_registration_that_fails_its_check_is_refused_unless_a_person_insists_and_then_told_first(
@@ -363,8 +341,8 @@ def test_a_registration_that_fails_its_check_is_refused_unless_a_person_insists_
 
 
 def test_an_organ_without_alpha_beta_is_told_and_not_guessed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    nerve = ("OpticNrv_L", "ORGAN", OESOPHAGUS[2])
-    today = d.write(tmp_path / "today", *slices(), d.structure_set([EXTERNAL, nerve]))
+    nerve = ("OpticNrv_L", "ORGAN", w.OESOPHAGUS[2])
+    today = w.case(tmp_path / "today", [w.EXTERNAL, nerve])
     told = summed(today, [water(tmp_path / "prior", d.plan(), d.dose())], tmp_path / "out", capfd)
     (row,) = [row for row in told["limits"] if row["structure"] == "OpticNrv_L"]
     assert (row["prior_gy"], row["left_gy"], row["verdict"]) == (None, None, "unknown")

@@ -8,6 +8,7 @@ from pathlib import Path
 import dicom_cases as d
 import numpy as np
 import pytest
+import water_cases as w
 from pydicom.dataset import Dataset
 
 from tailort import dicom
@@ -15,36 +16,18 @@ from tailort.cli.app import run
 from tailort.geometry import Grid, Transform
 from tailort.registration import Field, Registration
 
-PLANES = tuple(float(z) for z in d.axes()[2])
-ROIS = [
-    ("External", "EXTERNAL", d.closed(*PLANES, half=9.0)),
-    ("SpinalCord", "ORGAN", d.closed(-4.5, -1.5, 1.5, half=1.5, centre=(5.0, 5.0))),
-    ("Esophagus", "ORGAN", d.closed(-4.5, -1.5, 1.5, half=2.0)),
-]
-GTV = ("GTVp", "GTV", d.closed(-7.5, -4.5, -1.5, 1.5, 4.5, half=3.0))
-PROTOCOL = """
-id: own
-version: "1"
-title: A protocol of one's own
-normalisation: {coverage: "D95%[Gy]"}
-prescriptions:
-  - {target: PTV_5000, dose_gy: 50, fractions: 25}
-targets:
-  - {name: PTV_5000, role: PTV, of: [GTVp], then: [{expand: {radial_mm: 2, craniocaudal_mm: 2}}]}
-technique: {kind: imrt, beams: 3}
-limits:
+ROIS = [w.EXTERNAL, w.CORD, w.OESOPHAGUS_IN_TUMOUR, w.TUMOUR]
+PROTOCOL = w.protocol("""
   - {structure: SpinalCord, metric: "Max[Gy]", operator: "<", limit: 140, priority: hard, quantity: BED,
      alpha_beta_gy: 2, scope: cumulative}
-"""
+""")
 SPATIAL = "1.2.840.10008.5.1.4.1.1.66.1"
 
 
 def course(folder: Path, *objects: Dataset, frame: str = d.FRAME, patient: str = "P1") -> Path:
     """A case of water; a course of its own has its own frame of reference and series, but the same coordinates."""
-    slices = d.image_slices(frame=frame, series=f"{frame}.1", uid_root=f"{frame}.2")
-    for ds in slices:
-        ds.PixelData = np.full(ds.Rows * ds.Columns, 1024, "<u2").tobytes()
-    drawn = d.structure_set([*ROIS, GTV], frame=frame, series=f"{frame}.1", uid=f"{frame}.3")
+    slices = w.slices(frame=frame, series=f"{frame}.1", uid_root=f"{frame}.2")
+    drawn = d.structure_set(ROIS, frame=frame, series=f"{frame}.1", uid=f"{frame}.3")
     for ds in (*slices, drawn, *objects):
         ds.PatientID = patient
     return d.write(folder, *slices, drawn, *objects)

@@ -11,33 +11,23 @@ from typing import Any
 
 import dicom_cases as d
 import pytest
+import water_cases as w
 
 from tailort.cli.app import run
 
-PROTOCOL = """
-id: own
-version: "1"
-title: A protocol of one's own
-normalisation: {coverage: "D95%[Gy]"}
-prescriptions:
-  - {target: PTV_5000, dose_gy: 50, fractions: 25}
-targets:
-  - {name: PTV_5000, role: PTV, of: [GTVp], then: [{expand: {radial_mm: 2, craniocaudal_mm: 2}}]}
-technique: {kind: imrt, beams: 3}
-limits:
+PROTOCOL = w.protocol("""
   - {structure: SpinalCord, metric: "Max[Gy]", operator: "<", limit: 52, priority: hard}
   - {structure: Lungs, metric: "Mean[Gy]", operator: "<=", limit: 36, priority: goal}
 biology: {targets: {alpha_beta_gy: 10}}
-"""
+""")
 CUMULATIVE = """
   - {structure: SpinalCord, metric: "Max[Gy]", operator: "<", limit: 100, priority: hard, quantity: BED,
      alpha_beta_gy: 2, scope: cumulative}
 """
-PLANES = tuple(float(z) for z in d.axes()[2])
 # The plan of `dicom_cases` prescribes 50 Gy to the third.
 ROIS: list[Any] = [
-    ("External", "EXTERNAL", d.closed(*PLANES, half=9.0)),
-    ("SpinalCord", "ORGAN", d.closed(-4.5, -1.5, 1.5, half=1.5, centre=(5.0, 5.0))),
+    w.EXTERNAL,
+    w.CORD,
     ("GTVp", "GTV", d.closed(-4.5, -1.5, 1.5, half=3.0)),
     ("Lungs", "ORGAN", d.closed(-7.5, -4.5, -1.5, half=2.0, centre=(-6.0, -6.0))),
 ]

@@ -6,38 +6,20 @@ import json
 from pathlib import Path
 
 import dicom_cases as d
-import numpy as np
 import pytest
+import water_cases as w
 
 from tailort.cli.app import run
 
-PLANES = tuple(float(z) for z in d.axes()[2])
-EXTERNAL = ("External", "EXTERNAL", d.closed(*PLANES, half=9.0))
-TUMOUR = ("GTVp", "GTV", d.closed(-7.5, -4.5, -1.5, 1.5, 4.5, half=3.0))
-CORD = ("SpinalCord", "ORGAN", d.closed(-4.5, -1.5, 1.5, half=1.5, centre=(5.0, 5.0)))
-OESOPHAGUS = ("Esophagus", "ORGAN", d.closed(-4.5, -1.5, 1.5, half=2.0))
-PROTOCOL = """
-id: own
-version: "1"
-title: A protocol of one's own
-normalisation: {coverage: "D95%[Gy]"}
-prescriptions:
-  - {target: PTV_5000, dose_gy: 50, fractions: 25}
-targets:
-  - {name: PTV_5000, role: PTV, of: [GTVp], then: [{expand: {radial_mm: 2, craniocaudal_mm: 2}}]}
-technique: {kind: imrt, beams: 3}
-limits:
+PROTOCOL = w.protocol("""
   - {structure: SpinalCord, metric: "Max[Gy]", operator: "<", limit: 60, priority: hard}
   - {structure: SpinalCord, metric: "Max[Gy]", operator: "<", limit: 140, priority: hard, quantity: BED,
      alpha_beta_gy: 2, scope: cumulative}
-"""
+""")
 
 
 def water(folder: Path, *objects: object) -> Path:
-    slices = d.image_slices()
-    for ds in slices:
-        ds.PixelData = np.full(ds.Rows * ds.Columns, 1024, "<u2").tobytes()
-    return d.write(folder, *slices, d.structure_set([EXTERNAL, TUMOUR, CORD, OESOPHAGUS]), *objects)
+    return w.case(folder, [w.EXTERNAL, w.TUMOUR, w.CORD, w.OESOPHAGUS_IN_TUMOUR], *objects)
 
 
 @pytest.fixture
@@ -172,7 +154,7 @@ def test_an_earlier_course_that_cannot_be_counted_is_refused(
 def test_another_patient_is_refused_unless_a_person_says_who_it_is(
     today: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    objects = [*d.image_slices(), d.structure_set([EXTERNAL]), d.plan(), d.dose()]
+    objects = [*d.image_slices(), d.structure_set([w.EXTERNAL]), d.plan(), d.dose()]
     for ds in objects:
         ds.PatientID = "P2"
     prior = d.write(tmp_path / "prior", *objects)

@@ -7,37 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import dicom_cases as d
-import numpy as np
 import pytest
+import water_cases as w
 
 from tailort.cli.app import run
 
-PLANES = tuple(float(z) for z in d.axes()[2])
-EXTERNAL = ("External", "EXTERNAL", d.closed(*PLANES, half=9.0))
-TUMOUR = ("GTVp", "GTV", d.closed(-7.5, -4.5, -1.5, 1.5, 4.5, half=3.0))
-OESOPHAGUS = ("Esophagus", "ORGAN", d.closed(-4.5, -1.5, 1.5, half=1.5, centre=(-5.0, 5.0)))
-PROTOCOL = """
-id: own
-version: "1"
-title: A protocol of one's own
-normalisation: {coverage: "D95%[Gy]"}
-prescriptions:
-  - {target: PTV_5000, dose_gy: 50, fractions: 25}
-targets:
-  - {name: PTV_5000, role: PTV, of: [GTVp], then: [{expand: {radial_mm: 2, craniocaudal_mm: 2}}]}
-technique: {kind: imrt, beams: 3}
-limits:
+PROTOCOL = w.protocol("""
   - {structure: Esophagus, metric: "Max[Gy]", operator: "<", limit: 60, priority: hard}
   - {structure: Esophagus, metric: "Max[Gy]", operator: "<", limit: 130, priority: hard, quantity: BED,
      alpha_beta_gy: 3, scope: cumulative}
-"""
+""")
 
 
 def water(folder: Path, *objects: object) -> Path:
-    slices = d.image_slices()
-    for ds in slices:
-        ds.PixelData = np.full(ds.Rows * ds.Columns, 1024, "<u2").tobytes()
-    return d.write(folder, *slices, d.structure_set([EXTERNAL, TUMOUR, OESOPHAGUS]), *objects)
+    return w.case(folder, [w.EXTERNAL, w.TUMOUR, w.OESOPHAGUS], *objects)
 
 
 def rows(path: Path) -> dict[tuple[str, str, str], dict[str, Any]]:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dicom_cases as d
 import numpy as np
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "dicom"))
-
-import dicom_cases as d
+import water_cases as w
 
 from tailort import dicom
 from tailort.cli import commands
@@ -41,18 +38,14 @@ limits:
 BOOST = PROTOCOL.replace("fractions: 25}", "fractions: 25}\n  - {target: Boost, dose_gy: 60, fractions: 25}").replace(
     "limit: 45", "limit: 70"
 )
-WHOLE = tuple(-10.5 + 3.0 * n for n in range(8))
-EXTERNAL = ("External", "EXTERNAL", d.closed(*WHOLE, half=11.0))
+EXTERNAL = ("External", "EXTERNAL", d.closed(*w.PLANES, half=11.0))
 CORD = ("SpinalCord", "ORGAN", d.closed(-4.5, -1.5, half=1.5, centre=(0.0, 7.0)))
 TARGET = ("PTV", "PTV", d.closed(-4.5, -1.5, 1.5, half=4.0))
 
 
 def written(folder: Path, *rois: Any) -> Path:
     """A block of water with these structures."""
-    slices = d.image_slices()
-    for ds in slices:
-        ds.PixelData = np.full(ds.Rows * ds.Columns, 1024, "<u2").tobytes()
-    return d.write(folder / "case", *slices, d.structure_set(list(rois)))
+    return w.case(folder / "case", rois)
 
 
 def refused(folder: Path, capfd: pytest.CaptureFixture[str], text: str, rois: tuple[Any, ...], *options: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -11,14 +10,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import dicom_cases as d
 import numba
 import numpy as np
 import pytest
+import water_cases as w
 from pydantic import ValidationError
-
-sys.path.append(str(Path(__file__).parents[1] / "dicom"))
-
-import dicom_cases as d
 
 from tailort import dicom
 from tailort.cli.app import run
@@ -45,20 +42,16 @@ limits:
   - {structure: SpinalCord, metric: "Max[Gy]", operator: "<", limit: 30, priority: hard}
 """
 CHOSEN = "beams: 3, angles: optimised, candidates_every_deg: 45"
-WHOLE = tuple(-10.5 + 3.0 * n for n in range(8))
 ROIS = (
-    ("External", "EXTERNAL", d.closed(*WHOLE, half=11.0)),
+    ("External", "EXTERNAL", d.closed(*w.PLANES, half=11.0)),
     # Where the first beam of the class solution comes in.
-    ("SpinalCord", "ORGAN", d.closed(*WHOLE[1:-1], half=2.0, centre=(0.0, -8.0))),
+    ("SpinalCord", "ORGAN", d.closed(*w.PLANES[1:-1], half=2.0, centre=(0.0, -8.0))),
     ("PTV", "PTV", d.closed(-4.5, -1.5, 1.5, half=4.0)),
 )
 
 
 def written(folder: Path) -> Path:
-    slices = d.image_slices()
-    for ds in slices:
-        ds.PixelData = np.full(ds.Rows * ds.Columns, 1024, "<u2").tobytes()
-    return d.write(folder / "case", *slices, d.structure_set(list(ROIS)))
+    return w.case(folder / "case", ROIS)
 
 
 @cache

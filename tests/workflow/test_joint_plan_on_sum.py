@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "dicom"))
-
-import dicom_cases as d
+import water_cases as w
 
 from tailort.cli.commands import read_patient
 from tailort.geometry import Image
@@ -19,10 +15,6 @@ from tailort.patient import Course, Dose
 from tailort.protocols import load
 from tailort.workflow import PlanningOptions, PlanResult, StageClock, plan
 
-PLANES = tuple(float(z) for z in d.axes()[2])
-EXTERNAL = ("External", "EXTERNAL", d.closed(*PLANES, half=9.0))
-TUMOUR = ("GTVp", "GTV", d.closed(-7.5, -4.5, -1.5, 1.5, 4.5, half=3.0))
-OESOPHAGUS = ("Esophagus", "ORGAN", d.closed(-4.5, -1.5, 1.5, half=1.5, centre=(-5.0, 5.0)))
 PROTOCOL = """
 id: own
 version: "1"
@@ -42,10 +34,7 @@ limits:
 
 @pytest.mark.slow
 def test_phases_together_hold_a_limit_on_the_sum_that_they_break_without_earlier_courses(tmp_path: Path) -> None:
-    slices = d.image_slices()
-    for ds in slices:
-        ds.PixelData = np.full(ds.Rows * ds.Columns, 1024, "<u2").tobytes()
-    d.write(tmp_path / "today", *slices, d.structure_set([EXTERNAL, TUMOUR, OESOPHAGUS]))
+    w.case(tmp_path / "today", [w.EXTERNAL, w.TUMOUR, w.OESOPHAGUS])
     (tmp_path / "own.yaml").write_text(PROTOCOL)
     case = read_patient(tmp_path / "today", StageClock(lambda stage, share: None))
     protocol = load(str(tmp_path / "own.yaml"))

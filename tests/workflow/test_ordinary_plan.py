@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "dicom"))
-
-import dicom_cases as d
+import water_cases as w
 
 from tailort.cli.commands import read_patient
 from tailort.geometry import Image
@@ -20,23 +15,9 @@ from tailort.patient import Case, Course, Dose
 from tailort.protocols import Protocol, load
 from tailort.workflow import PlanningOptions, PlanResult, StageClock, plan
 
-PLANES = tuple(float(z) for z in d.axes()[2])
-EXTERNAL = ("External", "EXTERNAL", d.closed(*PLANES, half=9.0))
-TUMOUR = ("GTVp", "GTV", d.closed(-7.5, -4.5, -1.5, 1.5, 4.5, half=3.0))
-OESOPHAGUS = ("Esophagus", "ORGAN", d.closed(-4.5, -1.5, 1.5, half=1.5, centre=(-5.0, 5.0)))
-ORDINARY = """
-id: own
-version: "1"
-title: A protocol of one's own
-normalisation: {coverage: "D95%[Gy]"}
-prescriptions:
-  - {target: PTV_5000, dose_gy: 50, fractions: 25}
-targets:
-  - {name: PTV_5000, role: PTV, of: [GTVp], then: [{expand: {radial_mm: 2, craniocaudal_mm: 2}}]}
-technique: {kind: imrt, beams: 3}
-limits:
+ORDINARY = w.protocol("""
   - {structure: Esophagus, metric: "Max[Gy]", operator: "<", limit: 48, priority: hard}
-"""
+""")
 ON_THE_SUM = """
   - {structure: Esophagus, metric: "Max[Gy]", operator: "<", limit: 115, priority: hard, quantity: BED,
      alpha_beta_gy: 3, scope: cumulative}
@@ -47,10 +28,7 @@ Delivered = list[tuple[float, ...]]
 @pytest.fixture(scope="module")
 def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     folder = tmp_path_factory.mktemp("ordinary") / "today"
-    slices = d.image_slices()
-    for ds in slices:
-        ds.PixelData = np.full(ds.Rows * ds.Columns, 1024, "<u2").tobytes()
-    d.write(folder, *slices, d.structure_set([EXTERNAL, TUMOUR, OESOPHAGUS]))
+    w.case(folder, [w.EXTERNAL, w.TUMOUR, w.OESOPHAGUS])
     return read_patient(folder, StageClock(lambda stage, share: None))
 
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import sys
 from pathlib import Path
 
+import dicom_cases as d
 import numpy as np
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "dicom"))
-
-import dicom_cases as d
+import water_cases as w
 
 from tailort.cli.commands import read_patient
 from tailort.errors import GeometryError, InputError
@@ -20,8 +17,6 @@ from tailort.patient import Case, FunctionalImage, quantity_named
 from tailort.protocols import Protocol, load
 from tailort.workflow import PlanningOptions, PlanningRun, StageClock, plan
 
-PLANES = tuple(float(z) for z in d.axes()[2])
-EXTERNAL = ("External", "EXTERNAL", d.closed(*PLANES, half=9.0))
 TUMOUR = ("GTVp", "GTV", d.closed(-7.5, -4.5, -1.5, 1.5, 4.5, half=4.0))
 CORD = ("SpinalCord", "ORGAN", d.closed(-4.5, -1.5, 1.5, half=1.0, centre=(-5.5, 5.5)))
 FILE = """
@@ -43,10 +38,7 @@ technique: {kind: imrt, beams: 5}
 @pytest.fixture(scope="module")
 def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     folder = tmp_path_factory.mktemp("painted") / "today"
-    slices = d.image_slices()
-    for ds in slices:
-        ds.PixelData = np.full(ds.Rows * ds.Columns, 1024, "<u2").tobytes()
-    d.write(folder, *slices, d.structure_set([EXTERNAL, TUMOUR, CORD]))
+    w.case(folder, [w.EXTERNAL, TUMOUR, CORD])
     return read_patient(folder, StageClock(lambda stage, share: None))
 
 

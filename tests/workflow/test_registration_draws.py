@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "dicom"))
-
-import dicom_cases as d
+import water_cases as w
 
 from tailort.cli.commands import read_patient
 from tailort.errors import InputError
@@ -28,36 +24,19 @@ from tailort.workflow.earlier import drawn_on
 from tailort.workflow.parts import cut_dose, part_around
 from tailort.workflow.registration_draws import drawn_courses
 
-PLANES = tuple(float(z) for z in d.axes()[2])
-EXTERNAL = ("External", "EXTERNAL", d.closed(*PLANES, half=9.0))
-TUMOUR = ("GTVp", "GTV", d.closed(-7.5, -4.5, -1.5, 1.5, 4.5, half=3.0))
-OESOPHAGUS = ("Esophagus", "ORGAN", d.closed(-4.5, -1.5, 1.5, half=1.5, centre=(-5.0, 5.0)))
-PROTOCOL = """
-id: own
-version: "1"
-title: A protocol of one's own
-normalisation: {coverage: "D95%[Gy]"}
-prescriptions:
-  - {target: PTV_5000, dose_gy: 50, fractions: 25}
-targets:
-  - {name: PTV_5000, role: PTV, of: [GTVp], then: [{expand: {radial_mm: 2, craniocaudal_mm: 2}}]}
-technique: {kind: imrt, beams: 3}
-limits:
+PROTOCOL = w.protocol("""
   - {structure: Esophagus, metric: "Max[Gy]", operator: "<", limit: 150, priority: hard, quantity: BED,
      alpha_beta_gy: 3, scope: cumulative}
   - {structure: Esophagus, metric: "Mean[Gy]", operator: "<", limit: 135, priority: hard, quantity: BED,
      alpha_beta_gy: 3, scope: cumulative}
-"""
+""")
 DRAWS = 8
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("draws")
-    slices = d.image_slices()
-    for ds in slices:
-        ds.PixelData = np.full(ds.Rows * ds.Columns, 1024, "<u2").tobytes()
-    d.write(made / "today", *slices, d.structure_set([EXTERNAL, TUMOUR, OESOPHAGUS]))
+    w.case(made / "today", [w.EXTERNAL, w.TUMOUR, w.OESOPHAGUS])
     (made / "own.yaml").write_text(PROTOCOL)
     return made
 

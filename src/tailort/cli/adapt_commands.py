@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tailort.cli.reirradiate_commands import Insist, SamePatient
+from tailort.cli.options import OUT, InsistOnDoses, Json, Names, OtherDoses, Out, Overwrite, Readings, SamePatient
 from tailort.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,29 +58,20 @@ def adapt(
     record: Annotated[
         Path | None, typer.Option("--record", help="Clinical record (default: record.yaml beside the planning CT).")
     ] = None,
-    reading: Annotated[
-        list[str] | None,
-        typer.Option("--reading", metavar="RULE=NAME", help="Reading of an ambiguous rule; several times."),
-    ] = None,
-    option: Annotated[str | None, typer.Option("--option", help="Other doses that the protocol offers.")] = None,
+    reading: Readings = None,
+    option: OtherDoses = None,
     technique: Annotated[str | None, typer.Option("--technique", help="imrt, vmat or 3dcrt.")] = None,
     machine: Annotated[str | None, typer.Option("--machine", help="Id or file (default: the plan's).")] = None,
     engine: Annotated[str | None, typer.Option("--engine", help="Dose engine (default: that of the run).")] = None,
     dose_grid: Annotated[
         float | None, typer.Option("--dose-grid", min=1.0, max=10.0, help="mm (default: that of the planned dose).")
     ] = None,
-    names: Annotated[
-        Path | None, typer.Option("--names", help="YAML file: the case's structure names to TG-263 names.")
-    ] = None,
+    names: Names = None,
     same_patient: SamePatient = False,
-    insist: Insist = False,
-    out: Annotated[Path, typer.Option("--out", help="Output folder, written whole or not at all.")] = Path(
-        "tailort-out"
-    ),
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier result of TailoRT in the output folder.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine output on stdout.")] = False,
+    insist: InsistOnDoses = False,
+    out: Out = OUT,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
     """Look at a course again on today's CT: dose so far, what follows, triggers, and a plan for what is left."""
     from tailort.cli.progress import Progress, interruptible

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -26,6 +26,30 @@ from tailort.cli import (
     response_commands,
     score_commands,
     subvolume_commands,
+)
+from tailort.cli.options import (
+    ENGINE,
+    OUT,
+    TABLE,
+    ByProtocol,
+    Densities,
+    DensityTable,
+    DicomDir,
+    DoseGrid,
+    Engine,
+    InsistOnDoses,
+    Json,
+    LimitsOf,
+    Names,
+    OtherDoses,
+    Out,
+    Overwrite,
+    PlanMachine,
+    Readings,
+    Record,
+    SamePatient,
+    Seed,
+    Series,
 )
 from tailort.errors import OutputError, TailortError, UndecidedError
 
@@ -74,51 +98,15 @@ class Technique(StrEnum):
     conformal = "3dcrt"
 
 
-Out = Annotated[Path, typer.Option("--out", help="Output folder, written whole or not at all.")]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace an earlier result of TailoRT in the output folder.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Machine output on stdout.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Which virtual patient.")]
 PatientSize = Annotated[Size, typer.Option("--size", help="full: 512 x 512 CT; coarse: quick, for trying out.")]
-PlanProtocol = Annotated[str, typer.Option("--protocol", help="Protocol id, or a protocol file of your own.")]
-Record = Annotated[Path | None, typer.Option("--record", help="Clinical record (default: record.yaml in the folder).")]
 PlanTechnique = Annotated[Technique | None, typer.Option("--technique", help="Default: the protocol's.")]
-PlanMachine = Annotated[
-    str | None, typer.Option("--machine", help="Machine id or file (default: the protocol's, else generic-6MV).")
-]
-Series = Annotated[str | None, typer.Option("--series", help="UID of the CT series, where there are several.")]
-Names = Annotated[Path | None, typer.Option("--names", help="YAML file: the case's structure names to TG-263 names.")]
-DoseGrid = Annotated[
-    float | None,
-    typer.Option("--dose-grid", min=1.0, max=10.0, help="Dose grid spacing, mm (default: the protocol's, or 3)."),
-]
-DensityTable = Annotated[
-    str, typer.Option("--density-table", help="Name, or CSV file with hu,density_g_cm3: the scanner's own.")
-]
-Densities = Annotated[
-    list[str] | None,
-    typer.Option("--density", help="Density of a structure, g/cm3: 'CouchInterior=0.08'; several times."),
-]
-Readings = Annotated[
-    list[str] | None,
-    typer.Option("--reading", metavar="RULE=NAME", help="Reading of an ambiguous rule of the protocol; several times."),
-]
-PlanOption = Annotated[
-    str | None, typer.Option("--option", help="Other doses that the protocol offers for the patient's plan.")
-]
 Priors = Annotated[
     list[Path] | None,
     typer.Option(
         "--prior", metavar="DIR", help="Earlier course, folder or course.yaml: limits hold on the sum; several times."
     ),
 ]
-DicomDir = Annotated[Path, typer.Argument(help="Folder with the case as DICOM, in any order and nesting.")]
-Engine = Annotated[
-    str,
-    typer.Option("--engine", metavar="NAME", help="Dose engine: collapsed-cone, collapsed-cone-water, pencil-nyholm."),
-]
-FULL, OUT, TABLE, ENGINE = Size.full, Path("tailort-out"), "schneider2000", "collapsed-cone"
+FULL = Size.full
 
 
 @app.callback(invoke_without_command=True)
@@ -203,7 +191,7 @@ def phantom(
 @app.command()
 def plan(
     dicom_dir: DicomDir,
-    protocol: PlanProtocol,
+    protocol: ByProtocol,
     record: Record = None,
     names: Names = None,
     technique: PlanTechnique = None,
@@ -232,7 +220,7 @@ def plan(
         typer.Option("--resume", metavar="DIR", help="Go on from the folder that an interrupted run left."),
     ] = None,
     reading: Readings = None,
-    option: PlanOption = None,
+    option: OtherDoses = None,
     prior: Priors = None,
     compare_without_prior: Annotated[
         bool,
@@ -257,8 +245,8 @@ def plan(
             "--image", metavar="QUANTITY=DIR", help="Image of function by which the protocol paints; several times."
         ),
     ] = None,
-    same_patient: reirradiate_commands.SamePatient = False,
-    insist: reirradiate_commands.Insist = False,
+    same_patient: SamePatient = False,
+    insist: InsistOnDoses = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -282,7 +270,7 @@ def plan(
 @app.command()
 def evaluate(
     dicom_dir: DicomDir,
-    protocol: Annotated[str | None, typer.Option("--protocol", help="Judge by this protocol's limits.")] = None,
+    protocol: LimitsOf = None,
     metric: Annotated[
         list[str] | None,
         typer.Option("--metric", help="'Heart: V40Gy[%]' or 'SpinalCord: Max[Gy] EQD2(a/b=2) < 45'; several times."),
@@ -293,7 +281,7 @@ def evaluate(
     ] = None,
     record: Record = None,
     reading: Readings = None,
-    option: PlanOption = None,
+    option: OtherDoses = None,
     out: Out = OUT,
     series: Series = None,
     overwrite: Overwrite = False,
@@ -365,7 +353,7 @@ def recalculate(
 @app.command()
 def tradeoffs(
     dicom_dir: DicomDir,
-    protocol: PlanProtocol,
+    protocol: ByProtocol,
     goal: Annotated[list[str], typer.Option("--goal", help="'Heart: Mean[Gy]' or 'PTV_6600: D95%[Gy]'; two or three.")],
     worst: Annotated[
         list[str] | None, typer.Option("--worst", help="'PTV_6600: 62.7': no worse than this, Gy; several times.")
@@ -388,7 +376,7 @@ def tradeoffs(
     machine: PlanMachine = None,
     engine: Engine = ENGINE,
     reading: Readings = None,
-    option: PlanOption = None,
+    option: OtherDoses = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -476,6 +464,17 @@ def _on_stdout() -> Iterator[None]:
 def _print_json(value: object) -> None:
     # ASCII, so that it is valid JSON on every terminal and in every pipe.
     print(json.dumps(value, indent=2, allow_nan=False))
+
+
+def _tell(result: Any, out: Path, as_json: bool, show: Callable[[Any], None]) -> None:
+    """Print a result that has notes and a report; `show` says what stands on a terminal above them."""
+    with _on_stdout():
+        if as_json:
+            _print_json({"out": str(out), "notes": list(result.notes), **result.as_dict()})
+        else:
+            show(result)
+            _show_notes(result.notes)
+            print(f"report: {out / 'report.html'}")
 
 
 def _tell_plan(result: Any, out: Path, as_json: bool) -> None:

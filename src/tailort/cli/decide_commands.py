@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tailort.cli.options import ByProtocol, Json, Overwrite
 from tailort.errors import InputError
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def decide_cohort(
 
 
 def decide(
-    protocol: Annotated[str, typer.Option("--protocol", help="Protocol id, or a protocol file of your own.")],
+    protocol: ByProtocol,
     record: Annotated[Path | None, typer.Argument(help="Clinical record of one patient (YAML).")] = None,
     table: Annotated[
         Path | None, typer.Option("--table", help="CSV file, one patient a row, with a column id.")
@@ -223,10 +224,8 @@ def decide(
         Path | None,
         typer.Option("--out", help="Output folder, written whole or not at all; without it only the terminal is."),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier result of TailoRT in the output folder.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine output on stdout.")] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
     """Ask a protocol whether it admits a patient, why, what is missing, and what it asks for. Never an order."""
     if (record is None) == (table is None):

@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,20 @@ EARLIER_PROTOCOL = "smart-imrt"
 # Folders of a demo beside the plan: the DICOM input, the run that made the earlier course, and the sum of both.
 CASE, EARLIER_RUN, SUM, PLAN = "case", "earlier-course", "sum", "plan"
 ADAPTED_WEEK = 3
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One demo: where it writes, which patient, how it is planned, and who watches."""
+
+    staging: Path
+    folder: Path
+    seed: int
+    size: Size
+    options: PlanningOptions
+    described: Mapping[str, Any]
+    clock: StageClock
+    interrupt: Interrupt | None
 
 
 def demo(
@@ -78,12 +92,13 @@ def demo(
     options = PlanningOptions(dose_grid_mm=dose_grid_mm, engine=engine)
     with whole_folder(out, overwrite=overwrite) as staging:
         case = staging / CASE
+        job = _Job(staging, case, seed, size, options, described, clock, interrupt)
         if name == "spine":
-            return _second_course(staging, case, seed, size, options, described, clock, interrupt)
+            return _second_course(job)
         if name == "adaptive":
-            return _adapted(staging, case, seed, size, options, described, clock, interrupt)
+            return _adapted(job)
         if name == "painting":
-            return _painted(staging, case, seed, size, options, described, clock, interrupt)
+            return _painted(job)
         with clock.stage("virtual patient"):
             patient = make(name, seed, size)
         with clock.stage("write the case"):
@@ -92,120 +107,97 @@ def demo(
         return plan_into(staging, case, read, load(PROTOCOLS[name]), options, described, clock, interrupt)
 
 
-def _painted(
-    staging: Path,
-    folder: Path,
-    seed: int,
-    size: Size,
-    options: PlanningOptions,
-    described: Mapping[str, Any],
-    clock: StageClock,
-    interrupt: Interrupt | None,
-) -> PlanningRun:
+def _painted(job: _Job) -> PlanningRun:
     """Paint the dose by a noisy PET, and judge it by the tumour's true biology."""
-    with clock.stage("virtual patient"):
-        patient = painting.make(seed, size)
-    with clock.stage("write the case"):
-        write_painting(patient, folder, silent)
-    images = {"fdg-suv": folder / FDG}
-    case = read_patient(folder / PLANNING, clock)
-    found = read_images(case, images, clock, interrupt, insist=False, same_patient=False)
-    asked = replace(options, images=found)
-    interrupt = interrupt or Interrupt()
-    run = workflow.plan(case, load(PROTOCOLS["painting"]), asked, clock, stop=interrupt.asked, keep=interrupt.keep)
-    with clock.stage("true tumour control"):
+    with job.clock.stage("virtual patient"):
+        patient = painting.make(job.seed, job.size)
+    with job.clock.stage("write the case"):
+        write_painting(patient, job.folder, silent)
+    images = {"fdg-suv": job.folder / FDG}
+    case = read_patient(job.folder / PLANNING, job.clock)
+    found = read_images(case, images, job.clock, job.interrupt, insist=False, same_patient=False)
+    asked = replace(job.options, images=found)
+    interrupt = job.interrupt or Interrupt()
+    run = workflow.plan(case, load(PROTOCOLS["painting"]), asked, job.clock, stop=interrupt.asked, keep=interrupt.keep)
+    with job.clock.stage("true tumour control"):
         plans = [plan for plan in (run.main, run.comparator) if plan is not None]
         truth = (patient.alpha_per_gy, patient.clonogens_per_cm3, ALPHA_BETA_GY)
         control = tuple((plan.label, true_control(plan.dose, *truth)) for plan in plans)
         run = replace(run, painted=tuple(replace(one, true_control=control) for one in run.painted))
-    with clock.stage("write and report"):
-        write_run(run, staging, described, hashes_of(folder / PLANNING, tuple(images.values())), clock)
-    return replace(run, stages=clock.stages)
+    with job.clock.stage("write and report"):
+        write_run(run, job.staging, job.described, hashes_of(job.folder / PLANNING, tuple(images.values())), job.clock)
+    return replace(run, stages=job.clock.stages)
 
 
-def _adapted(
-    staging: Path,
-    folder: Path,
-    seed: int,
-    size: Size,
-    options: PlanningOptions,
-    described: Mapping[str, Any],
-    clock: StageClock,
-    interrupt: Interrupt | None,
-) -> Adaptation:
+def _adapted(job: _Job) -> Adaptation:
     """Plan a patient, scan him again in the third week, and adapt; his true anatomy tells how well the sum is known."""
-    with clock.stage("virtual patient"):
-        patient = adaptive.make(seed, size)
+    with job.clock.stage("virtual patient"):
+        patient = adaptive.make(job.seed, job.size)
         scanned = patient.week(ADAPTED_WEEK)
-    with clock.stage("write the case"):
-        write_adaptive(patient, (scanned,), folder, silent)
+    with job.clock.stage("write the case"):
+        write_adaptive(patient, (scanned,), job.folder, silent)
         # Of the shrunken tumour a person has to draw what registration does not see; all else is carried.
         drawn = [replace(s, made_by=()) for s in scanned.structures if s.name.startswith("GTV")]
         seen = replace(scanned.structures, structures=tuple(drawn))
-        dicom.write_structures(seen, scanned.scan, scanned.person, folder / scanned.name / "rtstruct.dcm")
+        dicom.write_structures(seen, scanned.scan, scanned.person, job.folder / scanned.name / "rtstruct.dcm")
     file = load(PROTOCOLS["adaptive"])
     alone = replace(file, file=file.file.model_copy(update={"comparator": None}))
-    run, planning = staging / PLAN, folder / PLANNING
+    run, planning = job.staging / PLAN, job.folder / PLANNING
     run.mkdir()
-    plan_into(run, planning, read_patient(planning, clock), alone, options, described, clock, interrupt)
-    made = staging / "adapted"
+    plan_into(
+        run, planning, read_patient(planning, job.clock), alone, job.options, job.described, job.clock, job.interrupt
+    )
+    made = job.staging / "adapted"
     result = adapt_course(
-        run, (folder / scanned.name,), delivered=(scanned.fractions_before,), case_dir=planning,
-        protocol=PROTOCOLS["adaptive"], engine=options.engine, dose_grid_mm=options.dose_grid_mm, out=made,
-        progress=clock.progress, interrupt=interrupt,
+        run, (job.folder / scanned.name,), delivered=(scanned.fractions_before,), case_dir=planning,
+        protocol=PROTOCOLS["adaptive"], engine=job.options.engine, dose_grid_mm=job.options.dose_grid_mm, out=made,
+        progress=job.clock.progress, interrupt=job.interrupt,
     )  # fmt: skip
     for path in list(made.iterdir()):
-        shutil.move(path, staging / path.name)
+        shutil.move(path, job.staging / path.name)
     made.rmdir()
     slice_mm = scanned.scan.image.grid.spacing_mm[0]
     held = against_truth(result, scanned.map.to_planning, scanned.structures, slice_mm)
-    with (staging / "truth-comparison.json").open("w", encoding="utf-8") as stream:
+    with (job.staging / "truth-comparison.json").open("w", encoding="utf-8") as stream:
         json.dump({"metrics": [one.as_dict() for one in held]}, stream, indent=1)
-    return replace(result, stages=(*clock.stages, *result.stages))
+    return replace(result, stages=(*job.clock.stages, *result.stages))
 
 
-def _second_course(
-    staging: Path,
-    folder: Path,
-    seed: int,
-    size: Size,
-    options: PlanningOptions,
-    described: Mapping[str, Any],
-    clock: StageClock,
-    interrupt: Interrupt | None,
-) -> PlanningRun:
+def _second_course(job: _Job) -> PlanningRun:
     """Treat a patient twice: the dose of the first course is planned on its own CT and counts in the second."""
-    with clock.stage("virtual patient"):
-        patient = spine.make(seed, size)
-        before = earlier_scan(patient, seed)
-    with clock.stage("write the case"):
-        write_scans(patient, folder, silent, earlier=before)
-    then, today = folder / EARLIER, folder / TODAY
+    with job.clock.stage("virtual patient"):
+        patient = spine.make(job.seed, job.size)
+        before = earlier_scan(patient, job.seed)
+    with job.clock.stage("write the case"):
+        write_scans(patient, job.folder, silent, earlier=before)
+    then, today = job.folder / EARLIER, job.folder / TODAY
     file = load(EARLIER_PROTOCOL)
     first = replace(file, file=file.file.model_copy(update={"comparator": None}))
-    run = staging / EARLIER_RUN
+    run = job.staging / EARLIER_RUN
     run.mkdir()
-    coarse = replace(options, dose_grid_mm=None if options.dose_grid_mm is None else max(3.0, options.dose_grid_mm))
-    plan_into(run, then, read_patient(then, clock), first, coarse, described, clock, interrupt)
+    coarse = replace(
+        job.options, dose_grid_mm=None if job.options.dose_grid_mm is None else max(3.0, job.options.dose_grid_mm)
+    )
+    plan_into(run, then, read_patient(then, job.clock), first, coarse, job.described, job.clock, job.interrupt)
     # With the targets that the course was planned for, not as they came.
     for name in ("rtstruct.dcm", "rtplan.dcm", "rtdose.dcm"):
         shutil.copyfile(run / name, then / name)
-    case = read_patient(today, clock)
-    with clock.stage("read earlier courses"):
+    case = read_patient(today, job.clock)
+    with job.clock.stage("read earlier courses"):
         case = with_courses(case, today, (then,))
-    stop = interrupt.asked if interrupt else lambda: False
-    found = workflow.register_courses(case, clock, stop=stop)
+    interrupt = job.interrupt or Interrupt()
+    found = workflow.register_courses(case, job.clock, stop=interrupt.asked)
     day = dt.datetime.strptime(case.person.study_date, "%Y%m%d").date()
-    asked = replace(options, compare_without_prior=True, today=day)
+    asked = replace(job.options, compare_without_prior=True, today=day)
     loaded = load(PROTOCOLS["spine"])
-    done = plan_into(staging, today, case, loaded, asked, described, clock, interrupt, (then,), found)
+    done = plan_into(job.staging, today, case, loaded, asked, job.described, job.clock, job.interrupt, (then,), found)
     treated = replace(
         case, structures=done.structures, doses=tuple(phase.dose for phase in done.main.phases),
         plans=tuple(phase.plan for phase in done.main.phases),
     )  # fmt: skip
-    with clock.stage("sum the courses") as tell:
+    with job.clock.stage("sum the courses") as tell:
         result = workflow.reirradiate(treated, loaded, asked, found, tell)
-    (staging / SUM).mkdir()
-    with clock.stage("write and report"):
-        write_reirradiation(result, staging / SUM, described, hashes_of(today, (then,)), clock)
-    return replace(done, stages=clock.stages)
+    (job.staging / SUM).mkdir()
+    with job.clock.stage("write and report"):
+        write_reirradiation(result, job.staging / SUM, job.described, hashes_of(today, (then,)), job.clock)
+    return replace(done, stages=job.clock.stages)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tailort.cli.options import OUT, ByProtocol, Json, Names, OtherDoses, Out, Overwrite, Readings, Record, Series
 from tailort.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _RANGE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*,\s*(\d+(?:\.\d+)?)\s*(?:Gy)?\s*$")
 
 def individual_dose(
     dicom_dir: Annotated[Path, typer.Argument(help="Folder with CT, RTSTRUCT and the RTDOSE of one plan.")],
-    protocol: Annotated[str, typer.Option("--protocol", help="Protocol id, or a protocol file of your own.")],
+    protocol: ByProtocol,
     range_gy: Annotated[
         str | None,
         typer.Option("--range", metavar="LOW,HIGH", help="Doses of the highest prescription to look at, Gy."),
@@ -38,29 +39,14 @@ def individual_dose(
         float | None,
         typer.Option("--planned-gy", help="Prescription that the given dose was made for (default: the RTPLAN's)."),
     ] = None,
-    names: Annotated[
-        Path | None, typer.Option("--names", help="YAML file: the case's structure names to TG-263 names.")
-    ] = None,
-    record: Annotated[
-        Path | None, typer.Option("--record", help="Clinical record (default: record.yaml in the folder).")
-    ] = None,
-    reading: Annotated[
-        list[str] | None,
-        typer.Option("--reading", metavar="RULE=NAME", help="Reading of an ambiguous rule; several times."),
-    ] = None,
-    option: Annotated[
-        str | None, typer.Option("--option", help="Other doses that the protocol offers for the patient's plan.")
-    ] = None,
-    series: Annotated[
-        str | None, typer.Option("--series", help="UID of the CT series, where there are several.")
-    ] = None,
-    out: Annotated[Path, typer.Option("--out", help="Output folder, written whole or not at all.")] = Path(
-        "tailort-out"
-    ),
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier result of TailoRT in the output folder.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine output on stdout.")] = False,
+    names: Names = None,
+    record: Record = None,
+    reading: Readings = None,
+    option: OtherDoses = None,
+    series: Series = None,
+    out: Out = OUT,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
     """Raise the dose of an existing plan, for each number of fractions, until an organ's limit is reached."""
     from tailort.cli.app import LIMIT_VIOLATED, UNDECIDED, _on_stdout, _print_json, _show_notes

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tailort.cli.options import Json
 from tailort.errors import InputError, OutputError
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from tailort.workflow.fitting import MachineFit, Target
 
 app = typer.Typer(help="Linear accelerators: list, show, and fit one to beam data.", no_args_is_help=True)
-
-Json = Annotated[bool, typer.Option("--json", help="Machine output on stdout.")]
 # Usual number of evaluations of a fit, for its progress.
 USUAL_EVALUATIONS = 24
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tailort.cli.options import OUT, Json, Names, Out, Overwrite
+
 if TYPE_CHECKING:
     from tailort.workflow.motion import Motion
 
@@ -19,16 +21,10 @@ def motion(
         typer.Option("--structure", metavar="NAME", help="Drawn on the phases; its union is made; several times."),
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Of the union (default: IGTVp of GTVp).")] = None,
-    names: Annotated[
-        Path | None, typer.Option("--names", help="YAML file: the case's structure names to TG-263 names.")
-    ] = None,
-    out: Annotated[Path, typer.Option("--out", help="Output folder, written whole or not at all.")] = Path(
-        "tailort-out"
-    ),
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier result of TailoRT in the output folder.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine output on stdout.")] = False,
+    names: Names = None,
+    out: Out = OUT,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
     """Write average, highest and lowest CT of the phases, and the union of drawn volumes over them."""
     from tailort.cli.app import _on_stdout, _print_json, _show_notes

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tailort.cli.options import Json
 from tailort.errors import InputError, OutputError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def protocols(
     schema: Annotated[
         bool, typer.Option("--schema", help="JSON Schema of protocol files and overlays, for editors.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine output on stdout.")] = False,
+    as_json: Json = False,
 ) -> None:
     """List the protocols; with an ID, every rule with its source and mark."""
     from tailort.cli.app import _on_stdout, _print_json

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tailort.cli.options import OUT, Json, Names, Out, Overwrite, SamePatient
+
 if TYPE_CHECKING:
     from tailort.patient import RegistrationOptions
     from tailort.registration.turn_and_shift import Metric
@@ -80,26 +82,18 @@ def register(
         str | None, typer.Option("--series", help="UID of today's CT series, where there are several.")
     ] = None,
     other_series: Annotated[str | None, typer.Option("--other-series", help="UID of the other scan's series.")] = None,
-    names: Annotated[
-        Path | None, typer.Option("--names", help="YAML file: the cases' structure names to TG-263 names.")
-    ] = None,
+    names: Names = None,
     dose: Annotated[bool, typer.Option("--dose", help="Map the other scan's RTDOSE onto today's CT.")] = False,
     insist: Annotated[
         bool, typer.Option("--insist", help="Map the dose also by a registration that fails its check.")
     ] = False,
-    same_patient: Annotated[
-        bool, typer.Option("--same-patient", help="Folders with different patient identifiers are one person.")
-    ] = False,
-    out: Annotated[Path, typer.Option("--out", help="Output folder, written whole or not at all.")] = Path(
-        "tailort-out"
-    ),
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier result of TailoRT in the output folder.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine output on stdout.")] = False,
+    same_patient: SamePatient = False,
+    out: Out = OUT,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
     """Find how today's CT lies in another scan, check that, write it as DICOM; map a dose onto today's CT."""
-    from tailort.cli.app import LIMIT_VIOLATED, _on_stdout, _print_json, _show_notes
+    from tailort.cli.app import LIMIT_VIOLATED, _tell
     from tailort.cli.progress import Progress, interruptible
 
     with interruptible(), Progress() as progress:
@@ -110,13 +104,7 @@ def register(
             names=names, dose=dose, insist=insist, same_patient=same_patient, out=out, overwrite=overwrite,
             progress=progress,
         )  # fmt: skip
-    with _on_stdout():
-        if as_json:
-            _print_json({"out": str(out), "notes": list(result.notes), **result.as_dict()})
-        else:
-            _show(result)
-            _show_notes(result.notes)
-            print(f"report: {out / 'report.html'}")
+    _tell(result, out, as_json, _show)
     if result.failed:
         raise typer.Exit(LIMIT_VIOLATED)
 

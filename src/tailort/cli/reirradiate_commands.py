@@ -10,6 +10,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tailort.cli.options import (
+    OUT,
+    InsistOnDoses,
+    Json,
+    LimitsOf,
+    Names,
+    Out,
+    Overwrite,
+    Readings,
+    Record,
+    SamePatient,
+    Series,
+)
+
 if TYPE_CHECKING:
     from tailort.workflow import Reirradiation
 
@@ -21,45 +35,25 @@ Prior = Annotated[
         help="Earlier course: folder with CT, RTDOSE, RTPLAN, course.yaml, or the latter alone.",
     ),
 ]
-SamePatient = Annotated[
-    bool, typer.Option("--same-patient", help="Folders with different patient identifiers are one person.")
-]
-
-Insist = Annotated[
-    bool, typer.Option("--insist", help="Add doses by registrations that fail their own check; the report says so.")
-]
 
 
 def reirradiate(
     dicom_dir: Annotated[Path, typer.Argument(help="Folder of today: CT, RTSTRUCT and, once planned, RTPLAN, RTDOSE.")],
     prior: Prior,
-    protocol: Annotated[str | None, typer.Option("--protocol", help="Judge by this protocol's limits.")] = None,
-    record: Annotated[
-        Path | None, typer.Option("--record", help="Clinical record (default: record.yaml in the folder).")
-    ] = None,
-    reading: Annotated[
-        list[str] | None,
-        typer.Option("--reading", metavar="RULE=NAME", help="Reading of an ambiguous rule; several times."),
-    ] = None,
-    names: Annotated[
-        Path | None, typer.Option("--names", help="YAML file: the case's structure names to TG-263 names.")
-    ] = None,
+    protocol: LimitsOf = None,
+    record: Record = None,
+    reading: Readings = None,
+    names: Names = None,
     same_patient: SamePatient = False,
-    insist: Insist = False,
+    insist: InsistOnDoses = False,
     fractions: Annotated[
         int | None,
         typer.Option("--fractions", metavar="N", help="What could still be given in N fractions, by published limits."),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="Output folder, written whole or not at all.")] = Path(
-        "tailort-out"
-    ),
-    series: Annotated[
-        str | None, typer.Option("--series", help="UID of the CT series, where there are several.")
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier result of TailoRT in the output folder.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine output on stdout.")] = False,
+    out: Out = OUT,
+    series: Series = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
     """Sum earlier courses with today's in BED and EQD2, organ by organ, and judge the limits on the sum."""
     from tailort.cli.app import (

@@ -8,6 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tailort.cli.options import (
+    OUT,
+    InsistOnImages,
+    Json,
+    Names,
+    Out,
+    Overwrite,
+    PlanningDir,
+    PlanningSeries,
+    Record,
+    Reference,
+    Region,
+    SamePatient,
+    SessionBends,
+)
 from tailort.cli.subvolume_commands import _reference
 from tailort.errors import InputError
 
@@ -21,7 +36,7 @@ TRIGGERS = "individualised"
 
 
 def response(
-    dicom_dir: Annotated[Path, typer.Argument(help="Folder with the planning CT and its RTSTRUCT.")],
+    dicom_dir: PlanningDir,
     image: Annotated[
         list[Path],
         typer.Option("--image", metavar="DIR", help="Folder with one PET, and the CT of its session; twice or more."),
@@ -33,44 +48,25 @@ def response(
     threshold: Annotated[
         str, typer.Option("--threshold", metavar="NAME=N", help="Of the volume: relative=50, absolute=2.5.")
     ] = "relative=50",
-    reference: Annotated[
-        str | None,
-        typer.Option("--reference", metavar="NAME or SUV", help="Of a ratio: structure, or SUV, it is divided by."),
-    ] = None,
+    reference: Reference = None,
     protocol: Annotated[str, typer.Option("--protocol", help="Protocol whose triggers are asked.")] = TRIGGERS,
-    deformable: Annotated[
-        bool, typer.Option("--deformable/--rigid", help="Whether the CTs of the images' sessions may bend.")
-    ] = False,
-    region: Annotated[
-        str | None, typer.Option("--region", metavar="NAME", help="Structure that turn and shift must bring together.")
-    ] = None,
-    insist: Annotated[bool, typer.Option("--insist", help="Use a registration that fails its own check.")] = False,
-    same_patient: Annotated[
-        bool, typer.Option("--same-patient", help="Folders with different patient identifiers are one person.")
-    ] = False,
-    series: Annotated[
-        str | None, typer.Option("--series", help="UID of the planning CT, where there are several.")
-    ] = None,
+    deformable: SessionBends = False,
+    region: Region = None,
+    insist: InsistOnImages = False,
+    same_patient: SamePatient = False,
+    series: PlanningSeries = None,
     image_series: Annotated[
         list[str] | None,
         typer.Option("--image-series", help="UID of the PET, where a folder has several; one for every --image."),
     ] = None,
-    names: Annotated[
-        Path | None, typer.Option("--names", help="YAML file: the case's structure names to TG-263 names.")
-    ] = None,
-    record: Annotated[
-        Path | None, typer.Option("--record", help="Clinical record (default: record.yaml in the folder).")
-    ] = None,
-    out: Annotated[Path, typer.Option("--out", help="Output folder, written whole or not at all.")] = Path(
-        "tailort-out"
-    ),
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier result of TailoRT in the output folder.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine output on stdout.")] = False,
+    names: Names = None,
+    record: Record = None,
+    out: Out = OUT,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
     """Follow the uptake of a structure over PETs of several days, and ask what triggers say. Never an order."""
-    from tailort.cli.app import _on_stdout, _print_json, _show_notes
+    from tailort.cli.app import _tell
     from tailort.cli.progress import Progress, interruptible
 
     with interruptible(), Progress() as progress:
@@ -80,13 +76,7 @@ def response(
             series=series, image_series=tuple(image_series or ()), names=names, record=record, out=out,
             overwrite=overwrite, progress=progress,
         )  # fmt: skip
-    with _on_stdout():
-        if as_json:
-            _print_json({"out": str(out), "notes": list(result.notes), **result.as_dict()})
-        else:
-            _show(result)
-            _show_notes(result.notes)
-            print(f"report: {out / 'report.html'}")
+    _tell(result, out, as_json, _show)
 
 
 def response_of(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from tailort.cli.options import Json
 from tailort.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def score(
     fractions: Annotated[int | None, typer.Option("--fractions", help="rsi: fractions of the course.")] = None,
     target_gard: Annotated[float | None, typer.Option("--target-gard", help="rsi: a GARD to aim at.")] = None,
     reading: Annotated[list[str] | None, typer.Option("--reading", help="rsi: RB-76=PAK2 or RB-76=CDK1.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine output on stdout.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Score one patient: response (RECIST), instability (SINS) and path of a spine, body surface, radiosensitivity."""
     from tailort.cli.app import _on_stdout, _print_json

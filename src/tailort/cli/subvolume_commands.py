@@ -8,12 +8,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tailort.cli.options import (
+    OUT,
+    InsistOnImages,
+    Json,
+    Names,
+    Out,
+    Overwrite,
+    PlanningDir,
+    PlanningSeries,
+    Record,
+    Reference,
+    Region,
+    SamePatient,
+    SessionBends,
+)
+
 if TYPE_CHECKING:
     from tailort.workflow.subdividing import Subdivision
 
 
 def subvolume(
-    dicom_dir: Annotated[Path, typer.Argument(help="Folder with the planning CT and its RTSTRUCT.")],
+    dicom_dir: PlanningDir,
     image: Annotated[
         Path, typer.Option("--image", metavar="DIR", help="Folder with the PET or MR, and the CT of its session.")
     ],
@@ -30,10 +46,7 @@ def subvolume(
         str,
         typer.Option("--quantity", help="fdg-suv, flt-suv, fmiso-tumour-to-blood, cu-atsm-tumour-to-muscle, adc."),
     ] = "fdg-suv",
-    reference: Annotated[
-        str | None,
-        typer.Option("--reference", metavar="NAME or SUV", help="Of a ratio: structure, or SUV, it is divided by."),
-    ] = None,
+    reference: Reference = None,
     background: Annotated[
         float | None,
         typer.Option("--background", help="Uptake around the target (default: median 10 to 20 mm beyond it)."),
@@ -54,38 +67,22 @@ def subvolume(
     during_treatment: Annotated[
         bool, typer.Option("--during-treatment", help="The image may be later than the start of treatment.")
     ] = False,
-    deformable: Annotated[
-        bool, typer.Option("--deformable/--rigid", help="Whether the CT of the image's session may bend.")
-    ] = False,
-    region: Annotated[
-        str | None, typer.Option("--region", metavar="NAME", help="Structure that turn and shift must bring together.")
-    ] = None,
-    insist: Annotated[bool, typer.Option("--insist", help="Use a registration that fails its own check.")] = False,
-    same_patient: Annotated[
-        bool, typer.Option("--same-patient", help="Folders with different patient identifiers are one person.")
-    ] = False,
-    series: Annotated[
-        str | None, typer.Option("--series", help="UID of the planning CT, where there are several.")
-    ] = None,
+    deformable: SessionBends = False,
+    region: Region = None,
+    insist: InsistOnImages = False,
+    same_patient: SamePatient = False,
+    series: PlanningSeries = None,
     image_series: Annotated[
         str | None, typer.Option("--image-series", help="UID of the PET or MR, where there are several.")
     ] = None,
-    names: Annotated[
-        Path | None, typer.Option("--names", help="YAML file: the case's structure names to TG-263 names.")
-    ] = None,
-    record: Annotated[
-        Path | None, typer.Option("--record", help="Clinical record (default: record.yaml in the folder).")
-    ] = None,
-    out: Annotated[Path, typer.Option("--out", help="Output folder, written whole or not at all.")] = Path(
-        "tailort-out"
-    ),
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier result of TailoRT in the output folder.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine output on stdout.")] = False,
+    names: Names = None,
+    record: Record = None,
+    out: Out = OUT,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
     """Delineate the part of a target that a PET or a diffusion MR singles out, with how sure that is."""
-    from tailort.cli.app import _on_stdout, _print_json, _show_notes
+    from tailort.cli.app import _tell
     from tailort.cli.progress import Progress, interruptible
 
     with interruptible(), Progress() as progress:
@@ -96,13 +93,7 @@ def subvolume(
             same_patient=same_patient, series=series, image_series=image_series, names=names, record=record, out=out,
             overwrite=overwrite, progress=progress,
         )  # fmt: skip
-    with _on_stdout():
-        if as_json:
-            _print_json({"out": str(out), "notes": list(result.notes), **result.as_dict()})
-        else:
-            _show(result)
-            _show_notes(result.notes)
-            print(f"report: {out / 'report.html'}")
+    _tell(result, out, as_json, _show)
 
 
 def subvolume_of(

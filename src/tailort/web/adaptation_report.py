@@ -22,11 +22,9 @@ from tailort.web.page import (
     structures_shown,
 )
 from tailort.web.registration_figures import registration_blocks
-from tailort.web.rule_tables import overlay_warnings
+from tailort.web.rule_tables import overlay_warnings, trigger_table
 from tailort.workflow import Stage
 from tailort.workflow.adapted_records import Adaptation, SideBySide
-
-_ANSWERS = {"yes": "fired", "no": "not fired", "unknown": "unknown"}
 
 
 def adaptation_report(result: Adaptation, described: Mapping[str, Any], stages: Sequence[Stage]) -> str:
@@ -182,18 +180,12 @@ def _facts(result: Adaptation) -> dict[str, Any]:
 
 
 def _triggers(result: Adaptation) -> dict[str, Any]:
-    return {
-        "title": "Triggers of adaptation",
-        "note": "They propose; what is done is decided by people. Most thresholds are recalled, not printed (IR-05).",
-        "header": ["trigger", "answer", "why", "actions", "rules"],
-        "rows": [
-            [
-                one.entry.text, _ANSWERS[one.answer], one.reason, "; ".join(act.text for act in one.proposed),
-                ", ".join(dict.fromkeys((*one.entry.rules, *(rule for act in one.proposed for rule in act.rules)))),
-            ]
-            for one in result.triggers.triggers
-        ],
-    }  # fmt: skip
+    return trigger_table(
+        "Triggers of adaptation",
+        "They propose; what is done is decided by people. Most thresholds are recalled, not printed (IR-05).",
+        result.triggers.triggers,
+        "actions",
+    )
 
 
 def _images(result: Adaptation) -> list[dict[str, Any]]:

@@ -105,7 +105,8 @@ def _planes(run: PlanningRun, one: PaintedTarget, plans: list[PlanResult]) -> Pi
     caption = (
         f"From above: {one.image.quantity.id} from 0 to {top:.3g} {one.image.quantity.unit}; what is prescribed in "
         f"{one.target} (beyond {one.structure} that of its nearest point); the dose of each plan from {scale[0]:g} Gy "
-        f"on. Physical, of the course. White: {one.structure}, which is to get {given.min():.1f} to {given.max():.1f} Gy."
+        f"on. Physical, of the course. White: {one.structure}, which is to get {given.min():.1f} to {given.max():.1f} "
+        "Gy."
     )
     box = (low - ROOM_MM, high + ROOM_MM)
     return drawn_planes(rows, cuts, box, "dose, Gy per course", caption, "painted dose in three planes")

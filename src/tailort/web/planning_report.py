@@ -172,8 +172,7 @@ def _unit(metric: str) -> str:
 
 def _summary(run: PlanningRun) -> list[str]:
     doses = "; then ".join(
-        ", ".join(p.in_words for p in phase.plan.prescriptions)
-        + f" in {phase.plan.fractions} fractions"
+        ", ".join(p.in_words for p in phase.plan.prescriptions) + f" in {phase.plan.fractions} fractions"
         for phase in run.main.phases
     )
     lines = [

@@ -7,9 +7,9 @@ from typing import Any
 
 from tailort.web.page import plain_provenance, render
 from tailort.web.response_figures import scan_planes, series_plot
-from tailort.web.rule_tables import overlay_warnings
+from tailort.web.rule_tables import overlay_warnings, trigger_table
 from tailort.workflow import Stage
-from tailort.workflow.responding import ANSWERS, NOT_SEEN, Response, told
+from tailort.workflow.responding import NOT_SEEN, Response, told
 from tailort.workflow.response import SeriesScan
 
 
@@ -90,21 +90,13 @@ def _cards(result: Response) -> list[dict[str, str]]:
 
 
 def _triggers(result: Response) -> dict[str, Any]:
-    return {
-        "title": f"Triggers of protocol {result.protocol.id} that ask about uptake",
-        "note": "They propose, never order; what is done is decided by people."
+    note = (
+        "They propose, never order; what is done is decided by people."
         if result.triggers
-        else "None of its triggers asks for what a series of uptake tells.",
-        "header": ["trigger", "answer", "why", "facts that are missing", "would ask for", "rules"],
-        "rows": [
-            [
-                one.entry.text, ANSWERS[one.answer], one.reason, ", ".join(one.missing),
-                "; ".join(act.text for act in one.proposed),
-                ", ".join(dict.fromkeys((*one.entry.rules, *(rule for act in one.proposed for rule in act.rules)))),
-            ]
-            for one in result.triggers
-        ],
-    }  # fmt: skip
+        else "None of its triggers asks for what a series of uptake tells."
+    )
+    title = f"Triggers of protocol {result.protocol.id} that ask about uptake"
+    return trigger_table(title, note, result.triggers, "would ask for", with_missing=True)
 
 
 def _facts(result: Response) -> dict[str, Any]:

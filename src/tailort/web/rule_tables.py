@@ -7,7 +7,9 @@ from typing import Any
 
 from tailort.protocols import Decision, Protocol
 from tailort.protocols.decision import AppliedDefault
+from tailort.protocols.proposals import Individual
 from tailort.workflow import AmendmentFinding, Evaluation, PlanningRun
+from tailort.workflow.responding import ANSWERS
 from tailort.workflow.tracing import defaults_used, doses_traced, numbers_traced, structures_traced
 
 _KINDS = {"yes": "fail", "no": "pass", "unknown": "unknown"}
@@ -97,6 +99,25 @@ def rule_warnings(run: PlanningRun) -> list[str]:
 def overlay_warnings(protocol: Protocol | None) -> list[str]:
     """Hard limits that a site has loosened."""
     return [] if protocol is None else [text for overlay in protocol.overlays for text in overlay.warnings]
+
+
+def trigger_table(
+    title: str, note: str, triggers: Sequence[Individual], asked: str, *, with_missing: bool = False
+) -> dict[str, Any]:
+    """What triggers say, and why; `asked` heads what each proposes, and `with_missing` adds the facts that lack."""
+    return {
+        "title": title,
+        "note": note,
+        "header": ["trigger", "answer", "why", *["facts that are missing"] * with_missing, asked, "rules"],
+        "rows": [
+            [
+                one.entry.text, ANSWERS[one.answer], one.reason, *[", ".join(one.missing)] * with_missing,
+                "; ".join(act.text for act in one.proposed),
+                ", ".join(dict.fromkeys((*one.entry.rules, *(rule for act in one.proposed for rule in act.rules)))),
+            ]
+            for one in triggers
+        ],
+    }  # fmt: skip
 
 
 def made_tables(run: PlanningRun) -> list[dict[str, Any]]:

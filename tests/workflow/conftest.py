@@ -1,0 +1,8 @@
+"""The tiny DICOM cases of tests/dicom serve the planning too."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / "dicom"))
