@@ -173,7 +173,9 @@ class Cord:
         cord = Structure(
             "SpinalCord", "ORGAN", tuple(np.array([(*c, z) for c in corners]) for z in (0.0, 3.0)), "1.2.3"
         )
-        self.bench: Any = SimpleNamespace(structures=StructureSet((cord,), "1.2.3"), slice_mm=3.0, earlier=(), drawn=())
+        self.bench: Any = SimpleNamespace(
+            structures=StructureSet((cord,), "1.2.3"), slice_mm=3.0, earlier=(), drawn=(), delivered=()
+        )
         hand_over = HandOver(from_phase=1, to_phase=2, structure="SpinalCord", metric="Max[Gy]", below_gy=45.0)
         self.technique = Technique(kind="3dcrt", arrangement="ap-pa", aperture_margin_mm=7, hand_over=hand_over)
         asked = tuple(
