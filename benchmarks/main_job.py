@@ -16,9 +16,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Literal
+
+Size = Literal["full", "coarse"]
 
 
-def once(size: str, seed: int, dose_grid_mm: float, out: Path) -> None:
+def once(size: Size, seed: int, dose_grid_mm: float, out: Path) -> None:
     wall, cpu = time.perf_counter(), time.process_time()
     from tailort.cli import demos
 
@@ -29,7 +32,7 @@ def once(size: str, seed: int, dose_grid_mm: float, out: Path) -> None:
         if share == 1.0:
             rows.append((stage, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
 
-    run = demos.demo("oesophagus", out=out, seed=seed, size=size, dose_grid_mm=dose_grid_mm, progress=tell)  # type: ignore[arg-type]
+    run = demos.demo("oesophagus", out=out, seed=seed, size=size, dose_grid_mm=dose_grid_mm, progress=tell)
     stages = [imported, *((s.name, s.wall_s, s.cpu_s) for s in run.stages)]
     peak = dict(rows)
     total = (time.perf_counter() - wall, time.process_time() - cpu)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from tailort.protocols.overlay_file import PaintingChange
 from tailort.protocols.overlay_records import Change, OverlayError, Place
-from tailort.protocols.painting import PaintedEntry
+from tailort.protocols.painting import painting_in_words
 from tailort.protocols.schema import DosePerFraction, PrescriptionEntry, ProtocolFile
 
 
@@ -57,24 +57,6 @@ def painted_target(file: ProtocolFile, change: PaintingChange, place: Place, sit
     )  # fmt: skip
     tree = _renamed(file.model_dump(by_alias=True, exclude_unset=True), was.target, change.renamed)
     return ProtocolFile.model_validate(tree), told
-
-
-def painting_in_words(least_gy: float, painted: PaintedEntry) -> str:
-    """Say how a dose is painted in one line."""
-    by = {
-        "linear": "linear in",
-        "power": f"by the power {painted.exponent or 1:g} of",
-        "sigmoid": f"by a sigmoid, {painted.steepness or 1:g} times as steep as the line, of",
-        "contours": f"in two levels, parted at {100 * (painted.threshold or 0):g} %, by",
-    }[painted.map]
-    mean = "" if painted.mean_gy is None else f", mean {painted.mean_gy:g} Gy"
-    smooth = f", smoothed over {painted.smooth_mm:g} mm" if painted.smooth_mm else ""
-    away = "".join(f", least within {one.margin_mm:g} mm of {one.structure}" for one in painted.away_from)
-    of = " and ".join((*painted.of, *(f"{name} if drawn" for name in painted.if_drawn)))
-    return (
-        f"{least_gy:g} to {painted.most_gy:g} Gy painted in {of}, {by} {painted.image} from {100 * painted.low:g} % to "
-        f"{100 * painted.high:g} % of its {painted.percentile:g}th percentile{smooth}{mean}{away}"
-    )
 
 
 def _renamed(tree: Any, name: str, new: str) -> Any:

@@ -73,3 +73,21 @@ class PaintedEntry(Section):
             if not given and self.map in maps:
                 raise ValueError(f"the map '{self.map}' needs '{name}'")
         return self
+
+
+def painting_in_words(least_gy: float, painted: PaintedEntry) -> str:
+    """Say how a dose is painted in one line."""
+    by = {
+        "linear": "linear in",
+        "power": f"by the power {painted.exponent or 1:g} of",
+        "sigmoid": f"by a sigmoid, {painted.steepness or 1:g} times as steep as the line, of",
+        "contours": f"in two levels, parted at {100 * (painted.threshold or 0):g} %, by",
+    }[painted.map]
+    mean = "" if painted.mean_gy is None else f", mean {painted.mean_gy:g} Gy"
+    smooth = f", smoothed over {painted.smooth_mm:g} mm" if painted.smooth_mm else ""
+    away = "".join(f", least within {one.margin_mm:g} mm of {one.structure}" for one in painted.away_from)
+    of = " and ".join((*painted.of, *(f"{name} if drawn" for name in painted.if_drawn)))
+    return (
+        f"{least_gy:g} to {painted.most_gy:g} Gy painted in {of}, {by} {painted.image} from {100 * painted.low:g} % to "
+        f"{100 * painted.high:g} % of its {painted.percentile:g}th percentile{smooth}{mean}{away}"
+    )

@@ -79,8 +79,8 @@ def load(name: str | Path) -> Protocol:
         if other is not None:
             return load(other)
         raise ProtocolError(
-            f"there is no protocol '{name}'; known are {', '.join(available())}; a file of your own is given by its "
-            "path, ending in .yaml"
+            f"there is no protocol '{name}'; known are {', '.join((*available(), *demonstrations()))}; a file of "
+            "your own is given by its path, ending in .yaml"
         )
     return parse(read_text(path, "protocol file", ProtocolError), str(path), (path.resolve(),))
 

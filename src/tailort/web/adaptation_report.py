@@ -22,6 +22,7 @@ from tailort.web.page import (
     structures_shown,
 )
 from tailort.web.registration_figures import registration_blocks
+from tailort.web.registration_tables import measured_tables
 from tailort.web.rule_tables import overlay_warnings, trigger_table
 from tailort.workflow import Stage
 from tailort.workflow.adapted_records import Adaptation, SideBySide
@@ -57,7 +58,7 @@ def adaptation_report(result: Adaptation, described: Mapping[str, Any], stages: 
         **leaves(case, case.structures, final, palette, drawn, reference_gy),
         "dvh": _histograms(result, palette, [name for name in shown if name not in NOT_IN_DVH]),
         "tables": [_fractions(result), _facts(result), _triggers(result), *_images(result), *_rows(result),
-                   *_registered(result), _structures(result), *_unknown(result)],
+                   *measured_tables(result.registrations, "scan"), _structures(result), *_unknown(result)],
         "scorecards": _cards_of_limits(result),
         "comparison": None,
         "registered": registration_blocks(
@@ -229,25 +230,6 @@ def _rows(result: Adaptation) -> list[dict[str, Any]]:
 def _row(row: SideBySide) -> list[str]:
     values = (row.planned, row.so_far, row.projected, row.replanned)
     return [row.structure, row.metric, row.quantity, *("" if value is None else f"{value:.2f}" for value in values)]
-
-
-def _registered(result: Adaptation) -> list[dict[str, Any]]:
-    rows = [
-        [label, m.name, f"{m.value:.3g}", "" if m.limit is None else f"{m.operator} {m.limit:g}", m.verdict]
-        for label, found in result.registrations.items()
-        if found.quality is not None
-        for m in found.quality.measures
-    ]
-    if not rows:
-        return []
-    return [
-        {
-            "title": "Registration",
-            "note": "What AAPM TG-132 asks to look at, measured on these scans.",
-            "header": ["scan", "measure", "value", "tolerance", "verdict"],
-            "rows": rows,
-        }
-    ]
 
 
 def _structures(result: Adaptation) -> dict[str, Any]:

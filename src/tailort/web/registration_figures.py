@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -45,6 +46,17 @@ _FOLDED = "#ff00ff"
 _VERDICTS = {"pass": "passes", "fail": "FAILS", "report": "has no limit that it could fail"}
 
 
+@dataclass(frozen=True, eq=False)
+class _View:
+    """What the pictures of one registration share: planes, their bounds, the grey window of today's scan, words."""
+
+    cuts: list[Cut]
+    box: tuple[Float, Float]
+    window: tuple[float, float]
+    label: str
+    where: str
+
+
 def registration_pictures(
     today: Image,
     earlier: Image,
@@ -76,16 +88,15 @@ def registration_pictures(
     centre = (low + high) / 2.0 if centre_mm is None else np.asarray(centre_mm, dtype=np.float64)
     cuts = [cut_through(today, plane, centre) for plane in PLANES]
     where = f"Transverse z {centre[2]:.1f} mm, coronal y {centre[1]:.1f} mm, sagittal x {centre[0]:.1f} mm, LPS."
-    box = (low, high)
-    pictures = [_checkerboard(cuts, box, today, earlier, registration, label, where)]
+    view = _View(cuts, (low, high), window_of(today), label, where)
+    pictures = [_checkerboard(view, today, earlier, registration)]
     if today.unit == earlier.unit == "HU":
-        pictures.append(_difference(cuts, box, earlier, registration, label, where))
+        pictures.append(_difference(view, earlier, registration))
     if registration.displacement is not None:
-        window = window_of(today)
-        pictures.append(_deformation(cuts, box, registration, window, label, where))
-        pictures.append(_determinant(cuts, box, registration, window, label, where))
+        pictures.append(_deformation(view, registration))
+        pictures.append(_determinant(view, registration))
     if registration.uncertainty is not None:
-        pictures.append(_uncertainty(cuts, box, registration.uncertainty, window_of(today), label, where))
+        pictures.append(_uncertainty(view, registration.uncertainty))
     return tuple(pictures)
 
 
@@ -124,15 +135,7 @@ def registration_blocks(
     return blocks
 
 
-def _checkerboard(
-    cuts: list[Cut],
-    box: tuple[Float, Float],
-    today: Image,
-    earlier: Image,
-    registration: Registration,
-    label: str,
-    where: str,
-) -> Picture:
+def _checkerboard(view: _View, today: Image, earlier: Image, registration: Registration) -> Picture:
     mine, theirs = _shades(today), _shades(earlier)
 
     def paint(mapped: Callable[[Float], Float]) -> Painter:
@@ -150,15 +153,15 @@ def _checkerboard(
     rows = _before_and_after(registration, paint)
     patches = [
         mpl.patches.Patch(facecolor=colour, edgecolor="#555555", label=name)
-        for colour, name in (("#bbbbbb", "today"), (tuple(0.75 * _TINT), label))
+        for colour, name in (("#bbbbbb", "today"), (tuple(0.75 * _TINT), view.label))
     ]
-    caption = f"Checkerboard of today's scan (grey) and {label} (warm), squares of {SQUARE_MM / 10:g} cm. {where}"
-    return drawn_planes(rows, cuts, box, None, caption, "checkerboard of both scans", patches)
+    caption = (
+        f"Checkerboard of today's scan (grey) and {view.label} (warm), squares of {SQUARE_MM / 10:g} cm. {view.where}"
+    )
+    return drawn_planes(rows, view.cuts, view.box, None, caption, "checkerboard of both scans", patches)
 
 
-def _difference(
-    cuts: list[Cut], box: tuple[Float, Float], earlier: Image, registration: Registration, label: str, where: str
-) -> Picture:
+def _difference(view: _View, earlier: Image, registration: Registration) -> Picture:
     def paint(mapped: Callable[[Float], Float]) -> Painter:
         def on(ax: Any, cut: Cut) -> Any:
             return ax.imshow(
@@ -169,11 +172,13 @@ def _difference(
         return on
 
     caption = (
-        f"Today's CT numbers less those of {label}; white agrees, what {label} does not reach is black. "
-        f"Differences beyond {_DIFFERENCE_HU:g} HU have the colour of the end of the scale. {where}"
+        f"Today's CT numbers less those of {view.label}; white agrees, what {view.label} does not reach is black. "
+        f"Differences beyond {_DIFFERENCE_HU:g} HU have the colour of the end of the scale. {view.where}"
     )
     rows = _before_and_after(registration, paint)
-    return drawn_planes(rows, cuts, box, f"today less {label}, HU", caption, "difference of both scans", extend="both")
+    return drawn_planes(
+        rows, view.cuts, view.box, f"today less {view.label}, HU", caption, "difference of both scans", extend="both"
+    )
 
 
 def _before_and_after(
@@ -185,22 +190,15 @@ def _before_and_after(
     return rows
 
 
-def _deformation(
-    cuts: list[Cut],
-    box: tuple[Float, Float],
-    registration: Registration,
-    window: tuple[float, float],
-    label: str,
-    where: str,
-) -> Picture:
+def _deformation(view: _View, registration: Registration) -> Picture:
     displacement = registration.displacement
     assert displacement is not None
-    low, high = box
-    longest = max(float(np.percentile(_lengths(displacement.move(c.points_mm) - c.points_mm), 99.5)) for c in cuts)
+    low, high = view.box
+    longest = max(float(np.percentile(_lengths(displacement.move(c.points_mm) - c.points_mm), 99.5)) for c in view.cuts)
     top = max(1.0, np.ceil(longest))
 
     def on(ax: Any, cut: Cut) -> Any:
-        background(ax, cut, window)
+        background(ax, cut, view.window)
         across, down = cut.axes
         level = np.delete(np.arange(3), [across, down])[0]
         fine = [np.arange(low[axis], high[axis] + 3.0, 3.0) for axis in (across, down)]
@@ -222,27 +220,22 @@ def _deformation(
         return ax.add_collection(lines)
 
     caption = (
-        f"Where lines of today's scan, {LINES_MM / 10:g} cm apart, lie in {label} once the rigid part is taken out; "
-        f"colour: length of the displacement in space. {where}"
+        f"Where lines of today's scan, {LINES_MM / 10:g} cm apart, lie in {view.label} once the rigid part is taken "
+        f"out; colour: length of the displacement in space. {view.where}"
     )
     bar = "displacement, mm"
-    return drawn_planes([("deformation", on)], cuts, box, bar, caption, "deformation as bent lines", extend="max")
+    return drawn_planes(
+        [("deformation", on)], view.cuts, view.box, bar, caption, "deformation as bent lines", extend="max"
+    )
 
 
-def _determinant(
-    cuts: list[Cut],
-    box: tuple[Float, Float],
-    registration: Registration,
-    window: tuple[float, float],
-    label: str,
-    where: str,
-) -> Picture:
+def _determinant(view: _View, registration: Registration) -> Picture:
     determinant = registration.jacobian()
     least = float(determinant.values.min())
     folded = mpl.colormaps["RdBu"].with_extremes(bad=_FOLDED)
 
     def on(ax: Any, cut: Cut) -> Any:
-        background(ax, cut, window)
+        background(ax, cut, view.window)
         values = interpolate(determinant, cut.points_mm, outside=1.0)
         return ax.imshow(
             np.ma.masked_less_equal(values, 0.0), cmap=folded, norm=mpl.colors.LogNorm(*_DETERMINANTS), alpha=0.7,
@@ -251,42 +244,37 @@ def _determinant(
 
     folds = "" if least > 0 else ", magenta folds"
     caption = (
-        f"Jacobian determinant: volume in {label} over volume today; below 1 (red) tissue has grown since, above 1 "
-        f"(blue) it has shrunk{folds}. Least value anywhere {least:.2f}. {where}"
+        f"Jacobian determinant: volume in {view.label} over volume today; below 1 (red) tissue has grown since, above "
+        f"1 (blue) it has shrunk{folds}. Least value anywhere {least:.2f}. {view.where}"
     )
-    bar = f"volume, {label} over today"
+    bar = f"volume, {view.label} over today"
     return drawn_planes(
-        [("Jacobian", on)], cuts, box, bar, caption, "Jacobian determinant in three planes", extend="both",
+        [("Jacobian", on)], view.cuts, view.box, bar, caption, "Jacobian determinant in three planes", extend="both",
         ticks=(0.5, 0.7, 1.0, 1.4, 2.0),
     )  # fmt: skip
 
 
-def _uncertainty(
-    cuts: list[Cut],
-    box: tuple[Float, Float],
-    uncertainty: Image,
-    window: tuple[float, float],
-    label: str,
-    where: str,
-) -> Picture:
-    shown = [interpolate(uncertainty, cut.points_mm, outside=np.nan) for cut in cuts]
-    inside = np.concatenate([v[within(c, box) & np.isfinite(v)] for v, c in zip(shown, cuts, strict=True)])
+def _uncertainty(view: _View, uncertainty: Image) -> Picture:
+    shown = [interpolate(uncertainty, cut.points_mm, outside=np.nan) for cut in view.cuts]
+    inside = np.concatenate([v[within(c, view.box) & np.isfinite(v)] for v, c in zip(shown, view.cuts, strict=True)])
     top = max(1.0, float(np.ceil(np.percentile(inside, 99)))) if len(inside) else 1.0
 
     def on(ax: Any, cut: Cut) -> Any:
-        background(ax, cut, window)
-        values = shown[[c.plane for c in cuts].index(cut.plane)]
+        background(ax, cut, view.window)
+        values = shown[[c.plane for c in view.cuts].index(cut.plane)]
         return ax.imshow(
             np.ma.masked_invalid(values), cmap="cividis", vmin=0.0, vmax=top, alpha=0.6, extent=cut.extent,
             origin=cut.origin, aspect="equal", interpolation="nearest",
         )  # fmt: skip
 
     caption = (
-        f"Estimated uncertainty of where a point of today lies in {label}, one standard deviation, mm. It is an "
-        f"estimate from the images, not a measurement. {where}"
+        f"Estimated uncertainty of where a point of today lies in {view.label}, one standard deviation, mm. It is an "
+        f"estimate from the images, not a measurement. {view.where}"
     )
     bar = "uncertainty, mm (1 SD)"
-    return drawn_planes([("uncertainty", on)], cuts, box, bar, caption, "uncertainty in three planes", extend="max")
+    return drawn_planes(
+        [("uncertainty", on)], view.cuts, view.box, bar, caption, "uncertainty in three planes", extend="max"
+    )
 
 
 def _shades(image: Image) -> Callable[[Float], Float]:

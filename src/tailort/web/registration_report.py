@@ -10,6 +10,7 @@ import numpy as np
 from tailort.web import figures
 from tailort.web.page import NOT_IN_DVH, leaves, plain_provenance, render, structures_drawn, structures_shown
 from tailort.web.registration_figures import registration_pictures
+from tailort.web.registration_tables import measured_rows
 from tailort.workflow import Stage
 from tailort.workflow.aligning import Alignment, MappedDose
 
@@ -109,13 +110,8 @@ def _measures(result: Alignment) -> dict[str, Any]:
         "title": "What was measured of the registration",
         "note": "By AAPM TG-132. Structures of 10 cm3 and more that are drawn on both scans.",
         "header": ["measure", "value", "limit", "verdict", "source of the limit"],
-        "rows": [
-            [
-                m.name, f"{m.value:.3g}", "" if m.limit is None else f"{m.operator} {m.limit:g}", m.verdict, m.source
-            ]
-            for m in quality.measures
-        ],
-    }  # fmt: skip
+        "rows": measured_rows(quality),
+    }
 
 
 def _metrics(mapped: MappedDose) -> dict[str, Any]:

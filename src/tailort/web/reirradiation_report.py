@@ -22,6 +22,7 @@ from tailort.web.page import (
     structures_shown,
 )
 from tailort.web.registration_figures import registration_blocks
+from tailort.web.registration_tables import measured_tables
 from tailort.web.reporting_tables import reporting_table
 from tailort.web.rule_tables import overlay_warnings
 from tailort.workflow import Reirradiation, Stage
@@ -80,7 +81,7 @@ def reirradiation_report(result: Reirradiation, described: Mapping[str, Any], st
         ),
         "tables": [
             _courses(result),
-            *_registered(result),
+            *measured_tables(result.registrations, "course"),
             _budget(result),
             *_left(result),
             *_step_rule(result),
@@ -209,25 +210,6 @@ def _courses(result: Reirradiation) -> dict[str, Any]:
         "header": ["course", "fractions", "highest dose", "months", "brought here by"],
         "rows": rows,
     }
-
-
-def _registered(result: Reirradiation) -> list[dict[str, Any]]:
-    rows = [
-        [label, m.name, f"{m.value:.3g}", "" if m.limit is None else f"{m.operator} {m.limit:g}", m.verdict, m.source]
-        for label, found in result.registrations.items()
-        if found.quality is not None
-        for m in found.quality.measures
-    ]
-    if not rows:
-        return []
-    return [
-        {
-            "title": "Registration",
-            "note": "What AAPM TG-132 asks to look at, measured on these scans.",
-            "header": ["course", "measure", "value", "tolerance", "verdict", "tolerance from"],
-            "rows": rows,
-        }
-    ]
 
 
 def _budget(result: Reirradiation) -> dict[str, Any]:

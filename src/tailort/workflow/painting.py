@@ -15,8 +15,7 @@ from tailort.evaluation.painting import painting_quality
 from tailort.geometry import Grid, Image, partial_volume, resample
 from tailort.patient import Dose, FunctionalImage, Painted, Prescription, Quantity, Structure, StructureSet
 from tailort.protocols import Protocol
-from tailort.protocols.overlay_paintings import painting_in_words
-from tailort.protocols.painting import PaintedEntry
+from tailort.protocols.painting import PaintedEntry, painting_in_words
 from tailort.protocols.schema import PrescriptionEntry
 from tailort.radiobiology.tumour_control import Tumour, tcp_poisson
 from tailort.targets import Step

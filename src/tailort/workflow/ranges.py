@@ -194,11 +194,12 @@ def _with_unmoved(fixed: Sums, earlier: Sequence[EarlierCourse], drawn: Drawn, v
     sums = fixed
     for course, phases in zip(earlier, drawn, strict=True):
         for dose in course.doses:
-            most = dose.per_course().image.values.reshape(-1)[voxels]
+            whole = dose.per_course()
+            most = whole.image.values.reshape(-1)[voxels]
             if phases is None:
                 sums = sums.plus(most, dose.known_fractions())
-            if dose.least is not None:
-                unsure = dose.per_course().least.values.reshape(-1)[voxels] != most  # type: ignore[union-attr]
+            if whole.least is not None:
+                unsure = whole.least.values.reshape(-1)[voxels] != most
                 sums = Sums(np.where(unsure, np.nan, sums.linear_gy), sums.squared_gy2)
     return sums
 

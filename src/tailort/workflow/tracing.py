@@ -8,7 +8,7 @@ from typing import Any
 
 from tailort.protocols import Decision, Protocol
 from tailort.protocols.decision import AppliedDefault, Reason
-from tailort.protocols.overlay_paintings import painting_in_words
+from tailort.protocols.painting import painting_in_words
 from tailort.protocols.phases import course_gy
 from tailort.protocols.recipe import StepEntry
 from tailort.protocols.recipe_words import in_words, operation_in_words, technique_in_words
