@@ -135,9 +135,10 @@ def _precedence(bench: Bench, request: Request) -> tuple[str, ...]:
     """Where targets of different dose in the same fractions overlap, and which holds there; painted ones have many."""
     notes = []
     for number in request.phases:
-        levels = sorted(request.prescribed_in(number), key=lambda p: -p.dose_gy)
+        plain = [p for p in request.prescribed_in(number) if p.painted is None]
+        levels = sorted(plain, key=lambda p: -p.dose_gy)
         for n, high in enumerate(levels):
-            for low in levels[n + 1 :] if high.painted is None else ():
+            for low in levels[n + 1 :]:
                 common = bench.overlaps_cm3(high.target, low.target) if low.dose_gy < high.dose_gy else 0.0
                 if common >= LEAST_OVERLAP_CM3:
                     notes.append(
