@@ -1,5 +1,7 @@
 """Conformity, homogeneity and gradient of spheres in a dose that falls with the radius."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,12 +10,13 @@ from tailort.evaluation import (
     dvh,
     gradient_index,
     homogeneity_index,
+    index_rows,
     isodose_volume_cm3,
     paddick_conformity_index,
     rtog_conformity_index,
 )
 from tailort.geometry import Grid, Image
-from tailort.patient import Dose, Structure
+from tailort.patient import Dose, Normalisation, Prescription, Structure
 
 FRAME = "1.2.3"
 ANGLES = np.linspace(0, 2 * np.pi, 120, endpoint=False)
@@ -93,3 +96,37 @@ def test_without_dose_there_is_no_homogeneity(cone_dose):
     empty = Dose(cone_dose.image.with_values(np.zeros((61, 61, 61), np.float32)), "physical", "course", 30, None, "0")
     with pytest.raises(InputError, match="no homogeneity"):
         homogeneity_index(dvh(ball(8), empty))
+
+
+def prescribed(target: str, dose_gy: float, phase: int = 1) -> Prescription:
+    return Prescription(target, dose_gy, 30, Normalisation("coverage", "D95%[Gy]"), phase)
+
+
+def test_each_dose_level_has_its_indices_and_the_highest_its_homogeneity(cone_dose):
+    inner, outer = replace(ball(10), name="Inner"), replace(ball(20), name="Outer")
+    curves = {s.name: dvh(s, cone_dose) for s in (inner, outer)}
+    rows = index_rows(curves, cone_dose, [prescribed("Inner", 70.0), prescribed("Outer", 60.0)])
+    told = {(row.structure, row.metric): row.value for row in rows}
+    assert told["Inner", "CI(Paddick)"] == pytest.approx(1.0, abs=0.04)
+    assert told["Outer", "CI(RTOG)"] == pytest.approx(1.0, abs=0.02)
+    # Half of 60 Gy is a ball of 50 mm, that of 60 Gy one of 20 mm.
+    assert told["Outer", "GI(Paddick)"] == pytest.approx((50 / 20) ** 3, rel=0.02)
+    assert ("Outer", "HI(ICRU83)") not in told
+    # In a cone the dose at D% is 80 Gy less the radius that holds D% of the ball.
+    d2, d50, d98 = (80 - 10 * share ** (1 / 3) for share in (0.02, 0.5, 0.98))
+    assert told["Inner", "HI(ICRU83)"] == pytest.approx((d2 - d98) / d50, rel=0.05)
+    assert {row.verdict for row in rows} == {"report"}
+
+
+def test_phases_of_one_target_are_one_dose_level(cone_dose):
+    curves = {"Ball": dvh(ball(20), cone_dose)}
+    once = index_rows(curves, cone_dose, [prescribed("Ball", 60.0)])
+    twice = index_rows(curves, cone_dose, [prescribed("Ball", 40.0), prescribed("Ball", 20.0, phase=2)])
+    assert once == twice
+
+
+def test_an_index_without_a_value_is_unknown_and_says_why(cone_dose):
+    rows = index_rows({"Ball": dvh(ball(20), cone_dose)}, cone_dose, [prescribed("Ball", 30.0)])
+    gradient = next(row for row in rows if row.metric == "GI(Paddick)")
+    assert (gradient.value, gradient.verdict) == (None, "unknown")
+    assert "edge of the dose grid" in gradient.reason

@@ -7,6 +7,7 @@ from tailort.evaluation.dvh import DVH, cells_of, dvh, dvh_in, histograms
 from tailort.evaluation.indices import (
     gradient_index,
     homogeneity_index,
+    index_rows,
     isodose_volume_cm3,
     paddick_conformity_index,
     rtog_conformity_index,
@@ -43,6 +44,7 @@ __all__ = [
     "gradient_index",
     "histograms",
     "homogeneity_index",
+    "index_rows",
     "isodose_volume_cm3",
     "judge_scenarios",
     "over_scenarios",

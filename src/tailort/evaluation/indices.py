@@ -2,16 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
+
 import numpy as np
 from scipy.ndimage import maximum_filter, minimum_filter
 
 from tailort.errors import GeometryError, InputError
 from tailort.evaluation.dvh import DVH
+from tailort.evaluation.scorecard import DECIMALS, Row, Verdict
 from tailort.geometry import interpolate
-from tailort.patient import Dose
+from tailort.patient import Dose, Prescription
 
+PADDICK, RTOG, GRADIENT, HOMOGENEITY = "CI(Paddick)", "CI(RTOG)", "GI(Paddick)", "HI(ICRU83)"
+"""What the indices are called in a scorecard; none has a unit."""
 _PARTS = 5
 _CHUNK = 20_000
+
+
+def index_rows(histograms: Mapping[str, DVH], dose: Dose, prescriptions: Sequence[Prescription]) -> tuple[Row, ...]:
+    """Indices of every target with one dose, as rows of a scorecard that nothing is asked of.
+
+    Parameters
+    ----------
+    histograms : mapping of str to DVH
+        Physical dose of the course, by structure.
+    dose : Dose
+        The same dose.
+    prescriptions : sequence of Prescription
+        Of the course; phases of one target are added up.
+
+    Returns
+    -------
+    tuple of Row
+        Conformity and gradient of each dose level; homogeneity of the highest only, because a lower one has the rise
+        to the next in it. Painted targets have no single dose and no index. An index that has no value is unknown,
+        with the reason.
+    """
+    levels: dict[str, float] = {}
+    for p in prescriptions:
+        if p.painted is None:
+            levels[p.tied_to] = levels.get(p.tied_to, 0.0) + p.dose_gy
+    highest_gy = max(levels.values(), default=0.0)
+    return tuple(
+        row
+        for target, level_gy in levels.items()
+        if target in histograms
+        for row in _rows_of(histograms[target], dose, level_gy, level_gy == highest_gy)
+    )
+
+
+def _rows_of(target: DVH, dose: Dose, level_gy: float, is_highest: bool) -> Iterator[Row]:
+    volume_cm3 = cache(partial(isodose_volume_cm3, dose))
+    asked: dict[str, Callable[[], float]] = {
+        PADDICK: lambda: paddick_conformity_index(target, volume_cm3(level_gy), level_gy),
+        RTOG: lambda: rtog_conformity_index(target, volume_cm3(level_gy)),
+        GRADIENT: lambda: gradient_index(volume_cm3(level_gy / 2), volume_cm3(level_gy)),
+    }
+    if is_highest:
+        asked[HOMOGENEITY] = lambda: homogeneity_index(target)
+    source = f"index of {target.structure} at {level_gy:g} Gy"
+    for name, index in asked.items():
+        try:
+            value, reason = round(index(), DECIMALS), ""
+        except InputError as error:
+            value, reason = None, str(error)
+        verdict: Verdict = "report" if value is not None else "unknown"
+        yield Row(
+            target.structure, name, "physical", "course", value, None, None, "report", verdict, source, reason=reason
+        )
 
 
 def paddick_conformity_index(target: DVH, isodose_cm3: float, prescription_gy: float) -> float:
