@@ -219,18 +219,26 @@ def test_a_protocol_of_another_number_of_fractions_is_refused_and_other_doses_ar
 
 def test_contours_are_kept_by_the_identity_and_are_marked_for_review() -> None:
     one = box("GTVp", "GTV", -20.0, 20.0)
-    (made,) = propagated([one], Registration.identity(THEN), grid())
+    (made,) = propagated([one], Registration.identity(THEN), grid(), 3.0)
     assert all(np.array_equal(a, b) for a, b in zip(made.contours, one.contours, strict=True))
     assert "to be reviewed" in made.made_by[-1]
 
 
 def test_a_carried_box_moves_and_keeps_its_volume() -> None:
     one = box("GTVp", "GTV", -20.0, 20.0)
-    (made,) = propagated([one], shifted(6.0, -2.0, 4.0), grid(NOW))
+    (made,) = propagated([one], shifted(6.0, -2.0, 4.0), grid(NOW), 3.0)
     low, high = made.bounds_mm()
     assert low == pytest.approx([-26.0, -18.0, -24.0], abs=0.8)
     assert high == pytest.approx([14.0, 22.0, 16.0], abs=0.8)
     assert volume_cm3(made.contours) == pytest.approx(volume_cm3(one.contours), rel=0.03)
+
+
+def test_a_structure_in_one_plane_is_carried_as_thick_as_a_slice() -> None:
+    one = box("GTVn", "GTV", -20.0, 20.0)
+    flat = replace(one, contours=one.contours[:1])
+    (made,) = propagated([flat], shifted(6.0, -2.0, 4.0), grid(NOW), 9.0)
+    area_cm2 = 16.0
+    assert volume_cm3(made.contours, single_slice_thickness_mm=9.0) == pytest.approx(0.9 * area_cm2, rel=0.35)
 
 
 def test_a_box_is_carried_smaller_where_the_tissue_has_shrunk() -> None:
@@ -238,7 +246,7 @@ def test_a_box_is_carried_smaller_where_the_tissue_has_shrunk() -> None:
     place = grid(NOW).to_world(np.stack(np.meshgrid(*(np.arange(n) for n in grid().shape), indexing="ij"), axis=-1))
     found = Registration(Transform(NOW, THEN, np.eye(4)), Field(grid(NOW), (0.25 * place).astype(np.float32)))
     one = box("GTVp", "GTV", -20.0, 20.0)
-    (made,) = propagated([one], found, grid(NOW))
+    (made,) = propagated([one], found, grid(NOW), 3.0)
     assert volume_cm3(made.contours) == pytest.approx(0.8**3 * volume_cm3(one.contours), rel=0.05)
     assert back_to_today(np.array([20.0, 0.0, 10.0]), found) == pytest.approx([16.0, 0.0, 8.0], abs=0.05)
     (point,) = propagated_points([Point("Carina", (20.0, 0.0, 10.0), THEN)], found)
@@ -251,7 +259,7 @@ def test_what_was_drawn_today_wins_and_what_the_recipe_makes_is_not_carried() ->
          box("PTV_6600", "PTV", -28.0, 28.0), box("Heart", "ORGAN", 20.0, 36.0)), THEN,
     )  # fmt: skip
     drawn = StructureSet((box("Heart", "ORGAN", 16.0, 32.0, NOW),), NOW)
-    made = structures_of_today(planned, drawn, shifted(4.0), cylinder(60.0, NOW), ("CTV", "PTV_6600"), "today")
+    made = structures_of_today(planned, drawn, shifted(4.0), cylinder(60.0, NOW), ("CTV", "PTV_6600"), "today", 3.0)
     assert sorted(made.names) == ["CTV", "External", "GTVp", "Heart"]
     assert not made["Heart"].made_by
     assert "CT shows" in made["External"].made_by[-1]

@@ -43,9 +43,16 @@ def today(patient: VirtualPatient, course: Course) -> Case:
     return Case(Person("P"), (patient.scan,), patient.structures, courses=(course,))
 
 
+def with_a_flat_structure(patient: VirtualPatient) -> VirtualPatient:
+    """One more organ, drawn in a single plane."""
+    heart = patient.structures["Heart"]
+    flat = replace(heart, name="Flat", contours=heart.contours[len(heart.contours) // 2 :][:1])
+    return replace(patient, structures=patient.structures.with_structures(flat))
+
+
 @pytest.mark.slow
 def test_a_course_in_another_frame_is_registered_and_its_dose_lies_where_it_was() -> None:
-    patient = make("oesophagus", 1, "coarse")
+    patient = with_a_flat_structure(make("oesophagus", 1, "coarse"))
     case = today(patient, moved(patient))
     found = register_courses(case, CLOCK)
     assert failures(found["earlier"]) == []

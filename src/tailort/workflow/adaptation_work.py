@@ -108,8 +108,9 @@ class Work:
         if steps:
             before = derive(steps, before, planned.ct.image.grid.axes_mm()[0])
         made = structures_of_today(
-            planned.structures, today.structures, back, today.ct.image, (step.name for step in steps), "today's CT"
-        )
+            planned.structures, today.structures, back, today.ct.image, (step.name for step in steps), "today's CT",
+            planned.ct.image.grid.spacing_mm[0],
+        )  # fmt: skip
         lost = [s.name for s in made if s.is_empty and not before[s.name].is_empty]
         if lost:
             notes.append(f"carried to today's CT these have no volume there: {', '.join(lost)}")

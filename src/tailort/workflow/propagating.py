@@ -32,7 +32,9 @@ SKIN_WITHIN_MM = 4.0
 STEPS, CLOSE_MM = 50, 0.01
 
 
-def propagated(structures: Iterable[Structure], found: Registration, grid: Grid) -> tuple[Structure, ...]:
+def propagated(
+    structures: Iterable[Structure], found: Registration, grid: Grid, drawn_slice_mm: float
+) -> tuple[Structure, ...]:
     """Structures of an earlier scan as they lie in today's.
 
     Parameters
@@ -43,6 +45,8 @@ def propagated(structures: Iterable[Structure], found: Registration, grid: Grid)
         From today's frame of reference to the earlier one.
     grid : Grid
         Of today's CT: contours lie in its planes.
+    drawn_slice_mm : float
+        Distance of the slices of the earlier scan: how thick a structure in one plane is.
 
     Returns
     -------
@@ -50,10 +54,10 @@ def propagated(structures: Iterable[Structure], found: Registration, grid: Grid)
         Each says in its `made_by` that it was carried and is to be reviewed; one that comes to lie outside of the scan
         has no contours. By the identity contours stay as they are.
     """
-    return tuple(_propagated(structure, found, grid) for structure in structures)
+    return tuple(_propagated(structure, found, grid, drawn_slice_mm) for structure in structures)
 
 
-def _propagated(structure: Structure, found: Registration, grid: Grid) -> Structure:
+def _propagated(structure: Structure, found: Registration, grid: Grid, drawn_slice_mm: float) -> Structure:
     made = replace(
         structure, frame_of_reference=found.from_frame, made_by=(*structure.made_by, PROPAGATED), contours=()
     )
@@ -65,7 +69,9 @@ def _propagated(structure: Structure, found: Registration, grid: Grid) -> Struct
     if block is None:
         return made
     source = _around(structure, found.to_frame)
-    inside = Image(source, partial_volume(structure.contours, source).full(), "1")
+    inside = Image(
+        source, partial_volume(structure.contours, source, single_slice_thickness_mm=drawn_slice_mm).full(), "1"
+    )
     values = found.map_image(inside, block, 0.0).values
     z, y, x = block.axes_mm()
     contours = [
@@ -174,8 +180,9 @@ def outline_seen(image: Image, called: str) -> Structure:
 
 
 def structures_of_today(
-    planned: StructureSet, drawn: StructureSet, found: Registration, image: Image, recipe: Iterable[str], called: str
-) -> StructureSet:
+    planned: StructureSet, drawn: StructureSet, found: Registration, image: Image, recipe: Iterable[str], called: str,
+    planned_slice_mm: float,
+) -> StructureSet:  # fmt: skip
     """What is drawn today, and what else was drawn for the plan, carried here.
 
     Parameters
@@ -193,6 +200,8 @@ def structures_of_today(
         and clinical target volumes are carried: what may be microscopic tumour does not shrink with what is seen.
     called : str
         Today's scan, for people.
+    planned_slice_mm : float
+        Distance of the slices of the planning CT.
     """
     made_anew = {name.lower() for name in recipe}
     own = {s.name.lower() for s in drawn if not s.is_empty}
@@ -205,7 +214,7 @@ def structures_of_today(
     seen_anew = not has_outline and not is_identity(found)
     if has_outline or seen_anew:
         wanted = [s for s in wanted if s.role != "EXTERNAL"]
-    made = [*propagated(wanted, found, image.grid)]
+    made = [*propagated(wanted, found, image.grid, planned_slice_mm)]
     if seen_anew:
         made.insert(0, outline_seen(image, called))
     kept = tuple(s for s in drawn if not s.is_empty)

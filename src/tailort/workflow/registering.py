@@ -303,13 +303,17 @@ def _structures(forward: Registration, today: StructureSet, course: Course, grid
         if structure.name.lower() in apart:
             continue
         here, there = _around(structure, grid), _around(other, earlier_grid)
-        mine = partial_volume(structure.contours, here, step_mm=COMPARED_MM)
-        its = partial_volume(other.contours, there, step_mm=COMPARED_MM)
+        mine = partial_volume(
+            structure.contours, here, step_mm=COMPARED_MM, single_slice_thickness_mm=grid.spacing_mm[0]
+        )
+        its = partial_volume(
+            other.contours, there, step_mm=COMPARED_MM, single_slice_thickness_mm=earlier_grid.spacing_mm[0]
+        )
         if min(mine.volume_cm3(here), its.volume_cm3(there)) >= LEAST_CM3:
             ours, theirs = {structure.name: mine.full() >= 0.5}, {structure.name: its.full() >= 0.5}
             found = quality.structures(forward, ours, theirs, here, there)
-            if _holds_tumour(today, ours[structure.name], here) or _holds_tumour(
-                course.structures, theirs[structure.name], there
+            if _holds_tumour(today, ours[structure.name], here, grid.spacing_mm[0]) or _holds_tumour(
+                course.structures, theirs[structure.name], there, earlier_grid.spacing_mm[0]
             ):
                 told = (replace(m, name=f"{m.name}, tumour there", operator="", limit=None) for m in found.measures)
                 found = Quality(tuple(told))
@@ -317,11 +321,12 @@ def _structures(forward: Registration, today: StructureSet, course: Course, grid
     return measured
 
 
-def _holds_tumour(structures: StructureSet | None, mask: NDArray[np.bool_], grid: Grid) -> bool:
+def _holds_tumour(structures: StructureSet | None, mask: NDArray[np.bool_], grid: Grid, slice_mm: float) -> bool:
     """Whether a drawn tumour lies in a structure with a good part of it."""
     for tumour in structures or ():
         if tumour.role == "GTV" and not tumour.is_empty:
-            shared = mask & (partial_volume(tumour.contours, grid, step_mm=COMPARED_MM).full() >= 0.5)
+            volume = partial_volume(tumour.contours, grid, step_mm=COMPARED_MM, single_slice_thickness_mm=slice_mm)
+            shared = mask & (volume.full() >= 0.5)
             if shared.sum() * grid.voxel_volume_cm3 >= TUMOUR_CM3:
                 return True
     return False
