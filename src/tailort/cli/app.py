@@ -16,7 +16,9 @@ import typer
 
 from tailort.cli import (
     adapt_commands,
+    cohort_commands,
     decide_commands,
+    design_commands,
     individual_dose_commands,
     machine_commands,
     motion_commands,
@@ -67,6 +69,7 @@ app = typer.Typer(
     help="Plan, judge and follow radiotherapy for oesophageal cancer. For research only; not a medical device.",
 )
 app.add_typer(machine_commands.app, name="machine")
+app.add_typer(design_commands.app, name="design")
 app.command()(decide_commands.decide)
 app.command()(score_commands.score)
 app.command()(reirradiate_commands.reirradiate)
@@ -76,6 +79,7 @@ app.command()(subvolume_commands.subvolume)
 app.command()(response_commands.response)
 app.command()(motion_commands.motion)
 app.command("individual-dose")(individual_dose_commands.individual_dose)
+app.command()(cohort_commands.cohort)
 app.command()(protocol_commands.protocols)
 
 

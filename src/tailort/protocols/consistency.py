@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from tailort.errors import InputError
 from tailort.protocols.checks import judge
 from tailort.protocols.condition import COMPARE, Between, Compare, Condition, Known, OneOf
+from tailort.protocols.endpoints import endpoint_mistakes
 from tailort.protocols.recipe import LengthenEntry, StepEntry
 from tailort.protocols.schema import (
     CourseEntry,
@@ -76,6 +77,7 @@ def mistakes(file: ProtocolFile, *, as_written: bool = True) -> Iterator[Mistake
                     yield ("checks", n), f"the prescriptions break this check: {result.text}"
     yield from _amendments(file)
     yield from _sections(file)
+    yield from endpoint_mistakes(file.endpoints, {name: fact.type for name, fact in facts.items()})
     if as_written:
         yield from _not_executed(file)
     if file.comparator is not None:

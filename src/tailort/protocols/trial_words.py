@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 from functools import cache
 
+from tailort.cohort.designs import Sides, approximations, enough_from, smallest_design
 from tailort.protocols.endpoints import ArmEntry, DesignSection
-from tailort.protocols.endpoints_size import Sides, approximations, enough_from, smallest_design
 from tailort.protocols.schema import ProtocolFile
 from tailort.protocols.treatment_records import Part
 
@@ -47,6 +47,8 @@ def endpoints_in_words(file: ProtocolFile) -> Iterator[Part]:
         if entry.counted_from is not None:
             events = " or ".join(entry.events)
             text += f", from {entry.counted_from} to {events}, else censored at {entry.censored_at}"
+        if entry.when is not None:
+            text += f"; only where {entry.when.text}"
         yield Part(entry.name, text, "yes", (), entry.rules)
 
 
@@ -76,13 +78,9 @@ def _computed(design: DesignSection, arm: ArmEntry) -> str:
     sides: Sides = 2 if design.two_sided else 1
     asked = arm.null_proportion, arm.assumed_proportion, design.alpha, design.power
     found = smallest_design(*asked, sides)
-    rejects = [
-        f"{found.reject_at_most} or fewer" if found.reject_at_most >= 0 else "",
-        f"{found.reject_at_least} or more" if found.reject_at_least <= found.patients else "",
-    ]
     text = (
         f"the fewest of this test are {found.patients}, power {found.power:.4f}, true alpha {found.alpha:.4f}, "
-        f"the null is rejected with {' and with '.join(told for told in rejects if told)}"
+        f"the null is rejected with {found.rejects}"
     )
     steady = enough_from(found, *asked, sides)
     if steady > found.patients:

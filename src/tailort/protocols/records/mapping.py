@@ -202,6 +202,17 @@ class TableMapping(_Codes):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
+        self.require_consistent()
+        return self
+
+    def require_consistent(self) -> None:
+        """Refuse columns that contradict each other or the codes of the file.
+
+        Raises
+        ------
+        ValueError
+            With the first contradiction.
+        """
         _check_format(self.date_format)
         self.absences()
         if self.id_column in self.columns:
@@ -221,7 +232,6 @@ class TableMapping(_Codes):
                 if column.member in members.setdefault(column.fact, set()):
                     raise ValueError(f"two columns are the member '{column.member}' of the fact '{column.fact}'")
                 members[column.fact].add(column.member)
-        return self
 
     def _require_apart(self, name: str, column: Column) -> None:
         """Refuse a code of the whole file that could be a value of this column; a column's own code is meant so."""

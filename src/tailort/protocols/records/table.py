@@ -125,9 +125,9 @@ def parse_table(
         With row and column: a wrong value, unit or date, an unknown code, an id that is empty or there twice.
     """
     known = {entry.name: entry for entry in entries}
-    _require_units(mapping, known, origin)
-    header, rows = _rows(text, mapping, origin)
-    reader = _Reader(mapping, today, known)
+    require_units(mapping, known, origin)
+    header, rows = table_rows(text, mapping, origin)
+    reader = RowReader(mapping, today, known)
     faults: list[CellFault] = []
     records: list[PatientRecord] = []
     first_row: dict[str, int] = {}
@@ -169,8 +169,14 @@ def parse_table(
     return records
 
 
-def _rows(text: str, mapping: TableMapping, origin: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Header, and the other rows with their numbers in the sheet."""
+def table_rows(text: str, mapping: TableMapping, origin: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Return the header of a table that has the columns of its mapping, and the other rows with their numbers.
+
+    Raises
+    ------
+    InputError
+        When the columns are not those of the mapping, or there is no row below them.
+    """
     table = parse_csv(text, origin, mapping.delimiter)
     header = table[0]
     needed = mapping.columns_needed()
@@ -193,7 +199,8 @@ def _rows(text: str, mapping: TableMapping, origin: str) -> tuple[list[str], lis
     return header, filled
 
 
-def _require_units(mapping: TableMapping, known: Mapping[str, FactEntry], origin: str) -> None:
+def require_units(mapping: TableMapping, known: Mapping[str, FactEntry], origin: str) -> None:
+    """Refuse a mapping that gives a fact in another unit than the protocol takes it in."""
     for name, column in mapping.columns.items():
         entry = known.get(column.fact)
         if entry is not None and entry.unit and unit_name(entry.unit) != column.fact_unit:
@@ -204,8 +211,18 @@ def _require_units(mapping: TableMapping, known: Mapping[str, FactEntry], origin
             )
 
 
-class _Reader:
-    """What reading any row takes, worked out once."""
+class RowReader:
+    """What reading any row takes, worked out once.
+
+    Parameters
+    ----------
+    mapping : TableMapping
+        Which column is which fact.
+    today : date
+        Dates after it are refused.
+    known : dict of FactEntry
+        Facts of a protocol by name: type, range, choices are checked as well.
+    """
 
     def __init__(self, mapping: TableMapping, today: dt.date, known: Mapping[str, FactEntry]) -> None:
         self.mapping, self.today, self.known = mapping, today, known
@@ -214,27 +231,38 @@ class _Reader:
             name: {code_key(code): value for code, value in column.code_values().items()}
             for name, column in mapping.columns.items()
         }
+        # Where no other cell bears on a fact, equal cells of a column are one and the same fact.
+        self.columns: list[tuple[str, Column, bool, dict[str, Fact]]] = [
+            (name, column, column.date_column is None and column.unit_column is None, {})
+            for name, column in mapping.columns.items()
+        ]
 
     def facts(self, row: int, told: Mapping[str, str]) -> tuple[dict[str, Fact], list[CellFault]]:
         """Facts of one row by name, and what is wrong with it: all, so that a person sees it at once."""
         found: dict[str, Fact] = {}
         faults: list[CellFault] = []
         boxes: dict[str, list[tuple[str, Fact]]] = {}
-        for name, column in self.mapping.columns.items():
-            try:
-                fact = self._fact(name, column, told)
-            except _CellError as wanted:
-                place = wanted.column or name
-                cell = told[place]
-                shown = cell if len(cell) <= _SHOWN else cell[:_SHOWN] + "..."
-                faults.append(CellFault(row, place, f"'{shown}'" if cell else "nothing", str(wanted)))
-                continue
-            if column.type == "member":
+        for name, column, alone, kept in self.columns:
+            fact = kept.get(told[name])
+            if fact is None:
+                try:
+                    fact = self._fact(name, column, told)
+                except _CellError as wanted:
+                    place = wanted.column or name
+                    cell = told[place]
+                    shown = cell if len(cell) <= _SHOWN else cell[:_SHOWN] + "..."
+                    faults.append(CellFault(row, place, f"'{shown}'" if cell else "nothing", str(wanted)))
+                    continue
+                if alone:
+                    kept[told[name]] = fact
+            if column.member:
                 boxes.setdefault(column.fact, []).append((column.member, fact))
             else:
-                found[column.fact] = fact
+                found[fact.name] = fact
+        if boxes:
+            found |= {name: _ticked(name, members) for name, members in boxes.items()}
         # One wrong date is the date of many facts, and one mistake.
-        return found | {name: _ticked(name, members) for name, members in boxes.items()}, list(dict.fromkeys(faults))
+        return found, list(dict.fromkeys(faults)) if faults else faults
 
     def _fact(self, name: str, column: Column, told: Mapping[str, str]) -> Fact:
         cell = told[name]

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailort.errors import InputError
-from tailort.protocols.endpoints_size import (
-    approximations,
+from tailort.cohort.designs import approximations, enough_from, exact_design, log_rank_size, smallest_design
+from tailort.cohort.designs.one_proportion import (
     arcsine_size,
     corrected_size,
-    enough_from,
-    exact_design,
-    log_rank_size,
+    most_powerful,
     normal_size,
     one_variance_size,
-    smallest_design,
 )
+from tailort.errors import InputError
 
 ELECTIVE, INVOLVED = (0.55, 0.70, 0.05, 0.80), (0.50, 0.60, 0.05, 0.80)
 
@@ -118,6 +116,33 @@ def test_no_tail_has_more_than_half_of_alpha_and_one_more_would(
     assert low < high
     assert binom.cdf(low, n, null) <= alpha / 2 < binom.cdf(low + 1, n, null)
     assert binom.sf(high - 1, n, null) <= alpha / 2 < binom.sf(high - 2, n, null)
+
+
+@pytest.mark.parametrize(("null", "assumed"), [(0.3, 0.5), (0.55, 0.4), (0.05, 0.2)])
+@pytest.mark.parametrize("sides", [1, 2])
+def test_no_smaller_exact_test_has_the_power(null: float, assumed: float, sides: Literal[1, 2]) -> None:
+    found = smallest_design(null, assumed, 0.05, 0.8, sides)
+    assert found.power >= 0.8
+    assert all(exact_design(n, null, assumed, 0.05, sides).power < 0.8 for n in range(1, found.patients))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 200), st.floats(0.05, 0.9), st.floats(0.02, 0.5), st.floats(0.01, 0.2))
+def test_no_exact_test_beats_the_most_powerful_one_whose_power_never_falls(
+    n: int, null: float, more: float, alpha: float
+) -> None:
+    assumed = min(null + more, 0.97)
+    best = most_powerful(n, null, assumed, alpha)
+    assert exact_design(n, null, assumed, alpha, 1).power <= best + 1e-12
+    assert best <= most_powerful(n + 1, null, assumed, alpha) + 1e-12
+    assert best == pytest.approx(most_powerful(n, 1 - null, 1 - assumed, alpha))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 300), st.floats(0.05, 0.9), st.floats(0.01, 0.04))
+def test_the_power_of_a_test_rises_with_the_effect(n: int, null: float, step: float) -> None:
+    powers = [exact_design(n, null, null + times * step, 0.05, 1).power for times in (1, 2)]
+    assert exact_design(n, null, null + step, 0.05, 1).alpha <= powers[0] <= powers[1]
 
 
 def test_what_cannot_be_is_refused() -> None:

@@ -1,0 +1,190 @@
+"""The run folder of an analysed cohort: numbers, tables in four forms, figures and the report."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import datetime as dt
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tailort.cli.write import _write_json, _write_report
+from tailort.cohort.incidence import CumulativeIncidence
+from tailort.cohort.survival import SurvivalCurve
+from tailort.web.cohort_figures import Drawing
+from tailort.web.cohort_report import cohort_drawings, cohort_report
+from tailort.web.cohort_tables import result_tables
+from tailort.web.cohort_trial_tables import trial_tables
+from tailort.web.plain_tables import html_tables, word_tables
+from tailort.workflow import StageClock
+from tailort.workflow.cohort_records import CohortAnalysis, EndpointAnalysis, GroupOutcome
+
+# Of a curve the steps stand in curves.csv, of a cohort the patients in times.csv.
+_IN_TABLES = ("times", "survival", "incidence")
+
+
+def write_cohort_analysis(
+    result: CohortAnalysis,
+    folder: Path,
+    options: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    clock: StageClock,
+    before: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Write results.json, curves.csv, times.csv, tables (CSV, HTML, Word), figures, report.html and run.json."""
+    _write_json(folder / "results.json", results_of(result))
+    _write_curves(folder / "curves.csv", result)
+    _write_times(folder / "times.csv", result)
+    with clock.stage("tables"):
+        tables = [*result_tables(result), *trial_tables(result)]
+        (folder / "tables").mkdir()
+        for table in tables:
+            (folder / "tables" / f"{table.name}.csv").write_text(table.csv_text(), encoding="utf-8", newline="")
+        title = "Tables" if result.protocol is None else f"Tables: {result.protocol.title}"
+        (folder / "tables.html").write_text(html_tables(title, tables), encoding="utf-8")
+        (folder / "tables.docx").write_bytes(word_tables(title, tables))
+    with clock.stage("figures"):
+        drawings = cohort_drawings(result)
+        _write_figures(folder / "figures", drawings)
+    protocol = result.protocol
+    described = {
+        "protocol": None if protocol is None else {"id": protocol.id, "version": protocol.version},
+        "options": dict(options), "engine": "none", "inputs_sha256": dict(inputs), "notes": list(result.notes),
+    }  # fmt: skip
+    page: Callable[..., str] = partial(cohort_report, result, drawings=drawings, before=before)
+    _write_report(page, described, folder, clock)
+
+
+def results_of(result: CohortAnalysis) -> dict[str, Any]:
+    """Every number of an analysis in full precision, ready for JSON."""
+    protocol = result.protocol
+    told = {
+        "protocol": None if protocol is None else {"id": protocol.id, "version": protocol.version},
+        "today": result.today,
+        "options": result.options,
+        "patients": len(result.patients),
+        "groups": _sizes(result.groups.values()),
+        "characteristics": result.characteristics,
+        "not_summarised": result.not_summarised,
+        "endpoints": [_endpoint(one) for one in result.endpoints],
+        "subgroups": [{**_fields(one), "warning": one.warning} for one in result.subgroups],
+        "adverse_events": result.adverse_events,
+        "doses": result.doses,
+        "trial": result.trial,
+        "notes": result.notes,
+    }
+    plain: dict[str, Any] = as_plain(told)
+    return plain
+
+
+def as_plain(value: Any) -> Any:
+    """A record as JSON takes it: dates as text, what is no number as null."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, np.integer):
+        return int(value)
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    if isinstance(value, np.ndarray):
+        return as_plain(value.tolist())
+    if isinstance(value, Mapping):
+        return {str(key): as_plain(one) for key, one in value.items()}
+    if dataclasses.is_dataclass(value):
+        return {name: as_plain(one) for name, one in _fields(value).items()}
+    return [as_plain(one) for one in value]
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+
+
+def _endpoint(one: EndpointAnalysis) -> dict[str, Any]:
+    told = {name: value for name, value in _fields(one).items() if name not in _IN_TABLES}
+    told["left_out"] = {} if one.times is None else one.times.left_out
+    told["overall"] = None if one.overall is None else _outcome(one.overall)
+    told["groups"] = [_outcome(outcome) for outcome in one.groups]
+    if one.proportional is not None:
+        told["proportional"] = one.proportional
+    return told
+
+
+def _outcome(outcome: GroupOutcome) -> dict[str, Any]:
+    told = {name: value for name, value in _fields(outcome).items() if name not in _IN_TABLES}
+    curve = outcome.survival or outcome.incidence
+    assert curve is not None
+    told |= {"confidence": curve.confidence, "interval": "log-log", "curve_notes": curve.notes}
+    told["estimator"] = "Kaplan-Meier" if outcome.incidence is None else "Aalen-Johansen"
+    told["variance"] = "greenwood" if outcome.incidence is None else outcome.incidence.variance
+    return told
+
+
+def _sizes(names: Iterable[str | None]) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    for name in names:
+        label = "not known" if name is None else name
+        sizes[label] = sizes.get(label, 0) + 1
+    return sizes
+
+
+def _write_curves(path: Path, result: CohortAnalysis) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        table = csv.writer(stream)
+        table.writerow(
+            ("endpoint", "group", "of", "months", "at_risk", "events", "censored", "estimate", "standard_error",
+             "lower", "upper")
+        )  # fmt: skip
+        for one in result.endpoints:
+            for outcome in () if one.overall is None else (one.overall, *one.groups):
+                for of, columns in _steps(one, outcome):
+                    for row in zip(*columns, strict=True):
+                        table.writerow((one.endpoint.name, outcome.name, of, *map(_number, row)))
+
+
+def _steps(one: EndpointAnalysis, outcome: GroupOutcome) -> list[tuple[str, list[Any]]]:
+    curve: SurvivalCurve | CumulativeIncidence | None = outcome.survival
+    if isinstance(curve, SurvivalCurve):
+        columns = [curve.times, curve.at_risk, curve.events, curve.censored, curve.survival, curve.standard_error,
+                   curve.lower, curve.upper]  # fmt: skip
+        return [("event-free share", [column.tolist() for column in columns])]
+    found = outcome.incidence
+    assert found is not None
+    steps = []
+    for n, of in enumerate((one.endpoint.name, *one.endpoint.competing)):
+        columns = [found.times, found.at_risk, found.events[:, n], found.censored, found.incidence[:, n],
+                   found.standard_error[:, n], found.lower[:, n], found.upper[:, n]]  # fmt: skip
+        steps.append((f"incidence of {of}", [column.tolist() for column in columns]))
+    return steps
+
+
+def _number(value: float) -> str:
+    """All digits; empty where it is not known."""
+    return "" if math.isnan(value) else repr(value)
+
+
+def _write_times(path: Path, result: CohortAnalysis) -> None:
+    """Each patient's time and status: 0 censored, 1 the event, 2 and more competing events."""
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        table = csv.writer(stream)
+        table.writerow(("endpoint", "patient", "group", "months", "status"))
+        for one in result.endpoints:
+            if one.times is None:
+                continue
+            rows = zip(one.times.pseudonyms, one.times.months.tolist(), one.times.status.tolist(), strict=True)
+            for name, months, status in rows:
+                table.writerow((one.endpoint.name, name, result.groups.get(name) or "", repr(months), status))
+
+
+def _write_figures(folder: Path, drawings: Sequence[Drawing]) -> None:
+    if not drawings:
+        return
+    folder.mkdir()
+    for drawing in drawings:
+        for name, content in drawing.files().items():
+            (folder / name).write_bytes(content)

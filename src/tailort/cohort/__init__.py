@@ -1,0 +1,1 @@
+"""Cohorts of patients: survival, competing risks, group comparisons, and the size and rules of trials."""

@@ -1,0 +1,106 @@
+"""Adverse events by grade: the worst of each patient and term, and how many patients had it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tailort.cohort.patients import HIGHEST_GRADE, AdverseEvent, FollowedPatient
+from tailort.errors import InputError
+
+ANY_TERM = "any adverse event"
+
+
+@dataclass(frozen=True)
+class TermGrades:
+    """One term over some patients.
+
+    Parameters
+    ----------
+    term, scale : str
+        As told; grades of unlike scales are not put together.
+    by_grade : tuple of int
+        Patients whose worst grade is 0, 1, ... 5; who has no entry of the term is not among them.
+    patients : int
+        Everybody who could have had it: the denominator.
+    """
+
+    term: str
+    scale: str
+    by_grade: tuple[int, ...]
+    patients: int
+
+    def __post_init__(self) -> None:
+        if len(self.by_grade) != HIGHEST_GRADE + 1:
+            raise InputError(f"'{self.term}' has counts of {len(self.by_grade)} grades; expected {HIGHEST_GRADE + 1}")
+        if sum(self.by_grade) > self.patients:
+            raise InputError(f"'{self.term}' was seen in {sum(self.by_grade)} of {self.patients} patients")
+
+    def at_least(self, grade: int) -> int:
+        """Patients whose worst grade is so high or higher."""
+        return sum(self.by_grade[grade:])
+
+
+@dataclass(frozen=True)
+class GradeTable:
+    """Adverse events of some patients.
+
+    Parameters
+    ----------
+    patients : int
+        How many they are: the denominator of every line.
+    without_entry : int
+        Those with no entry of any term. They count as patients in whom nothing was recorded; whether somebody
+        looked is not known.
+    any_term : TermGrades
+        Worst grade of any term and scale of each patient.
+    terms : tuple of TermGrades
+        One a term and scale, the most frequent of grade 2 and higher first.
+    """
+
+    patients: int
+    without_entry: int
+    any_term: TermGrades
+    terms: tuple[TermGrades, ...]
+
+
+def worst_grades(events: Sequence[AdverseEvent]) -> dict[tuple[str, str], int]:
+    """Worst grade by term and scale; small and capital letters of a term are the same term."""
+    worst: dict[tuple[str, str], int] = {}
+    for event in events:
+        key = (event.term.strip().casefold(), event.scale)
+        worst[key] = max(worst.get(key, 0), event.grade)
+    return worst
+
+
+def grade_table(patients: Sequence[FollowedPatient]) -> GradeTable:
+    """Count patients by the worst grade of each term."""
+    each = [worst_grades(patient.adverse_events) for patient in patients]
+    names = _names(patients)
+    terms = []
+    for key in dict.fromkeys(key for worst in each for key in worst):
+        grades = [worst[key] for worst in each if key in worst]
+        terms.append(TermGrades(names[key], key[1], _counts(grades), len(patients)))
+    terms.sort(key=lambda t: (-t.at_least(2), -t.at_least(1), t.term.casefold(), t.scale))
+    highest = [max(worst.values()) for worst in each if worst]
+    any_term = TermGrades(ANY_TERM, "", _counts(highest), len(patients))
+    return GradeTable(len(patients), len(patients) - len(highest), any_term, tuple(terms))
+
+
+def grade_tables(patients: Sequence[FollowedPatient], groups: Mapping[str, str | None]) -> Mapping[str, GradeTable]:
+    """One table a group; patients of no known group are in none."""
+    names = sorted({name for name in groups.values() if name is not None})
+    return {name: grade_table([p for p in patients if groups.get(p.pseudonym) == name]) for name in names}
+
+
+def _names(patients: Sequence[FollowedPatient]) -> dict[tuple[str, str], str]:
+    """How each term is written, as it was written first."""
+    names: dict[tuple[str, str], str] = {}
+    for patient in patients:
+        for event in patient.adverse_events:
+            names.setdefault((event.term.strip().casefold(), event.scale), event.term.strip())
+    return names
+
+
+def _counts(grades: Sequence[int]) -> tuple[int, ...]:
+    return tuple(grades.count(grade) for grade in range(HIGHEST_GRADE + 1))

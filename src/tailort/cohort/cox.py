@@ -1,0 +1,387 @@
+"""What does a covariate do to the hazard? Cox's proportional hazards model, and whether they are proportional."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from tailort.cohort.concordance import concordance
+from tailort.cohort.observed import (
+    ChiSquared,
+    Float,
+    Labels,
+    Mask,
+    checked_confidence,
+    checked_labels,
+    checked_status,
+    checked_times,
+    chosen,
+    freeze,
+)
+from tailort.cohort.partial_likelihood import Derivatives, RiskSets, risk_sets
+from tailort.cohort.survival import kaplan_meier
+from tailort.errors import InputError
+
+Ties = Literal["efron", "breslow"]
+Transform = Literal["km", "rank", "identity", "log"]
+TIES: tuple[Ties, ...] = ("efron", "breslow")
+TRANSFORMS: tuple[Transform, ...] = ("km", "rank", "identity", "log")
+
+MOST_ITERATIONS = 60
+# In standard deviations of a covariate: smaller steps change no digit that is told.
+_STEP = 1e-9
+# Steps by which a covariate with an estimate has come near it.
+_SETTLED = 5
+# Most that one step may change the logarithm of a hazard ratio between two patients.
+_FURTHEST = 10.0
+# Of the log likelihood: what rises less has reached its end.
+_GAIN = 1e-10
+# Share of the information of one event per covariate below which the risk sets say nothing about a combination.
+_NOTHING = 1e-10
+# Events per covariate below which coefficients are unstable; Peduzzi et al., J Clin Epidemiol 1995;48:1503.
+FEW_EVENTS = 10
+
+
+@dataclass(frozen=True)
+class CoxTerm:
+    """One covariate of a Cox model; all None when the likelihood has no maximum in it.
+
+    Attributes
+    ----------
+    name : str
+    coefficient, standard_error : float or None
+        Logarithm of the hazard ratio per unit of the covariate.
+    hazard_ratio, lower, upper : float or None
+        With Wald limits.
+    z, p_value : float or None
+        Wald's test.
+    """
+
+    name: str
+    coefficient: float | None
+    standard_error: float | None
+    hazard_ratio: float | None
+    lower: float | None
+    upper: float | None
+    z: float | None
+    p_value: float | None
+
+
+@dataclass(frozen=True)
+class CoxFit:
+    """A Cox model.
+
+    Attributes
+    ----------
+    terms : tuple of CoxTerm
+    likelihood_ratio, score : ChiSquared
+        Tests of all covariates together.
+    wald : ChiSquared or None
+        None when some coefficient has no finite estimate.
+    log_likelihood, log_likelihood_null : float
+        Log partial likelihood of the fit and without covariates.
+    covariance : (p, p) float
+        Of the coefficients; not a number where there is no estimate.
+    concordance : float or None
+        Harrell's: share of comparable pairs in which the higher hazard has the earlier event; ties count half.
+    patients, event_count, iterations : int
+    ties : {"efron", "breslow"}
+    confidence : float
+    notes : tuple of str
+    """
+
+    terms: tuple[CoxTerm, ...]
+    likelihood_ratio: ChiSquared
+    wald: ChiSquared | None
+    score: ChiSquared
+    log_likelihood: float
+    log_likelihood_null: float
+    covariance: Float
+    concordance: float | None
+    patients: int
+    event_count: int
+    iterations: int
+    ties: Ties
+    confidence: float
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        freeze(self.covariance)
+
+
+@dataclass(frozen=True)
+class ProportionalHazards:
+    """Test whether hazard ratios stay the same over time.
+
+    Attributes
+    ----------
+    names : tuple of str
+    terms : tuple of ChiSquared
+        Of each covariate alone.
+    whole : ChiSquared
+        Of all together.
+    transform : {"km", "rank", "identity", "log"}
+        Scale of time along which a change is looked for.
+    """
+
+    names: tuple[str, ...]
+    terms: tuple[ChiSquared, ...]
+    whole: ChiSquared
+    transform: Transform
+
+
+@dataclass(frozen=True)
+class _Checked:
+    times: Float
+    events: Mask
+    covariates: Float
+    names: tuple[str, ...]
+    strata: Labels | None
+
+
+@dataclass(frozen=True)
+class _Maximum:
+    """Coefficients per standard deviation, and which of them the likelihood drives to infinity."""
+
+    coefficients: Float
+    at: Derivatives
+    null: Derivatives
+    endless: Mask
+    iterations: int
+
+
+def _checked(
+    times: ArrayLike, events: ArrayLike, covariates: ArrayLike, names: Sequence[str], strata: ArrayLike | None
+) -> _Checked:
+    checked = checked_times(times, least_rows=2)
+    codes = checked_status(events, len(checked), (1,), "event")
+    if not codes.any():
+        raise InputError(f"found no event among {len(checked)} patients; a Cox model needs some")
+    try:
+        x = np.asarray(covariates, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError("a covariate is not a number; give groups as columns of 0 and 1") from error
+    if x.shape != (len(checked), len(names)) or not names or len(set(names)) != len(names):
+        raise InputError(
+            f"found {len(checked)} times, covariates of shape {x.shape} and the names {', '.join(names) or 'none'}; "
+            "give one row per patient and one column per name, each name once"
+        )
+    if not np.all(np.isfinite(x)):
+        row, column = np.argwhere(~np.isfinite(x))[0]
+        raise InputError(f"row {row + 1} has no '{names[column]}'; give it or leave the row out")
+    layers = None if strata is None else checked_labels(strata, len(checked), "stratum")
+    return _Checked(checked, codes == 1, x, tuple(names), layers)
+
+
+def _maximise(sets: RiskSets, names: tuple[str, ...]) -> _Maximum:
+    """Newton's method from 0, each step halved until the likelihood does not fall."""
+    coefficients = np.zeros(len(names))
+    now = null = sets.derivatives(coefficients)
+    spread, axes = np.linalg.eigh(null.information)
+    if spread[0] <= _NOTHING * len(sets.tie):
+        mixed = [f"'{name}'" for name, part in zip(names, axes[:, 0], strict=True) if abs(part) > 1e-4]
+        raise InputError(
+            f"{' and '.join(mixed)} cannot be estimated: the same in all patients at risk at an event, or given by "
+            "the other covariates; leave one out"
+        )
+    endless = np.zeros(len(names), dtype=bool)
+    for iteration in range(1, MOST_ITERATIONS + 1):
+        try:
+            step = np.linalg.solve(now.information, now.score)
+        except np.linalg.LinAlgError:
+            break
+        # A first step that overshoots would leave no patient in the risk sets to come back from.
+        size = _FURTHEST / max(_FURTHEST, float(np.ptp(sets.covariates @ step)))
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            then = sets.derivatives(coefficients + size * step)
+            while not then.value >= now.value - 1e-9 * abs(now.value) and size > 1e-6:
+                size /= 2.0
+                then = sets.derivatives(coefficients + size * step)
+        if not (np.isfinite(then.value) and np.all(np.isfinite(then.information))):
+            break
+        gain = then.value - now.value
+        coefficients, now = coefficients + size * step, then
+        moved = np.abs(size * step) > _STEP
+        if not moved.any():
+            return _Maximum(coefficients, now, null, endless, iteration)
+        # Steps that stay long after the others have ended lead to infinity.
+        if iteration > _SETTLED and not endless.any() and sets.rises_for_ever(np.where(moved, step, 0.0)):
+            endless = moved
+        if endless.any() and gain < _GAIN:
+            break
+    if endless.any():
+        return _Maximum(coefficients, now, null, endless, iteration)
+    raise InputError(
+        f"the Cox model of {', '.join(names)} did not converge in {MOST_ITERATIONS} steps; "
+        "a covariate may separate the patients with the event almost wholly, look at it in a table"
+    )
+
+
+def cox(
+    times: ArrayLike,
+    events: ArrayLike,
+    covariates: ArrayLike,
+    names: Sequence[str],
+    *,
+    strata: ArrayLike | None = None,
+    ties: Ties = "efron",
+    confidence: float = 0.95,
+) -> CoxFit:
+    """Cox's model by the partial likelihood.
+
+    Parameters
+    ----------
+    times : (n,) float
+    events : (n,) int or bool
+        1 event, 0 censored.
+    covariates : (n, p) float
+        Groups as columns of 0 and 1.
+    names : sequence of str
+        Of the columns.
+    strata : (n,) text or whole numbers, optional
+        Each with its own baseline hazard.
+    ties : {"efron", "breslow"}
+    confidence : float
+
+    Returns
+    -------
+    CoxFit
+        A covariate in which the likelihood rises for ever (every event in one group, say) has no estimate: its term
+        is None and a note says so; the likelihood-ratio and score tests stand.
+
+    Raises
+    ------
+    InputError
+        Fewer than two rows; no event; a bad time, code or covariate; covariates that are constant or given by each
+        other; no convergence.
+
+    References
+    ----------
+    Cox, J R Stat Soc B 1972;34:187. Efron, J Am Stat Assoc 1977;72:557, DOI 10.1080/01621459.1977.10480613 (ties).
+    Breslow, Biometrics 1974;30:89, DOI 10.2307/2529620 (ties).
+    """
+    rule, width = chosen(ties, TIES, "tie rule"), checked_confidence(confidence)
+    data = _checked(times, events, covariates, names, strata)
+    sets = risk_sets(data.times, data.events, data.covariates, data.strata, rule == "efron")
+    found = _maximise(sets, data.names)
+    kept = np.flatnonzero(~found.endless)
+    covariance = np.full((len(names), len(names)), np.nan)
+    covariance[np.ix_(kept, kept)] = np.linalg.inv(found.at.information[np.ix_(kept, kept)])
+    covariance /= np.outer(sets.units, sets.units)
+    coefficients = np.where(found.endless, np.nan, found.coefficients / sets.units)
+    terms = tuple(
+        _term(name, value, error, width)
+        for name, value, error in zip(data.names, coefficients, np.sqrt(np.diag(covariance)), strict=True)
+    )
+    freedom = len(names)
+    likelihood_ratio = ChiSquared(2.0 * (found.at.value - found.null.value), freedom)
+    score = ChiSquared(float(found.null.score @ np.linalg.solve(found.null.information, found.null.score)), freedom)
+    b = found.coefficients
+    wald = None if found.endless.any() else ChiSquared(float(b @ found.at.information @ b), freedom)
+    event_count = int(data.events.sum())
+    notes = [
+        f"the likelihood has no maximum in '{name}': it separates the patients with the event from the others at risk, "
+        "so there is no hazard ratio; the likelihood-ratio and score tests stand"
+        for name, endless in zip(data.names, found.endless, strict=True)
+        if endless
+    ]
+    if event_count < FEW_EVENTS * freedom:
+        notes.append(
+            f"{event_count} events for {freedom} covariate(s): fewer than {FEW_EVENTS} each make coefficients unstable"
+        )
+    return CoxFit(
+        terms,
+        likelihood_ratio,
+        wald,
+        score,
+        found.at.value,
+        found.null.value,
+        covariance,
+        concordance(sets, sets.covariates @ b),
+        len(data.times),
+        event_count,
+        found.iterations,
+        rule,
+        confidence,
+        tuple(notes),
+    )
+
+
+def _term(name: str, coefficient: float, error: float, width: float) -> CoxTerm:
+    if not np.isfinite(coefficient):
+        return CoxTerm(name, None, None, None, None, None, None, None)
+    ratio, lower, upper = (float(np.exp(coefficient + side * width * error)) for side in (0.0, -1.0, 1.0))
+    z = float(coefficient / error)
+    return CoxTerm(name, float(coefficient), float(error), ratio, lower, upper, z, float(2.0 * stats.norm.sf(abs(z))))
+
+
+def proportional_hazards(
+    times: ArrayLike,
+    events: ArrayLike,
+    covariates: ArrayLike,
+    names: Sequence[str],
+    *,
+    strata: ArrayLike | None = None,
+    ties: Ties = "efron",
+    transform: Transform = "km",
+) -> ProportionalHazards:
+    """Score test for coefficients that change linearly with a transform of time.
+
+    Parameters
+    ----------
+    times, events, covariates, names, strata, ties
+        As of `cox`.
+    transform : {"km", "rank", "identity", "log"}
+        1 - Kaplan-Meier just before the time, its rank, itself, or its logarithm.
+
+    Raises
+    ------
+    InputError
+        As of `cox`; also a covariate without a finite estimate, fewer than two event times, or a logarithm of 0.
+
+    References
+    ----------
+    Grambsch and Therneau, Biometrika 1994;81:515, DOI 10.1093/biomet/81.3.515; the exact score test of R's cox.zph.
+    """
+    rule, scale = chosen(ties, TIES, "tie rule"), chosen(transform, TRANSFORMS, "transform")
+    data = _checked(times, events, covariates, names, strata)
+    sets = risk_sets(data.times, data.events, data.covariates, data.strata, rule == "efron")
+    found = _maximise(sets, data.names)
+    if found.endless.any():
+        endless = ", ".join(name for name, no_end in zip(names, found.endless, strict=True) if no_end)
+        raise InputError(f"the likelihood has no maximum in {endless}: proportional hazards cannot be tested")
+    scaled = _scaled(data, scale)[sets.order][sets.events]
+    if np.ptp(scaled) == 0.0:
+        raise InputError("all events are at one time: proportional hazards cannot be tested")
+    centred = scaled - scaled.mean()
+    linear, square = (sets.derivatives(found.coefficients, weight) for weight in (centred, centred**2))
+    # What is left of the slope's spread once the coefficients have been estimated.
+    cross = np.linalg.solve(found.at.information, linear.information)
+    left = square.information - linear.information @ cross
+    singles = []
+    for place in range(len(names)):
+        rest = square.information[place, place] - linear.information[place] @ cross[:, place]
+        singles.append(ChiSquared(float(linear.score[place] ** 2 / rest), 1))
+    whole = ChiSquared(float(linear.score @ np.linalg.solve(left, linear.score)), len(names))
+    return ProportionalHazards(data.names, tuple(singles), whole, scale)
+
+
+def _scaled(data: _Checked, transform: Transform) -> Float:
+    if transform == "rank":
+        ranks: Float = stats.rankdata(data.times)
+        return ranks
+    if transform == "identity":
+        return data.times
+    if transform == "log":
+        if data.times.min() == 0.0:
+            raise InputError("a time is 0 and has no logarithm; choose another transform")
+        logarithm: Float = np.log(data.times)
+        return logarithm
+    curve = kaplan_meier(data.times, data.events)
+    before: Float = 1.0 - np.append(1.0, curve.survival)[np.searchsorted(curve.times, data.times)]
+    return before

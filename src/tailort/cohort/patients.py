@@ -1,0 +1,234 @@
+"""Patients of a cohort as they were followed, and what becomes of them as times to an event.
+
+Dates are calendar days. What a table does not tell is None or absent, and stays so.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tailort.errors import InputError
+from tailort.patient import Fact
+
+HIGHEST_GRADE = 5
+LesionKind = Literal["target", "non-target", "new"]
+CENSORED = 0
+EVENT = 1
+DAYS_PER_MONTH = 30.4375  # a year of 365.25 days has twelve months
+
+
+@dataclass(frozen=True)
+class AdverseEvent:
+    """One adverse event.
+
+    Parameters
+    ----------
+    term : str
+        As the scale names it, "Esophagitis".
+    grade : int
+        0 to 5.
+    day : date or None
+        When it began, or was seen first.
+    scale : str
+        "CTCAE 4.0", "RTOG"; empty where it is not told.
+    serious : bool or None
+        Whether it was a serious adverse event.
+    noticed, reported : datetime or None
+        When the centre knew of it, and when it was reported.
+    related_to : str
+        To what it was attributed, as told.
+    """
+
+    term: str
+    grade: int
+    day: dt.date | None = None
+    scale: str = ""
+    serious: bool | None = None
+    noticed: dt.datetime | None = None
+    reported: dt.datetime | None = None
+    related_to: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.term.strip():
+            raise InputError("an adverse event has no term; expected a name such as 'Esophagitis'")
+        if isinstance(self.grade, bool) or self.grade not in range(HIGHEST_GRADE + 1):
+            raise InputError(f"'{self.term}' has grade {self.grade}; expected a whole number from 0 to 5")
+
+
+@dataclass(frozen=True)
+class LesionSize:
+    """One lesion at one examination.
+
+    Parameters
+    ----------
+    lesion, organ : str
+        Its name, and the organ; nodes of all stations are one organ.
+    nodal : bool
+        Whether it is a lymph node, measured by its short axis; others by their longest diameter.
+    kind : {"target", "non-target", "new"}
+        By RECIST 1.1.
+    day : date
+        Of the examination.
+    size_mm : float or None
+        None was not measured; 0 has disappeared.
+    """
+
+    lesion: str
+    organ: str
+    nodal: bool
+    kind: LesionKind
+    day: dt.date
+    size_mm: float | None
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One visit.
+
+    Parameters
+    ----------
+    day : date
+        When it took place.
+    month : int or None
+        Which visit of the plan it was, where that is told.
+    facts : mapping of str to Fact
+        What was found or done, by name: weight, quality of life, "contrast CT" done or not.
+    """
+
+    day: dt.date
+    month: int | None = None
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CourseGiven:
+    """One course of radiotherapy.
+
+    Parameters
+    ----------
+    name : str
+        "salvage", "SBRT".
+    first_day, last_day : date or None
+        Of treatment.
+    planned_dose_gy, dose_gy : float or None
+        Physical dose of the whole course to its target, as prescribed and as given.
+    planned_fractions, fractions : int or None
+        As prescribed and as given.
+    """
+
+    name: str
+    first_day: dt.date | None = None
+    last_day: dt.date | None = None
+    planned_dose_gy: float | None = None
+    dose_gy: float | None = None
+    planned_fractions: int | None = None
+    fractions: int | None = None
+
+
+@dataclass(frozen=True)
+class CycleGiven:
+    """One cycle of chemotherapy.
+
+    Parameters
+    ----------
+    number : int
+        1 is the first.
+    day : date or None
+        Its first day.
+    percent : float or None
+        Of the full dose that was given; 0 when it was left out.
+    """
+
+    number: int
+    day: dt.date | None = None
+    percent: float | None = None
+
+
+@dataclass(frozen=True)
+class FollowedPatient:
+    """One patient of a cohort.
+
+    Parameters
+    ----------
+    pseudonym : str
+        Unique in the cohort.
+    facts : mapping of str to Fact
+        What is told once a patient, dates of events included, by the names of the protocol.
+    adverse_events, lesions, visits, courses, cycles
+        What is told any number of times.
+    metrics : mapping of str to float
+        Dose metrics of scorecards, by "structure metric quantity scope", for example
+        "Esophagus Max[Gy] BED(a/b=3) cumulative".
+    """
+
+    pseudonym: str
+    facts: Mapping[str, Fact]
+    adverse_events: tuple[AdverseEvent, ...] = ()
+    lesions: tuple[LesionSize, ...] = ()
+    visits: tuple[Visit, ...] = ()
+    courses: tuple[CourseGiven, ...] = ()
+    cycles: tuple[CycleGiven, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class TimesToEvent:
+    """One endpoint of a cohort: from which day each patient is counted, and what came first.
+
+    Parameters
+    ----------
+    endpoint : str
+        Its name in the protocol.
+    origin : str
+        What the time is counted from.
+    event : str
+        What counts as the event (status 1).
+    competing : tuple of str
+        Events that make it impossible; the first has status 2, the next 3.
+    pseudonyms : tuple of str
+        Patients, without those of whom the endpoint is unknown.
+    months : float array, shape (patients,)
+        From the origin to the event, or to the last day at which nothing had happened.
+    status : int array, shape (patients,)
+        0 censored, 1 the event, 2 and more competing events.
+    left_out : mapping of str to str
+        Patients of whom the endpoint is unknown, and why.
+    rules : tuple of str
+        Rules of the protocol that define it.
+    readings : tuple of str
+        What was taken where the protocol is ambiguous, in words.
+    notes : tuple of str
+        What a reader of the times should know, each a sentence.
+    """
+
+    endpoint: str
+    origin: str
+    event: str
+    competing: tuple[str, ...]
+    pseudonyms: tuple[str, ...]
+    months: NDArray[np.float64]
+    status: NDArray[np.int64]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    rules: tuple[str, ...] = ()
+    readings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not len(self.pseudonyms) == len(self.months) == len(self.status):
+            raise InputError(
+                f"{self.endpoint} has {len(self.pseudonyms)} patients, {len(self.months)} times and "
+                f"{len(self.status)} outcomes; expected as many of each"
+            )
+        if len(self.months) and not (np.isfinite(self.months).all() and self.months.min() >= 0):
+            worst = self.pseudonyms[int(np.argmin(np.where(np.isfinite(self.months), self.months, -math.inf)))]
+            raise InputError(f"{self.endpoint} of patient '{worst}' has a time that is negative or no number")
+        unknown = set(self.status.tolist()) - set(range(EVENT + len(self.competing) + 1))
+        if unknown:
+            raise InputError(f"{self.endpoint} has the status {min(unknown)}, which is no event of it")

@@ -1,0 +1,242 @@
+"""Characteristics of patients as papers print them: median, quartiles and range of numbers, n and % of categories.
+
+Quartiles are those of R's type 7, the default of R and numpy: straight lines between the ordered values, the smallest
+at 0 and the largest at 1 (Hyndman and Fan, Am Stat 1996;50:361, doi:10.1080/00031305.1996.10473566). Percentages are of
+the patients of whom the fact is known; how many are not is told beside.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from tailort.cohort.patients import FollowedPatient
+from tailort.errors import InputError
+from tailort.patient.case import FactValue
+
+QUARTILES = "quartiles by R type 7 (Hyndman and Fan 1996)"
+# Whole numbers up to this are grades, stages or performance states, and are counted.
+HIGHEST_COUNTED = 5
+# More different texts than this are notes about patients, no categories.
+MOST_CATEGORIES = 12
+Kind = Literal["number", "category"]
+
+
+@dataclass(frozen=True)
+class NumberSummary:
+    """Numbers of some patients.
+
+    Parameters
+    ----------
+    known, missing : int
+        Patients of whom the number is told, and is not.
+    median, lower_quartile, upper_quartile, smallest, largest : float or None
+        None where it is told of nobody.
+    """
+
+    known: int
+    missing: int
+    median: float | None
+    lower_quartile: float | None
+    upper_quartile: float | None
+    smallest: float | None
+    largest: float | None
+
+
+@dataclass(frozen=True)
+class CategorySummary:
+    """Categories of some patients.
+
+    Parameters
+    ----------
+    known, missing : int
+        Patients of whom it is told, and is not.
+    counts : mapping of str to int
+        Patients of each category; where a patient may have several they add up to more than `known`.
+    """
+
+    known: int
+    missing: int
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Characteristic:
+    """One fact over a cohort.
+
+    Parameters
+    ----------
+    fact : str
+        Its name.
+    kind : {"number", "category"}
+        How it is summarised.
+    overall : NumberSummary or CategorySummary
+        Of all patients.
+    groups : mapping of str to NumberSummary or CategorySummary
+        Of each group.
+    """
+
+    fact: str
+    kind: Kind
+    overall: NumberSummary | CategorySummary
+    groups: Mapping[str, NumberSummary | CategorySummary] = field(default_factory=dict)
+
+
+def summarise_numbers(values: Sequence[float | None]) -> NumberSummary:
+    """Summarise numbers; None is not known."""
+    known = np.array([value for value in values if value is not None], dtype=np.float64)
+    missing = len(values) - len(known)
+    if not len(known):
+        return NumberSummary(0, missing, None, None, None, None, None)
+    if not np.isfinite(known).all():
+        raise InputError("a number to summarise is not finite; leave it out where it is not known")
+    smallest, lower, median, upper, largest = (float(v) for v in np.quantile(known, (0.0, 0.25, 0.5, 0.75, 1.0)))
+    return NumberSummary(len(known), missing, median, lower, upper, smallest, largest)
+
+
+def summarise_categories(values: Sequence[tuple[str, ...] | None], order: Sequence[str] = ()) -> CategorySummary:
+    """Count categories; each patient has one or several, None is not known.
+
+    Parameters
+    ----------
+    values : sequence of tuple of str or None
+        Of each patient.
+    order : sequence of str
+        Categories that are listed, in this order, also where nobody has them.
+    """
+    known = [value for value in values if value is not None]
+    counts = dict.fromkeys(order, 0)
+    for value in known:
+        for category in dict.fromkeys(value):
+            counts[category] = counts.get(category, 0) + 1
+    return CategorySummary(len(known), len(values) - len(known), counts)
+
+
+def fact_values(patients: Sequence[FollowedPatient], fact: str) -> list[FactValue]:
+    """What is told of each patient; None is not known."""
+    return [patient.facts[fact].value if fact in patient.facts else None for patient in patients]
+
+
+def category_of(value: FactValue) -> str | None:
+    """A value as the name of a group: "yes", "no", a number or a text; None stays unknown."""
+    if value is None or value == ():
+        return None
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, tuple):
+        return ", ".join(value)
+    return str(value)
+
+
+def groups_of(patients: Sequence[FollowedPatient], fact: str) -> dict[str, str | None]:
+    """Group of each patient by a fact, by pseudonym; None is not known.
+
+    Raises
+    ------
+    InputError
+        Where the fact is told of nobody.
+    """
+    found = dict(
+        zip((patient.pseudonym for patient in patients), map(category_of, fact_values(patients, fact)), strict=True)
+    )
+    if not any(value is not None for value in found.values()):
+        known = sorted({name for patient in patients for name in patient.facts})
+        raise InputError(f"the fact '{fact}' is told of no patient; told are {', '.join(known) or 'none'}")
+    return found
+
+
+def characteristics(
+    patients: Sequence[FollowedPatient],
+    facts: Sequence[str] | None = None,
+    groups: Mapping[str, str | None] | None = None,
+) -> tuple[tuple[Characteristic, ...], Mapping[str, str]]:
+    """Summarise facts over a cohort and over its groups.
+
+    Parameters
+    ----------
+    patients : sequence of FollowedPatient
+        The cohort.
+    facts : sequence of str or None
+        Which, in this order; None is every fact that can be summarised, in the order in which patients tell them.
+    groups : mapping of str to (str or None), optional
+        Group of each patient by pseudonym; patients of no known group count overall alone.
+
+    Returns
+    -------
+    tuple of Characteristic
+        One a fact.
+    mapping of str to str
+        Facts left out, and why.
+
+    Raises
+    ------
+    InputError
+        Where a fact that is asked for is told of nobody.
+    """
+    told = list(dict.fromkeys(name for patient in patients for name in patient.facts))
+    unknown = [name for name in facts or () if name not in told]
+    if unknown:
+        raise InputError(f"the fact '{unknown[0]}' is told of no patient; told are {', '.join(told) or 'none'}")
+    members = _members(patients, groups or {})
+    rows, left_out = [], {}
+    for fact in told if facts is None else facts:
+        kind, why = _kind(fact_values(patients, fact))
+        if kind is None:
+            left_out[fact] = why
+            continue
+        order = () if kind == "number" else _order(fact_values(patients, fact))
+        summaries = {name: _summary(fact_values(some, fact), kind, order) for name, some in members.items()}
+        rows.append(Characteristic(fact, kind, _summary(fact_values(patients, fact), kind, order), summaries))
+    return tuple(rows), left_out
+
+
+def _members(patients: Sequence[FollowedPatient], groups: Mapping[str, str | None]) -> dict[str, list[FollowedPatient]]:
+    names = sorted({name for name in groups.values() if name is not None})
+    return {name: [patient for patient in patients if groups.get(patient.pseudonym) == name] for name in names}
+
+
+def _kind(values: Sequence[FactValue]) -> tuple[Kind | None, str]:
+    """How values are summarised, or why they are not."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None, "told of nobody"
+    if any(isinstance(value, dt.date) for value in known):
+        return None, "dates are not summarised"
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in known):
+        graded = all(float(v) in range(HIGHEST_COUNTED + 1) for v in known if isinstance(v, int | float))
+        return ("category" if graded else "number"), ""
+    if any(isinstance(value, int | float) and not isinstance(value, bool) for value in known):
+        return None, "some patients have numbers, others words"
+    different = {name for value in known for name in _categories(value) or ()}
+    if len(different) > MOST_CATEGORIES:
+        return None, f"{len(different)} different texts, more than {MOST_CATEGORIES}"
+    return "category", ""
+
+
+def _categories(value: FactValue) -> tuple[str, ...] | None:
+    if isinstance(value, tuple):
+        return value or ("none",)
+    name = category_of(value)
+    return None if name is None else (name,)
+
+
+def _order(values: Sequence[FactValue]) -> list[str]:
+    """Categories in the order of their values; yes stands before no."""
+    names = {name: value for value in values for name in _categories(value) or ()}
+    if set(names) <= {"yes", "no"}:
+        return ["yes", "no"]
+    if all(isinstance(value, int | float) for value in names.values()):
+        return sorted(names, key=float)
+    return sorted(names)
+
+
+def _summary(values: Sequence[FactValue], kind: Kind, order: Sequence[str]) -> NumberSummary | CategorySummary:
+    if kind == "number":
+        return summarise_numbers([float(v) if isinstance(v, int | float) else None for v in values])
+    return summarise_categories([_categories(value) for value in values], order)

@@ -1,0 +1,354 @@
+"""A cohort from a table: one row a patient, or one a visit, adverse event, lesion, course or cycle; CSV in."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tailort.cohort.patients import (
+    AdverseEvent,
+    CourseGiven,
+    CycleGiven,
+    FollowedPatient,
+    LesionSize,
+    Visit,
+)
+from tailort.errors import InputError
+from tailort.patient import Fact
+from tailort.protocols.cohort_endpoints import Endpoint
+from tailort.protocols.records.cohort_mapping import MOMENTS, PARTS, PATIENT, CohortMapping, RowKind
+from tailort.protocols.records.cohort_times import TableRows, contradictions, in_order
+from tailort.protocols.records.table import AbsentFact, CellFault, RowReader, TableError, require_units, table_rows
+from tailort.protocols.schema import FactEntry
+
+_LAST = dt.date.max
+
+
+def parse_cohort(
+    text: str,
+    mapping: CohortMapping,
+    *,
+    today: dt.date,
+    entries: Sequence[FactEntry] = (),
+    endpoints: Sequence[Endpoint] = (),
+    origin: str = "table.csv",
+) -> tuple[FollowedPatient, ...]:
+    """Read the patients of a cohort.
+
+    Parameters
+    ----------
+    text : str
+        CSV.
+    mapping : CohortMapping
+        Which column is what.
+    today : date
+        Dates after it are refused.
+    entries : sequence of FactEntry
+        Facts of a protocol: type, range, choices and unit are checked as well.
+    endpoints : sequence of Endpoint
+        What the dates of a patient must be in order for.
+    origin : str
+        The table's name, for messages.
+
+    Returns
+    -------
+    tuple of FollowedPatient
+        By pseudonym; what each has several of is in the order of time. The order of the rows does not matter.
+
+    Raises
+    ------
+    InputError
+        When the columns are not those of the mapping.
+    TableError
+        With row, column and patient: a wrong value, unit, date or code, a row that is there twice, rows that contradict
+        each other, and what cannot be, such as a visit after death.
+    """
+    known = {entry.name: entry for entry in entries}
+    require_units(mapping, known, origin)
+    header, rows = table_rows(text, mapping, origin)
+    reader = _CohortReader(mapping, today, known)
+    faults: list[CellFault] = []
+    for row, cells in rows:
+        if len(cells) != len(header):
+            faults.append(_ragged(row, cells, header, mapping))
+            continue
+        told = dict(zip(header, cells, strict=True))
+        if all(told[name] in wanted for name, wanted in mapping.only_rows.items()):
+            faults.extend(reader.read(row, told))
+    faults.extend(reader.finish(endpoints))
+    if faults:
+        raise TableError(origin, sorted(dict.fromkeys(faults), key=lambda fault: fault.row))
+    if not reader.patients:
+        raise InputError(f"{origin}: no row is a patient's; correct 'only_rows' or 'row_kind' in the mapping")
+    return tuple(_patient(name, reader.patients[name]) for name in sorted(reader.patients))
+
+
+class _CohortReader:
+    """Reads rows one after the other, and keeps what they tell of each patient."""
+
+    def __init__(self, mapping: CohortMapping, today: dt.date, known: Mapping[str, FactEntry]) -> None:
+        self.mapping = mapping
+        self.patients: dict[str, TableRows] = {}
+        self.patient_reader = RowReader(mapping, today, known)
+        self.parts: dict[RowKind, RowReader] = {
+            kind: RowReader(mapping.of(part.columns), today, known if kind == "visit" else {})
+            for kind, part in mapping.parts()
+        }
+        worst, metrics = mapping.worst_grades, mapping.metrics
+        self.worst = RowReader(mapping.of(worst.columns), today, {}) if worst is not None else None
+        self.metrics = RowReader(mapping.of(metrics), today, {}) if metrics else None
+        self.worst_scale = worst.scale if worst is not None else ""
+        self.graded: dict[tuple[str, int], AdverseEvent] = {}
+        self.columns = {column.fact: name for name, column in mapping.columns.items()}
+        self.scale = mapping.adverse_event.scale if mapping.adverse_event is not None else ""
+        # Boxes of a patient's own form are exported as not ticked with every other row.
+        self.plain = [name for name, column in mapping.columns.items() if column.type != "member"]
+
+    def read(self, row: int, told: Mapping[str, str]) -> list[CellFault]:
+        """Take in one row; return what is wrong with it."""
+        mapping = self.mapping
+        name = told[mapping.id_column]
+        if not name:
+            return [CellFault(row, mapping.id_column, "nothing", "the pseudonym of a patient")]
+        kind: RowKind | None = None
+        if mapping.row_kind is not None:
+            cell = told[mapping.row_kind.column]
+            kind = mapping.row_kind.kinds.get(cell)
+            if kind is None:
+                wanted = ", ".join(f"'{one}'" for one in mapping.row_kind.kinds)
+                return [CellFault(row, mapping.row_kind.column, f"'{cell}' of patient '{name}'", f"one of {wanted}")]
+        patient = self.patients.get(name)
+        if patient is None:
+            patient = self.patients[name] = TableRows(row)
+            alone = True
+        else:
+            alone = False
+        faults: list[CellFault] = []
+        if kind in (None, PATIENT):
+            if patient.own_row and (kind is not None or not self.parts):
+                what = "one row of the kind 'patient'" if kind else "one row a patient, unless the mapping tells visits"
+                found = f"'{name}', which row {patient.own_row} has too"
+                return [CellFault(row, mapping.id_column, found, what)]
+            patient.own_row = patient.own_row or row
+            faults += self._own(patient, row, told, alone)
+        elif any(told[one] for one in self.plain):
+            faults += self._repeated(patient, row, told)
+        for part, reader in self.parts.items():
+            if part == kind or (kind is None and any(told[one] for one in reader.mapping.columns)):
+                faults += self._part(patient, part, reader, row, told)
+        return [replace(fault, found=_of(fault.found, name)) for fault in faults] if faults else faults
+
+    def _own(self, patient: TableRows, row: int, told: Mapping[str, str], alone: bool) -> list[CellFault]:
+        facts, faults = self.patient_reader.facts(row, told)
+        if alone:
+            patient.facts = facts
+        else:
+            faults += self._agree(patient, facts, row, told)
+        return faults + self._grades(patient, row, told) + self._doses(patient, row, told)
+
+    def _grades(self, patient: TableRows, row: int, told: Mapping[str, str]) -> list[CellFault]:
+        if self.worst is None:
+            return []
+        found, faults = self.worst.facts(row, told)
+        have = patient.records.setdefault("adverse event", [])
+        for name, column in self.worst.mapping.columns.items():
+            fact = found.get(column.fact)
+            if fact is None or not isinstance(fact.value, int):
+                continue
+            made = self.graded.get((name, fact.value))
+            if made is None:
+                made = self._made(
+                    "adverse event", {"term": column.fact, "grade": fact.value, "scale": self.worst_scale}
+                )
+                if isinstance(made, str):
+                    faults.append(CellFault(row, name, f"'{told[name]}'", made))
+                    continue
+                self.graded[name, fact.value] = made
+            if all(made is not other for other, _ in have):
+                have.append((made, row))
+        return faults
+
+    def _doses(self, patient: TableRows, row: int, told: Mapping[str, str]) -> list[CellFault]:
+        if self.metrics is None:
+            return []
+        found, faults = self.metrics.facts(row, told)
+        for name, column in self.metrics.mapping.columns.items():
+            fact = found.get(column.fact)
+            if fact is None or not isinstance(fact.value, int | float):
+                continue
+            have = patient.metrics.setdefault(column.fact, float(fact.value))
+            if have != float(fact.value):
+                faults.append(CellFault(row, name, f"'{told[name]}'", f"{have:g} as in an earlier row"))
+        return faults
+
+    def _repeated(self, patient: TableRows, row: int, told: Mapping[str, str]) -> list[CellFault]:
+        """What a row that is not the patient's own tells of the patient: only that which stands there."""
+        facts, faults = self.patient_reader.facts(row, told)
+        given = {self.mapping.columns[name].fact for name in self.plain if told[name]}
+        return faults + self._agree(patient, {name: facts[name] for name in given if name in facts}, row, told)
+
+    def _agree(
+        self, patient: TableRows, facts: Mapping[str, Fact], row: int, told: Mapping[str, str]
+    ) -> list[CellFault]:
+        """Take in facts of another row of a patient; an empty cell says nothing against what another row tells."""
+        faults = []
+        for name, fact in facts.items():
+            have = patient.facts.get(name)
+            if have is fact or (have is not None and _is_empty(fact)):
+                continue
+            if have is None or _is_empty(have):
+                patient.facts[name] = fact
+                patient.rows[name] = row
+            elif have.value != fact.value or _code(have) != _code(fact):
+                column = self.columns[name]
+                faults.append(
+                    CellFault(
+                        row, column, f"'{told[column]}'",
+                        f"{_told(have)} as in row {patient.row_of(name)}: a patient has one '{name}'",
+                    )
+                )  # fmt: skip
+        return faults
+
+    def _part(
+        self, patient: TableRows, kind: RowKind, reader: RowReader, row: int, told: Mapping[str, str]
+    ) -> list[CellFault]:
+        facts, faults = reader.facts(row, told)
+        if faults:
+            return faults
+        columns = {column.fact: name for name, column in reader.mapping.columns.items()}
+        for fact in PARTS[kind].needed:
+            if facts[fact].value is None:
+                cell = told[columns[fact]]
+                wanted = f"the {fact} of {PARTS[kind].name}"
+                faults.append(CellFault(row, columns[fact], f"'{cell}'" if cell else "nothing", wanted))
+        if faults:
+            return faults
+        values: dict[str, Any] = {name: fact.value for name, fact in facts.items() if fact.value is not None}
+        if kind == "visit":
+            others = {name: fact for name, fact in facts.items() if name not in PARTS[kind].types}
+            made: Any = Visit(values["day"], values.get("month"), others)
+            return self._visit(patient, made, row, columns["day"])
+        if kind == "adverse event":
+            for moment in MOMENTS:
+                if moment in values:
+                    try:
+                        values[moment] = dt.datetime.strptime(values[moment], self.mapping.time_format)
+                    except ValueError:
+                        example = dt.datetime(2026, 1, 31, 13, 45).strftime(self.mapping.time_format)
+                        faults.append(
+                            CellFault(row, columns[moment], f"'{told[columns[moment]]}'", f"a time such as {example}")
+                        )
+            values.setdefault("scale", self.scale)
+            values["term"] = str(values["term"])
+        if faults:
+            return faults
+        made = self._made(kind, values)
+        if isinstance(made, str):
+            blamed = columns["grade"] if kind == "adverse event" else columns[PARTS[kind].needed[0]]
+            return [CellFault(row, blamed, f"'{told[blamed]}'", made)]
+        patient.records.setdefault(kind, []).append((made, row))
+        return []
+
+    def _visit(self, patient: TableRows, visit: Visit, row: int, column: str) -> list[CellFault]:
+        have = patient.records.setdefault("visit", [])
+        for other, at in have:
+            if other.day == visit.day:
+                if other == visit and self.mapping.row_kind is None:
+                    return []
+                wanted = f"one row a visit; row {at} has a visit on that day already"
+                return [CellFault(row, column, f"'{visit.day.isoformat()}'", wanted)]
+        have.append((visit, row))
+        return []
+
+    @staticmethod
+    def _made(kind: RowKind, values: Mapping[str, Any]) -> Any:
+        """A record; or a sentence that says what it should have been."""
+        try:
+            return _RECORDS[kind](**values)
+        except InputError as error:
+            return str(error)
+
+    def finish(self, endpoints: Sequence[Endpoint]) -> Iterator[CellFault]:
+        """What is wrong with the patients as wholes, and what flags say of days that are not told."""
+        mapping = self.mapping
+        parts = {
+            kind: {column.fact: name for name, column in reader.mapping.columns.items()}
+            for kind, reader in self.parts.items()
+        }
+        pairs = in_order(endpoints)
+        in_months = tuple(endpoint for endpoint in endpoints if endpoint.months is not None)
+        for name, patient in self.patients.items():
+            if not patient.own_row:
+                column = mapping.row_kind.column if mapping.row_kind is not None else mapping.id_column
+                wanted = "a row of the kind 'patient' for each patient"
+                yield CellFault(patient.row, column, f"no such row of patient '{name}'", wanted)
+                continue
+            for flag, day in mapping.flags.items():
+                yield from self._flagged(name, patient, flag, day)
+            for row, fact, kind, found, expected in contradictions(patient, pairs, in_months):
+                column = self.columns[fact] if kind is None else parts[kind][fact]
+                yield CellFault(row, column, _of(found, name), expected)
+
+    def _flagged(self, name: str, patient: TableRows, flag: str, day: str) -> Iterator[CellFault]:
+        happened, when = patient.facts[flag], patient.facts[day]
+        if happened.value is True and _is_empty(when):
+            found = _of("nothing", name)
+            yield CellFault(patient.row_of(day), self.columns[day], found, f"the day, as '{flag}' is yes")
+        elif happened.value is False and isinstance(when.value, dt.date):
+            found = _of(f"'{when.value.isoformat()}'", name)
+            yield CellFault(patient.row_of(day), self.columns[day], found, f"no day, as '{flag}' is no")
+        elif happened.value is None and _is_empty(when):
+            # Whether it happened is not known: no day is then no proof that it did not.
+            patient.facts[day] = AbsentFact(day, None, when.source, None, "unknown", f"'{flag}' is unknown")
+
+
+_RECORDS: dict[RowKind, Callable[..., Any]] = {
+    "adverse event": AdverseEvent,
+    "lesion": LesionSize,
+    "course": CourseGiven,
+    "cycle": CycleGiven,
+}
+
+
+def _patient(name: str, told: TableRows) -> FollowedPatient:
+    def of(kind: RowKind, key: Callable[[Any], Any]) -> tuple[Any, ...]:
+        found = told.records.get(kind)
+        return tuple(sorted((one for one, _ in found), key=key)) if found else ()
+
+    return FollowedPatient(
+        name,
+        told.facts,
+        of("adverse event", lambda one: (one.day or _LAST, one.term, one.grade)),
+        of("lesion", lambda one: (one.day, one.lesion)),
+        of("visit", lambda one: one.day),
+        of("course", lambda one: (one.first_day or _LAST, one.name)),
+        of("cycle", lambda one: (one.number, one.day or _LAST)),
+        told.metrics,
+    )
+
+
+def _ragged(row: int, cells: Sequence[str], header: Sequence[str], mapping: CohortMapping) -> CellFault:
+    return CellFault(
+        row,
+        header[min(len(cells), len(header)) - 1],
+        f"{len(cells)} cells",
+        f"{len(header)} as in the header; a text that has '{mapping.delimiter}' in it stands in quotation marks",
+    )
+
+
+def _of(found: str, name: str) -> str:
+    return f"{found} of patient '{name}'"
+
+
+def _is_empty(fact: Fact) -> bool:
+    return isinstance(fact, AbsentFact) and not fact.code
+
+
+def _code(fact: Fact) -> str:
+    return fact.code if isinstance(fact, AbsentFact) else ""
+
+
+def _told(fact: Fact) -> str:
+    return f"'{_code(fact) or fact.value}'"

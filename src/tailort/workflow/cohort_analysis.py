@@ -1,0 +1,228 @@
+"""The whole analysis of a cohort: patients and endpoints go in; estimates, tests and how the trial runs come out."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from tailort.cohort.adverse_events import grade_table, grade_tables, worst_grades
+from tailort.cohort.dose_comparison import compare_doses
+from tailort.cohort.patients import FollowedPatient
+from tailort.cohort.proportions import TableTest, chi_square, fisher, proportion
+from tailort.cohort.subgroups import Subgroups
+from tailort.cohort.summaries import characteristics, groups_of
+from tailort.errors import InputError
+from tailort.protocols import Protocol
+from tailort.protocols.cohort_endpoints import Endpoint, endpoint_times, missing_facts
+from tailort.workflow.clock import StageClock
+from tailort.workflow.cohort_records import (
+    MOST_GROUPS,
+    AdverseEvents,
+    CohortAnalysis,
+    CohortOptions,
+    DoseEvents,
+    EndpointAnalysis,
+    GroupProportion,
+    ProportionComparison,
+)
+from tailort.workflow.cohort_survival import analyse_endpoint, subgroups_of
+from tailort.workflow.trial_facts import ARM, WITHDRAWAL, happened, truth_of
+from tailort.workflow.trial_running import EVENT_DATES, TrialRunning, trial_running
+
+# Tables of counts of more patients than this have no exact test of several groups.
+MOST_FOR_EXACT = 200
+COMPARED_GRADES = (2, 3)
+
+
+def analyse(
+    patients: Sequence[FollowedPatient],
+    protocol: Protocol | None,
+    endpoints: Sequence[Endpoint],
+    options: CohortOptions,
+    today: dt.date,
+    clock: StageClock | None = None,
+) -> CohortAnalysis:
+    """Analyse a cohort.
+
+    Parameters
+    ----------
+    patients : sequence of FollowedPatient
+        The cohort, as `parse_cohort` reads it.
+    protocol : Protocol or None
+        Tells visits, modifications and reporting; None looks at outcomes alone.
+    endpoints : sequence of Endpoint
+        Times to an event, of the protocol or of the table's mapping file.
+    options : CohortOptions
+        What is asked.
+    today : date
+        Day of the analysis; follow-up ends at `options.until` where that is given.
+    clock : StageClock or None
+        Times the stages and tells their progress.
+
+    Raises
+    ------
+    InputError
+        Where the cohort is empty, or a fact, an endpoint or a group that is asked for is not there.
+    """
+    if not patients:
+        raise InputError("the cohort has no patient; expected one or more")
+    clock = clock or StageClock(lambda stage, share: None)
+    wanted = _wanted(endpoints, options.endpoints)
+    groups = {} if options.by is None else _few_groups(patients, options.by)
+    strata = None if options.strata is None else groups_of(patients, options.strata)
+    factors = {fact: _few_groups(patients, fact) for fact in options.subgroups}
+    cut_off = options.until or today
+    with clock.stage("characteristics"):
+        rows, left_out = characteristics(patients, options.characteristics or None, groups)
+    analysed, notes = [], []
+    for endpoint in wanted:
+        with clock.stage(endpoint.name):
+            analysed.append(_endpoint(patients, endpoint, options, groups, strata))
+    with clock.stage("subgroups"):
+        subgroups = _subgroups(analysed, groups, factors)
+    with clock.stage("adverse events"):
+        recorded, later = _until(patients, cut_off)
+        events = _adverse_events(recorded, groups)
+        if later:
+            notes.append(f"{later} adverse events after {cut_off} are not counted")
+    doses = None
+    if options.event_for_doses is not None:
+        with clock.stage("doses"):
+            doses = _doses(patients, options.event_for_doses, options.seed)
+    with clock.stage("trial"):
+        trial = None if protocol is None else _trial(patients, protocol, endpoints, options, cut_off)
+    found = CohortAnalysis(
+        tuple(patients), protocol, options, cut_off, groups, rows, left_out, tuple(analysed), subgroups, events, doses,
+        trial, tuple(notes),
+    )  # fmt: skip
+    return replace(found, stages=clock.stages)
+
+
+def event_of(patients: Sequence[FollowedPatient], fact: str) -> dict[str, bool | None]:
+    """Whether each patient had the event of a fact: yes or no, or a day on which it happened; None is not known.
+
+    Raises
+    ------
+    InputError
+        Where nobody is told to have it or not, or the fact is neither.
+    """
+    dated = any(isinstance(p.facts[fact].value, dt.date) for p in patients if fact in p.facts)
+    found = {p.pseudonym: happened(p, fact) if dated else truth_of(p, fact) for p in patients}
+    if all(value is None for value in found.values()):
+        known = sorted({name for patient in patients for name in patient.facts})
+        raise InputError(f"the event '{fact}' is told of no patient; told are {', '.join(known) or 'none'}")
+    return found
+
+
+def _trial(
+    patients: Sequence[FollowedPatient],
+    protocol: Protocol,
+    endpoints: Sequence[Endpoint],
+    options: CohortOptions,
+    day: dt.date,
+) -> TrialRunning:
+    """How the trial runs at the end of a day; what a table does not tell of toxicity stays unknown."""
+    of_endpoints = [fact for one in endpoints for fact in (*one.event_facts, *one.competing_facts)]
+    asked = [] if options.event_for_doses is None else [options.event_for_doses]
+    times = (event.noticed or event.reported for patient in patients for event in patient.adverse_events)
+    zone = next((time.tzinfo for time in times if time is not None), None)
+    return trial_running(
+        protocol, patients, dt.datetime.combine(day, dt.time.max, tzinfo=zone), unlisted="unknown",
+        course=options.course, arm=options.by or ARM,
+        event_dates=tuple(dict.fromkeys((*EVENT_DATES, WITHDRAWAL, *of_endpoints, *asked))),
+    )  # fmt: skip
+
+
+def _wanted(endpoints: Sequence[Endpoint], names: Sequence[str]) -> list[Endpoint]:
+    if not names:
+        return list(endpoints)
+    known = {endpoint.name: endpoint for endpoint in endpoints}
+    for name in names:
+        if name not in known:
+            raise InputError(f"there is no endpoint '{name}'; known are {', '.join(known) or 'none'}")
+    return [known[name] for name in names]
+
+
+def _few_groups(patients: Sequence[FollowedPatient], fact: str) -> dict[str, str | None]:
+    groups = groups_of(patients, fact)
+    number = len({name for name in groups.values() if name is not None})
+    if number > MOST_GROUPS:
+        raise InputError(f"'{fact}' makes {number} groups; compare {MOST_GROUPS} at most, by a fact with categories")
+    return groups
+
+
+def _endpoint(
+    patients: Sequence[FollowedPatient],
+    endpoint: Endpoint,
+    options: CohortOptions,
+    groups: Mapping[str, str | None],
+    strata: Mapping[str, str | None] | None,
+) -> EndpointAnalysis:
+    missing = missing_facts(patients, endpoint)
+    if missing:
+        return EndpointAnalysis(endpoint, None, f"no patient of the table has {', '.join(missing)}")
+    times = endpoint_times(patients, endpoint, until=options.until)
+    return analyse_endpoint(endpoint, times, groups, strata, options.strata or "")
+
+
+def _subgroups(
+    analysed: Sequence[EndpointAnalysis],
+    groups: Mapping[str, str | None],
+    factors: Mapping[str, Mapping[str, str | None]],
+) -> tuple[Subgroups, ...]:
+    if not factors:
+        return ()
+    return tuple(subgroups_of(one.times, groups, factors) for one in analysed if one.times is not None and one.overall)
+
+
+def _until(patients: Sequence[FollowedPatient], day: dt.date) -> tuple[list[FollowedPatient], int]:
+    """Patients with the adverse events up to a day, and how many later ones there were; undated ones stay."""
+    kept = [
+        replace(p, adverse_events=tuple(e for e in p.adverse_events if e.day is None or e.day <= day)) for p in patients
+    ]
+    before = sum(len(p.adverse_events) for p in patients)
+    return kept, before - sum(len(p.adverse_events) for p in kept)
+
+
+def _adverse_events(patients: Sequence[FollowedPatient], groups: Mapping[str, str | None]) -> AdverseEvents | None:
+    if not any(patient.adverse_events for patient in patients):
+        return None
+    worst = {p.pseudonym: max(worst_grades(p.adverse_events).values(), default=0) for p in patients}
+    compared = tuple(
+        _compare(
+            f"any adverse event of grade {grade} and higher",
+            {name: had >= grade for name, had in worst.items()},
+            groups,
+        )
+        for grade in COMPARED_GRADES
+    )
+    return AdverseEvents(grade_table(patients), grade_tables(patients, groups), compared)
+
+
+def _compare(what: str, had: Mapping[str, bool], groups: Mapping[str, str | None]) -> ProportionComparison:
+    names = sorted({name for name in groups.values() if name is not None})
+    overall = GroupProportion("", proportion(sum(had.values()), len(had)))
+    members = {name: [had[who] for who, group in groups.items() if group == name] for name in names}
+    shares = tuple(GroupProportion(name, proportion(sum(of), len(of))) for name, of in members.items())
+    if len(names) < 2:
+        return ProportionComparison(what, overall, shares)
+    counts = np.array([[sum(of), len(of) - sum(of)] for of in members.values()], dtype=np.int64)
+    if not counts.sum(axis=0).all():
+        told = "everybody" if counts[:, 0].any() else "nobody"
+        return ProportionComparison(what, overall, shares, note=f"{told} had it: there is nothing to compare")
+    tests: list[TableTest] = [chi_square(counts, continuity=False)]
+    if len(names) == 2:
+        tests.append(chi_square(counts, continuity=True))
+    if len(names) == 2 or counts.sum() <= MOST_FOR_EXACT:
+        tests.append(fisher(counts))
+    return ProportionComparison(what, overall, shares, tuple(tests))
+
+
+def _doses(patients: Sequence[FollowedPatient], fact: str, seed: int) -> DoseEvents:
+    had = event_of(patients, fact)
+    values = list(had.values())
+    metrics = compare_doses(patients, had, np.random.default_rng(seed))
+    return DoseEvents(fact, values.count(True), values.count(False), values.count(None), metrics)

@@ -1,0 +1,202 @@
+"""What a trial's tables do not tell: per fact, per patient and per centre; and what each centre owes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tailort.cohort.patients import FollowedPatient
+from tailort.errors import InputError
+from tailort.protocols.records.table import AbsentFact
+from tailort.workflow.trial_facts import CENTRE, by_pseudonym, group_name
+from tailort.workflow.trial_serious import SeriousEvents
+from tailort.workflow.trial_visits import VisitCalendar
+
+
+@dataclass(frozen=True)
+class FactTold:
+    """How often one fact is told.
+
+    Parameters
+    ----------
+    name : str
+        Of the fact.
+    told, expected : int
+        Patients of whom it is told, and of whom it could be: those to whom it does not apply are not among them.
+    missing : tuple of str
+        Pseudonyms of the others.
+    """
+
+    name: str
+    told: int
+    expected: int
+    missing: tuple[str, ...]
+
+    @property
+    def percent(self) -> float | None:
+        """Part of the expected patients; None where nobody is expected."""
+        return 100 * self.told / self.expected if self.expected else None
+
+
+@dataclass(frozen=True)
+class Completeness:
+    """What is told and what is missing.
+
+    Parameters
+    ----------
+    facts : tuple of FactTold
+        In the order in which they were asked for.
+    by_patient : mapping of str to tuple of str
+        Names of the facts that are missing of each patient; of all patients.
+    """
+
+    facts: tuple[FactTold, ...]
+    by_patient: Mapping[str, tuple[str, ...]]
+
+    @property
+    def percent(self) -> float | None:
+        """Part of everything that is expected; None where nothing is."""
+        expected = sum(one.expected for one in self.facts)
+        return 100 * sum(one.told for one in self.facts) / expected if expected else None
+
+
+@dataclass(frozen=True)
+class Centre:
+    """One centre.
+
+    Parameters
+    ----------
+    name : str
+        "not told" for patients without one.
+    patients, adverse_events : int
+        How many.
+    overdue_visits, missed_visits : int
+        Of its patients.
+    incomplete_visits : int
+        Visits that were made without every examination that belongs to each, or where that is not told.
+    serious, late_reports : int
+        Serious adverse events; those reported late, or overdue.
+    told, expected : int
+        Facts of its patients.
+    """
+
+    name: str
+    patients: int
+    adverse_events: int
+    overdue_visits: int
+    missed_visits: int
+    incomplete_visits: int
+    serious: int
+    late_reports: int
+    told: int
+    expected: int
+
+    @property
+    def percent(self) -> float | None:
+        """Part of the expected facts that is told; None where none is expected."""
+        return 100 * self.told / self.expected if self.expected else None
+
+
+def completeness(
+    patients: Sequence[FollowedPatient], names: Sequence[str], *, event_dates: Sequence[str] = ()
+) -> Completeness:
+    """Tell which facts are missing of whom.
+
+    Parameters
+    ----------
+    patients : sequence of FollowedPatient
+        In any order.
+    names : sequence of str
+        Facts that every patient should have.
+    event_dates : sequence of str
+        Those of them that are days of events: an empty cell means that it has not happened and is no gap, a code for
+        an unknown day is one.
+    """
+    ordered = by_pseudonym(patients)
+    facts = []
+    gaps: dict[str, list[str]] = {one.pseudonym: [] for one in ordered}
+    for name in dict.fromkeys(names):
+        states = {one.pseudonym: _told(one, name, name in event_dates) for one in ordered}
+        missing = tuple(pseudonym for pseudonym, told in states.items() if told is False)
+        for pseudonym in missing:
+            gaps[pseudonym].append(name)
+        told = sum(state is True for state in states.values())
+        facts.append(FactTold(name, told, told + len(missing), missing))
+    return Completeness(tuple(facts), {name: tuple(missing) for name, missing in gaps.items()})
+
+
+def _told(patient: FollowedPatient, name: str, is_event: bool) -> bool | None:
+    """Whether a fact is told; None where it does not apply."""
+    fact = patient.facts.get(name)
+    if fact is None:
+        return False
+    if fact.value is not None:
+        return True
+    if not isinstance(fact, AbsentFact):
+        return False
+    if fact.absence == "not applicable":
+        return None
+    return is_event and not fact.code
+
+
+def centres(
+    patients: Sequence[FollowedPatient],
+    complete: Completeness,
+    *,
+    calendar: VisitCalendar | None = None,
+    serious: SeriousEvents | None = None,
+) -> tuple[Centre, ...]:
+    """Put together what belongs to each centre.
+
+    Parameters
+    ----------
+    patients : sequence of FollowedPatient
+        In any order.
+    complete : Completeness
+        Of the same patients.
+    calendar : VisitCalendar or None
+        Of the same patients; None where the protocol has no follow-up.
+    serious : SeriousEvents or None
+        Of the same patients; None where the protocol tells nothing of them.
+
+    Raises
+    ------
+    InputError
+        Where the others are of other patients.
+    """
+    ordered = by_pseudonym(patients)
+    of_centre: dict[str, set[str]] = {}
+    for one in ordered:
+        of_centre.setdefault(group_name(one, CENTRE), set()).add(one.pseudonym)
+    everybody = {one.pseudonym for one in ordered}
+    if set(complete.by_patient) != everybody:
+        raise InputError("completeness was told of other patients; make it of these")
+    if calendar is not None and {one.pseudonym for one in calendar.patients} != everybody:
+        raise InputError("the calendar of visits is of other patients; make it of these")
+    found = []
+    for name in sorted(of_centre):
+        own = of_centre[name]
+        planned = [v for one in (calendar.patients if calendar else ()) if one.pseudonym in own for v in one.planned]
+        rows = [row for row in (serious.rows if serious else ()) if row.pseudonym in own]
+        missing = sum(len(complete.by_patient[one]) for one in own)
+        expected = sum(_expected(one, complete) for one in ordered if one.pseudonym in own)
+        found.append(
+            Centre(
+                name=name,
+                patients=len(own),
+                adverse_events=sum(len(one.adverse_events) for one in ordered if one.pseudonym in own),
+                overdue_visits=sum(visit.status == "overdue" for visit in planned),
+                missed_visits=sum(visit.status == "missed" for visit in planned),
+                incomplete_visits=sum(bool(visit.not_made) for visit in planned),
+                serious=len(rows),
+                late_reports=sum(row.is_late for row in rows),
+                told=expected - missing,
+                expected=expected,
+            )
+        )
+    return tuple(found)
+
+
+def _expected(patient: FollowedPatient, complete: Completeness) -> int:
+    """Facts that could be told of a patient."""
+    return sum(_told(patient, one.name, False) is not None for one in complete.facts)
