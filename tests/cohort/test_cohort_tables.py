@@ -95,6 +95,12 @@ def test_facts_are_summarised_by_what_they_are() -> None:
     assert left_out == {"seen": "dates are not summarised", "note": "some patients have numbers, others words"}
 
 
+def test_yes_and_the_number_1_are_not_the_same_fact() -> None:
+    rows, left_out = characteristics(cohort([{"x": True}, {"x": 1}]))
+    assert rows == ()
+    assert left_out == {"x": "some patients have numbers, others words"}
+
+
 def test_groups_and_patients_of_no_known_group_make_up_the_cohort() -> None:
     patients = cohort([{"arm": "a", "age": 60}, {"arm": "b", "age": 70}, {"arm": None, "age": 80}])
     (row,), _ = characteristics(patients, ["age"], groups_of(patients, "arm"))

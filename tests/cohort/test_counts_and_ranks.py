@@ -6,7 +6,7 @@ from math import comb
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -34,6 +34,7 @@ def test_we_98_exact_limits_of_5_of_21() -> None:
 
 
 @given(COUNTS, st.floats(0.8, 0.99))
+@settings(max_examples=30)
 def test_exact_limits_leave_half_of_the_rest_in_each_tail(count, confidence) -> None:
     seen, number = count
     share = proportion(seen, number, confidence=confidence)
@@ -46,6 +47,7 @@ def test_exact_limits_leave_half_of_the_rest_in_each_tail(count, confidence) -> 
 
 
 @given(COUNTS)
+@settings(max_examples=30)
 def test_limits_of_those_without_mirror_those_of_those_with(count) -> None:
     seen, number = count
     one, two = proportion(seen, number), proportion(number - seen, number)
@@ -76,6 +78,7 @@ def test_a_difference_below_a_half_is_corrected_to_none() -> None:
 
 
 @given(TABLES)
+@settings(max_examples=30)
 def test_turning_a_table_or_its_rows_round_changes_no_test(table) -> None:
     counts = np.array(table)
     assume(counts.sum(axis=0).all())
@@ -99,6 +102,7 @@ def tables_with(rows: tuple[int, ...], columns: tuple[int, ...]):
 
 
 @given(st.lists(st.lists(st.integers(0, 3), min_size=3, max_size=3), min_size=3, max_size=3))
+@settings(max_examples=30)
 def test_fishers_test_of_a_larger_table_counts_through_all_tables(table) -> None:
     counts = np.array(table)
     assume(counts.sum(axis=0).all())
@@ -171,6 +175,7 @@ def test_the_exact_rank_test_of_three_against_three_apart_is_one_in_ten() -> Non
 
 
 @given(st.lists(st.integers(0, 9), min_size=2, max_size=20), st.lists(st.integers(0, 9), min_size=2, max_size=20))
+@settings(max_examples=30)
 def test_rank_tests_do_not_see_the_scale_nor_which_group_is_first(one, other) -> None:
     assume(len(set(one + other)) > 1)
     first, second = np.array(one, dtype=float), np.array(other, dtype=float)

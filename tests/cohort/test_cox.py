@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tailort.cohort.cox import TIES, cox, proportional_hazards
@@ -35,6 +35,7 @@ SEEDS = st.integers(0, 10_000)
 
 
 @given(SEEDS, st.sampled_from(TIES))
+@settings(max_examples=25)
 def test_the_fit_is_the_maximum_of_the_partial_likelihood(seed, ties) -> None:
     times, events, x, _ = cohort(seed)
     fit = cox(times, events, x, ["age", "arm"], ties=ties)
@@ -48,6 +49,7 @@ def test_the_fit_is_the_maximum_of_the_partial_likelihood(seed, ties) -> None:
 
 
 @given(SEEDS, st.sampled_from(TIES))
+@settings(max_examples=25)
 def test_the_covariance_is_the_inverse_of_the_curvature(seed, ties) -> None:
     times, events, x, _ = cohort(seed)
     fit = cox(times, events, x, ["age", "arm"], ties=ties)
@@ -65,6 +67,7 @@ def test_the_covariance_is_the_inverse_of_the_curvature(seed, ties) -> None:
 
 
 @given(SEEDS, st.booleans())
+@settings(max_examples=25)
 def test_of_two_groups_the_score_test_is_the_log_rank_test_when_nothing_is_tied(seed, layered) -> None:
     times, events, x, strata = cohort(seed, tied=False)
     assume(0 < x[:, 1].sum() < len(x))
@@ -74,6 +77,7 @@ def test_of_two_groups_the_score_test_is_the_log_rank_test_when_nothing_is_tied(
 
 
 @given(SEEDS)
+@settings(max_examples=25)
 def test_with_breslows_ties_the_score_test_is_the_binomial_log_rank_test(seed) -> None:
     times, events, x, strata = cohort(seed)
     fit = cox(times, events, x[:, 1:], ["arm"], ties="breslow", strata=strata)
@@ -82,6 +86,7 @@ def test_with_breslows_ties_the_score_test_is_the_binomial_log_rank_test(seed) -
 
 
 @given(SEEDS)
+@settings(max_examples=25)
 def test_tie_rules_agree_where_nothing_is_tied(seed) -> None:
     times, events, x, _ = cohort(seed, tied=False)
     one, two = (cox(times, events, x, ["age", "arm"], ties=rule) for rule in TIES)
@@ -90,6 +95,7 @@ def test_tie_rules_agree_where_nothing_is_tied(seed) -> None:
 
 
 @given(SEEDS, st.sampled_from(TIES))
+@settings(max_examples=25)
 def test_units_of_time_and_of_covariates_do_not_matter(seed, ties) -> None:
     times, events, x, strata = cohort(seed)
     one = cox(times, events, x, ["age", "arm"], strata=strata, ties=ties)
@@ -101,6 +107,7 @@ def test_units_of_time_and_of_covariates_do_not_matter(seed, ties) -> None:
 
 
 @given(SEEDS, st.sampled_from(TIES))
+@settings(max_examples=25)
 def test_the_order_of_rows_and_the_names_of_strata_do_not_matter(seed, ties) -> None:
     times, events, x, strata = cohort(seed)
     order = np.random.default_rng(seed).permutation(len(times))
@@ -113,6 +120,7 @@ def test_the_order_of_rows_and_the_names_of_strata_do_not_matter(seed, ties) -> 
 
 
 @given(SEEDS)
+@settings(max_examples=25)
 def test_turning_the_arms_round_turns_the_hazard_ratio_round(seed) -> None:
     times, events, x, _ = cohort(seed)
     one = cox(times, events, x[:, 1:], ["arm"]).terms[0]
@@ -124,6 +132,7 @@ def test_turning_the_arms_round_turns_the_hazard_ratio_round(seed) -> None:
 
 
 @given(SEEDS)
+@settings(max_examples=25)
 def test_concordance_counts_the_pairs(seed) -> None:
     times, events, x, strata = cohort(seed, patients=25)
     fit = cox(times, events, x[:, 1:], ["arm"], strata=strata)

@@ -212,6 +212,12 @@ def test_an_empty_day_of_an_event_is_no_gap_and_an_unknown_day_is_one() -> None:
     assert completeness(people, ["progression_date"]).facts[0].missing == ("A", "B")
 
 
+def test_where_a_recurrence_lies_is_asked_only_of_those_who_have_one() -> None:
+    without = replace(patient("A"), facts={"progression_date": NO_EVENT})
+    found = completeness([without, patient("B", progression_date=TODAY)], ["recurrence_outside_field"])
+    assert (found.facts[0].expected, found.facts[0].missing) == (1, ("B",))
+
+
 def test_centres_add_up_to_the_trial() -> None:
     noticed = dt.datetime(2020, 3, 13, 8)
     late = event("Fistula", 4, serious=True, noticed=noticed, reported=noticed + dt.timedelta(hours=30))

@@ -167,6 +167,9 @@ def test_what_was_given_and_is_not_told_stays_unknown() -> None:
     assert (rows(only_first)[0].part, rows(only_first)[0].verdict) == ("cycle 2", "unknown")
     early = dose_modifications(SALVAGE, [only_first], START, unlisted="grade 0").rows[0]
     assert early.reasons[0] == f"the cycle is planned for {SECOND_CYCLE}"
+    died = START + dt.timedelta(days=9)
+    dead = rows(patient(cycles=[CycleGiven(1, START, 100.0)], courses=[], death_date=died))[0]
+    assert dead.reasons == ("died on 2020-03-11, before the cycle",)
     assert dose_modifications(SALVAGE, [patient()], TODAY, unlisted="grade 0").without_cycles == ("P-01",)
 
 

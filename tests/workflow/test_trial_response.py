@@ -86,7 +86,7 @@ def test_without_the_readers_words_a_response_is_unknown_unless_it_is_progressio
     assert [one.overall for one in found.examinations] == [None, "PD"]
     assert found.examinations[0].target == "PR"
     assert "new_lesion" in found.examinations[0].missing
-    assert (found.best, found.progression_day) == (None, day(2))
+    assert (found.best, found.best_target, found.progression_day) == (None, "PR", day(2))
 
 
 def test_a_new_lesion_is_progression_from_then_on() -> None:

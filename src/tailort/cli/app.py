@@ -130,7 +130,7 @@ def demo(
         str,
         typer.Argument(
             help="Virtual patient: oesophagus, spine (treated twice), painting (dose painted by a PET), adaptive "
-            "(planned anew after three weeks)."
+            "(planned anew after three weeks); or cohort (two tables of patients and their outcomes)."
         ),
     ] = "oesophagus",
     out: Out = OUT,
@@ -142,7 +142,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Make a virtual patient as DICOM and plan it: the main job from end to end."""
-    from tailort.cli import demos
+    from tailort.cli import cohort_demo, demos
     from tailort.cli.progress import Progress, interruptible
     from tailort.workflow import PlanningRun
 
@@ -153,6 +153,12 @@ def demo(
         )  # fmt: skip
     if isinstance(run, PlanningRun):
         _tell_plan(run, out, as_json)
+    elif isinstance(run, cohort_demo.CohortDemo):
+        with _on_stdout():
+            if as_json:
+                _print_json({"out": str(out), **run.as_dict()})
+            else:
+                cohort_demo.show_demo(run, out)
     else:
         adapt_commands.tell_adaptation(run, out, as_json)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from tailort import dicom, workflow
 from tailort.cli.adapt_commands import adapt_course
+from tailort.cli.cohort_demo import COHORT, CohortDemo, demo_cohort
 from tailort.cli.commands import DEFAULT_ENGINE, Tell, plan_into, read_patient, silent
 from tailort.cli.earlier_courses import with_courses
 from tailort.cli.functional_images import read_images
@@ -68,7 +69,7 @@ def demo(
     overwrite: bool = False,
     progress: Tell = silent,
     interrupt: Interrupt | None = None,
-) -> PlanningRun | Adaptation:
+) -> PlanningRun | Adaptation | CohortDemo:
     """Make a virtual patient as DICOM, read it back and plan it; the DICOM input stays in `out`/case.
 
     `spine` gets an earlier scan under a known deformation, a course planned on it by `smart-imrt` (its run folder is
@@ -76,18 +77,21 @@ def demo(
     `out`/sum has the report of both courses together. `painting` has a PET, by which the dose is painted, beside a plan
     of the same mean dose everywhere; what both do to the tumour is told by its true biology, which no plan has seen.
     `adaptive` is planned (`out`/plan), scanned again in the third week and adapted; truth-comparison.json holds what is
-    told against what is true.
+    told against what is true. `cohort` is two tables of patients, each analysed by its
+    protocol (`out`/spine, `out`/salvage).
 
     Parameters
     ----------
     name : str
-        "oesophagus", "spine", "painting" or "adaptive".
+        "oesophagus", "spine", "painting", "adaptive" or "cohort".
     out, seed, size, dose_grid_mm, engine, overwrite, progress, interrupt
         As of `phantom` and `plan`.
     """
-    if name not in PROTOCOLS:
-        raise InputError(f"there is no demo '{name}'; known are {', '.join(PROTOCOLS)}")
+    if name not in (*PROTOCOLS, COHORT):
+        raise InputError(f"there is no demo '{name}'; known are {', '.join((*PROTOCOLS, COHORT))}")
     clock = StageClock(progress)
+    if name == COHORT:
+        return demo_cohort(out, seed, overwrite, clock)
     described = {"demo": name, "seed": seed, "size": size, "dose_grid_mm": dose_grid_mm, "engine": engine}
     options = PlanningOptions(dose_grid_mm=dose_grid_mm, engine=engine)
     with whole_folder(out, overwrite=overwrite) as staging:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tailort.cohort.patients import HIGHEST_GRADE, AdverseEvent, FollowedPatient
 from tailort.errors import InputError
@@ -68,9 +69,14 @@ def worst_grades(events: Sequence[AdverseEvent]) -> dict[tuple[str, str], int]:
     """Worst grade by term and scale; small and capital letters of a term are the same term."""
     worst: dict[tuple[str, str], int] = {}
     for event in events:
-        key = (event.term.strip().casefold(), event.scale)
+        key = _key(event.term, event.scale)
         worst[key] = max(worst.get(key, 0), event.grade)
     return worst
+
+
+@lru_cache(maxsize=4096)
+def _key(term: str, scale: str) -> tuple[str, str]:
+    return term.strip().casefold(), scale
 
 
 def grade_table(patients: Sequence[FollowedPatient]) -> GradeTable:
@@ -98,7 +104,7 @@ def _names(patients: Sequence[FollowedPatient]) -> dict[tuple[str, str], str]:
     names: dict[tuple[str, str], str] = {}
     for patient in patients:
         for event in patient.adverse_events:
-            names.setdefault((event.term.strip().casefold(), event.scale), event.term.strip())
+            names.setdefault(_key(event.term, event.scale), event.term.strip())
     return names
 
 

@@ -23,7 +23,7 @@ from tailort.cohort.observed import (
     chosen,
     freeze,
 )
-from tailort.cohort.partial_likelihood import Derivatives, RiskSets, risk_sets
+from tailort.cohort.partial_likelihood import maximise, risk_sets
 from tailort.cohort.survival import kaplan_meier
 from tailort.errors import InputError
 
@@ -32,17 +32,6 @@ Transform = Literal["km", "rank", "identity", "log"]
 TIES: tuple[Ties, ...] = ("efron", "breslow")
 TRANSFORMS: tuple[Transform, ...] = ("km", "rank", "identity", "log")
 
-MOST_ITERATIONS = 60
-# In standard deviations of a covariate: smaller steps change no digit that is told.
-_STEP = 1e-9
-# Steps by which a covariate with an estimate has come near it.
-_SETTLED = 5
-# Most that one step may change the logarithm of a hazard ratio between two patients.
-_FURTHEST = 10.0
-# Of the log likelihood: what rises less has reached its end.
-_GAIN = 1e-10
-# Share of the information of one event per covariate below which the risk sets say nothing about a combination.
-_NOTHING = 1e-10
 # Events per covariate below which coefficients are unstable; Peduzzi et al., J Clin Epidemiol 1995;48:1503.
 FEW_EVENTS = 10
 
@@ -144,17 +133,6 @@ class _Checked:
     strata: Labels | None
 
 
-@dataclass(frozen=True)
-class _Maximum:
-    """Coefficients per standard deviation, and which of them the likelihood drives to infinity."""
-
-    coefficients: Float
-    at: Derivatives
-    null: Derivatives
-    endless: Mask
-    iterations: int
-
-
 def _checked(
     times: ArrayLike, events: ArrayLike, covariates: ArrayLike, names: Sequence[str], strata: ArrayLike | None
 ) -> _Checked:
@@ -176,50 +154,6 @@ def _checked(
         raise InputError(f"row {row + 1} has no '{names[column]}'; give it or leave the row out")
     layers = None if strata is None else checked_labels(strata, len(checked), "stratum")
     return _Checked(checked, codes == 1, x, tuple(names), layers)
-
-
-def _maximise(sets: RiskSets, names: tuple[str, ...]) -> _Maximum:
-    """Newton's method from 0, each step halved until the likelihood does not fall."""
-    coefficients = np.zeros(len(names))
-    now = null = sets.derivatives(coefficients)
-    spread, axes = np.linalg.eigh(null.information)
-    if spread[0] <= _NOTHING * len(sets.tie):
-        mixed = [f"'{name}'" for name, part in zip(names, axes[:, 0], strict=True) if abs(part) > 1e-4]
-        raise InputError(
-            f"{' and '.join(mixed)} cannot be estimated: the same in all patients at risk at an event, or given by "
-            "the other covariates; leave one out"
-        )
-    endless = np.zeros(len(names), dtype=bool)
-    for iteration in range(1, MOST_ITERATIONS + 1):
-        try:
-            step = np.linalg.solve(now.information, now.score)
-        except np.linalg.LinAlgError:
-            break
-        # A first step that overshoots would leave no patient in the risk sets to come back from.
-        size = _FURTHEST / max(_FURTHEST, float(np.ptp(sets.covariates @ step)))
-        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-            then = sets.derivatives(coefficients + size * step)
-            while not then.value >= now.value - 1e-9 * abs(now.value) and size > 1e-6:
-                size /= 2.0
-                then = sets.derivatives(coefficients + size * step)
-        if not (np.isfinite(then.value) and np.all(np.isfinite(then.information))):
-            break
-        gain = then.value - now.value
-        coefficients, now = coefficients + size * step, then
-        moved = np.abs(size * step) > _STEP
-        if not moved.any():
-            return _Maximum(coefficients, now, null, endless, iteration)
-        # Steps that stay long after the others have ended lead to infinity.
-        if iteration > _SETTLED and not endless.any() and sets.rises_for_ever(np.where(moved, step, 0.0)):
-            endless = moved
-        if endless.any() and gain < _GAIN:
-            break
-    if endless.any():
-        return _Maximum(coefficients, now, null, endless, iteration)
-    raise InputError(
-        f"the Cox model of {', '.join(names)} did not converge in {MOST_ITERATIONS} steps; "
-        "a covariate may separate the patients with the event almost wholly, look at it in a table"
-    )
 
 
 def cox(
@@ -268,7 +202,7 @@ def cox(
     rule, width = chosen(ties, TIES, "tie rule"), checked_confidence(confidence)
     data = _checked(times, events, covariates, names, strata)
     sets = risk_sets(data.times, data.events, data.covariates, data.strata, rule == "efron")
-    found = _maximise(sets, data.names)
+    found = maximise(sets, data.names)
     kept = np.flatnonzero(~found.endless)
     covariance = np.full((len(names), len(names)), np.nan)
     covariance[np.ix_(kept, kept)] = np.linalg.inv(found.at.information[np.ix_(kept, kept)])
@@ -351,7 +285,7 @@ def proportional_hazards(
     rule, scale = chosen(ties, TIES, "tie rule"), chosen(transform, TRANSFORMS, "transform")
     data = _checked(times, events, covariates, names, strata)
     sets = risk_sets(data.times, data.events, data.covariates, data.strata, rule == "efron")
-    found = _maximise(sets, data.names)
+    found = maximise(sets, data.names)
     if found.endless.any():
         endless = ", ".join(name for name, no_end in zip(names, found.endless, strict=True) if no_end)
         raise InputError(f"the likelihood has no maximum in {endless}: proportional hazards cannot be tested")

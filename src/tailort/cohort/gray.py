@@ -118,7 +118,9 @@ def gray_test(
     events = np.bincount(labels.index[kinds == 1], minlength=count)
     notes = [f"no event of cause {cause} in group '{labels.names[i]}'" for i in np.flatnonzero(events == 0)]
     told = tested(scores, covariance)
-    if told[0] is None:
+    if not np.all(np.isfinite(covariance)):
+        notes.append("the common incidence reaches 1 while patients are still at risk: the test cannot tell anything")
+    elif told[0] is None:
         notes.append("the test cannot tell anything: no events, or groups never at risk together at an event")
     had = tuple(events.tolist())
     return GrayTest(cause, labels.names, labels.patients, had, scores, covariance, rho, *told, tuple(notes))
@@ -149,7 +151,8 @@ def _layer(counted: Steps, rho: float) -> tuple[Float, Float]:
     # a[t, i, k]: what an event of group k at t adds to the score of group i; c gathers it over time.
     part = weight / W[:, None]
     a = K[:, None, None] * (weight[:, :, None] * np.eye(groups) - weight[:, :, None] * part[:, None, :])
-    c = np.cumsum(a * (D / (W * (1.0 - F_all_before)))[:, None, None], axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        c = np.cumsum(a * (D / (W * (1.0 - F_all_before)))[:, None, None], axis=0)
     later = c[-1] - c
     rest = quotient((1.0 - F_all)[:, None], S)
     own_rest = np.where(S > 0, 1.0 - rest, 1.0)

@@ -18,7 +18,7 @@ Mask = NDArray[np.bool_]
 Interval = Literal["log-log", "log", "plain"]
 Code = TypeVar("Code", bound=str)
 
-# Times closer than this share of their mean are one time: months made from days differ in the last digits.
+# Times closer than this share of themselves are one time: months made from days differ in the last digits.
 TIE_TOLERANCE = float(np.sqrt(np.finfo(np.float64).eps))
 
 
@@ -149,7 +149,7 @@ def checked_times(times: ArrayLike, least_rows: int = 1) -> Float:
 
 def _made_equal(values: Float) -> Float:
     unique, index = np.unique(values, return_inverse=True)
-    apart = np.diff(unique, prepend=-np.inf) > TIE_TOLERANCE * unique.mean()
+    apart = np.diff(unique, prepend=-np.inf) > TIE_TOLERANCE * unique
     equal: Float = unique[apart][np.cumsum(apart) - 1][index]
     return equal
 
@@ -268,7 +268,7 @@ def rates_at(
     """
     values = checked_asked(asked)
     # A time that a caller computes may fall short of the step by rounding.
-    place = np.searchsorted(times, values + TIE_TOLERANCE * times.mean(), side="right") - 1
+    place = np.searchsorted(times, values * (1 + TIE_TOLERANCE), side="right") - 1
     found = []
     for time, step, count in zip(values, place, at_risk_at(times, at_risk, values), strict=True):
         if step < 0:

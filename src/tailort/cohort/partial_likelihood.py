@@ -8,7 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from tailort.cohort.observed import Float, Labels, Mask, Whole, by_stratum
+from tailort.errors import InputError
 
+MOST_ITERATIONS = 60
+# In standard deviations of a covariate: smaller steps change no digit that is told.
+_STEP = 1e-9
+# Steps by which a covariate with an estimate has come near it, and what is left of its step then.
+_SETTLED, _STILL = 5, 1e-4
+# Most that one step may change the logarithm of a hazard ratio between two patients.
+_FURTHEST = 10.0
+# Of the log likelihood: what rises less has reached its end.
+_GAIN = 1e-10
+# Share of the information of one event per covariate below which the risk sets say nothing about a combination.
+_NOTHING = 1e-10
 # Of the spread of a covariate: a patient that lies this much above one with the event is no exception.
 _NO_EXCEPTION = 1e-8
 
@@ -132,3 +144,76 @@ def risk_sets(times: Float, events: Mask, covariates: Float, strata: Labels | No
     place = np.arange(len(begin)) - np.repeat(np.cumsum(number) - number, number)
     earlier = place / number[tie] if efron else np.zeros(len(begin))
     return RiskSets(x / units, units, happened, parts, start, tie, earlier, order, sorted_times)
+
+
+@dataclass(frozen=True)
+class Maximum:
+    """Where the likelihood is highest.
+
+    Attributes
+    ----------
+    coefficients : (p,) float
+        Per standard deviation.
+    at, null : Derivatives
+        There, and without covariates.
+    endless : (p,) bool
+        Coefficients that the likelihood drives to infinity.
+    iterations : int
+    """
+
+    coefficients: Float
+    at: Derivatives
+    null: Derivatives
+    endless: Mask
+    iterations: int
+
+
+def maximise(sets: RiskSets, names: tuple[str, ...]) -> Maximum:
+    """Newton's method from 0, each step halved until the likelihood does not fall.
+
+    Raises
+    ------
+    InputError
+        Covariates that the risk sets cannot tell apart; no convergence.
+    """
+    coefficients = np.zeros(len(names))
+    now = null = sets.derivatives(coefficients)
+    spread, axes = np.linalg.eigh(null.information)
+    if spread[0] <= _NOTHING * len(sets.tie):
+        mixed = [f"'{name}'" for name, part in zip(names, axes[:, 0], strict=True) if abs(part) > 1e-4]
+        raise InputError(
+            f"{' and '.join(mixed)} cannot be estimated: the same in all patients at risk at an event, or given by "
+            "the other covariates; leave one out"
+        )
+    endless = np.zeros(len(names), dtype=bool)
+    for iteration in range(1, MOST_ITERATIONS + 1):
+        try:
+            step = np.linalg.solve(now.information, now.score)
+        except np.linalg.LinAlgError:
+            break
+        # A first step that overshoots would leave no patient in the risk sets to come back from.
+        size = _FURTHEST / max(_FURTHEST, float(np.ptp(sets.covariates @ step)))
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            then = sets.derivatives(coefficients + size * step)
+            while not then.value >= now.value - 1e-9 * abs(now.value) and size > 1e-6:
+                size /= 2.0
+                then = sets.derivatives(coefficients + size * step)
+        if not (np.isfinite(then.value) and np.all(np.isfinite(then.information))):
+            break
+        gain = then.value - now.value
+        coefficients, now = coefficients + size * step, then
+        moved = np.abs(size * step) > _STEP
+        if not moved.any():
+            return Maximum(coefficients, now, null, endless, iteration)
+        # Steps that stay long after the others have ended lead to infinity.
+        far = moved & (np.abs(step) > _STILL * np.abs(step).max())
+        if iteration > _SETTLED and not endless.any() and sets.rises_for_ever(np.where(far, step, 0.0)):
+            endless = far
+        if endless.any() and gain < _GAIN and not np.any(moved & ~endless):
+            break
+    if endless.any():
+        return Maximum(coefficients, now, null, endless, iteration)
+    raise InputError(
+        f"the Cox model of {', '.join(names)} did not converge in {MOST_ITERATIONS} steps; "
+        "a covariate may separate the patients with the event almost wholly, look at it in a table"
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special, stats
 
-from tailort.cohort.observed import Float, checked_confidence, chosen, freeze, known
+from tailort.cohort.observed import Float, Whole, checked_confidence, chosen, freeze, known
 from tailort.errors import InputError
 
 Alternative = Literal["two-sided", "less", "greater"]
@@ -19,8 +21,8 @@ ALTERNATIVES: tuple[Alternative, ...] = ("two-sided", "less", "greater")
 SMALL_EXPECTED = 5.0
 # Tables whose probability differs from the observed one's by rounding only are as likely.
 _AS_LIKELY = 1e-7
-# Distinct probabilities of partly filled tables kept at once in an exact test.
-_MOST_TABLES = 2_000_000
+# Ways to fill a column, and distinct probabilities, that an exact test goes through.
+_MOST_WAYS, _MOST_PROBABILITIES = 200_000, 2_000_000
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,7 @@ def fisher(table: ArrayLike, *, confidence: float = 0.95) -> TableTest:
     return TableTest("Fisher's exact test", None, None, p_value, expected, odds, low, high)
 
 
-def _as_unlikely(counts: np.ndarray) -> float:
+def _as_unlikely(counts: Whole) -> float:
     """Probability of all tables with these margins that are no more likely than this one.
 
     Columns are filled one after the other. What matters of the columns so far is which row totals are left and how
@@ -209,28 +211,37 @@ def _as_unlikely(counts: np.ndarray) -> float:
     """
     if counts.shape[0] > counts.shape[1]:
         counts = counts.T
+    too_many = (
+        f"a table of {counts.sum()} patients and shape {counts.shape} has too many possible tables for an exact test; "
+        "use the chi-squared test"
+    )
     rows, columns = counts.sum(axis=1), np.sort(counts.sum(axis=0))[::-1]
-    fixed = special.gammaln(rows + 1.0).sum() + special.gammaln(columns + 1.0).sum()
-    fixed -= special.gammaln(counts.sum() + 1.0)
-    seen = fixed - special.gammaln(counts + 1.0).sum()
+    factorial = special.gammaln(np.arange(counts.sum() + 1) + 1.0).tolist()
+
+    def logarithm(numbers: Iterable[int]) -> float:
+        """Of the product of their factorials."""
+        return math.fsum(factorial[number] for number in numbers)
+
+    fixed = logarithm(rows) + logarithm(columns) - factorial[-1]
+    seen = fixed - logarithm(counts.ravel())
     # Left row totals -> logarithms of the distinct probabilities so far, and how many tables have each.
     states: dict[tuple[int, ...], tuple[Float, Float]] = {tuple(rows.tolist()): (np.array([fixed]), np.array([1.0]))}
+    ways = 0
     for total in columns[:-1].tolist():
         following: dict[tuple[int, ...], list[tuple[Float, Float]]] = {}
         for left, (logs, number) in states.items():
             for column in _columns(left, total):
+                ways += 1
+                if ways > _MOST_WAYS:
+                    raise InputError(too_many)
                 rest = tuple(have - taken for have, taken in zip(left, column, strict=True))
-                cost = special.gammaln(np.array(column) + 1.0).sum()
-                following.setdefault(rest, []).append((logs - cost, number))
+                following.setdefault(rest, []).append((logs - logarithm(column), number))
         states = {rest: _merged(parts) for rest, parts in following.items()}
-        if sum(len(logs) for logs, _ in states.values()) > _MOST_TABLES:
-            raise InputError(
-                f"a table of {counts.sum()} patients and shape {counts.shape} has too many possible tables for an "
-                "exact test; use the chi-squared test"
-            )
+        if sum(len(logs) for logs, _ in states.values()) > _MOST_PROBABILITIES:
+            raise InputError(too_many)
     p_value = 0.0
     for left, (logs, number) in states.items():
-        final = logs - special.gammaln(np.array(left) + 1.0).sum()
+        final = logs - logarithm(left)
         p_value += float((number * np.exp(final))[final <= seen + _AS_LIKELY].sum())
     return min(p_value, 1.0)
 
@@ -242,11 +253,12 @@ def _merged(parts: list[tuple[Float, Float]]) -> tuple[Float, Float]:
     return logs[first], together
 
 
-def _columns(left: tuple[int, ...], total: int) -> list[tuple[int, ...]]:
+def _columns(left: tuple[int, ...], total: int) -> Iterator[tuple[int, ...]]:
     """Every way to take a total from what is left of each row."""
     if len(left) == 1:
-        return [(total,)] if total <= left[0] else []
+        yield (total,)
+        return
     least = max(0, total - sum(left[1:]))
-    return [
-        (taken, *rest) for taken in range(least, min(left[0], total) + 1) for rest in _columns(left[1:], total - taken)
-    ]
+    for taken in range(least, min(left[0], total) + 1):
+        for rest in _columns(left[1:], total - taken):
+            yield (taken, *rest)

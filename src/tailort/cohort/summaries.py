@@ -8,6 +8,7 @@ the patients of whom the fact is known; how many are not is told beside.
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -108,12 +109,13 @@ def summarise_categories(values: Sequence[tuple[str, ...] | None], order: Sequen
     order : sequence of str
         Categories that are listed, in this order, also where nobody has them.
     """
-    known = [value for value in values if value is not None]
+    alike = Counter(values)
+    missing = alike.pop(None, 0)
     counts = dict.fromkeys(order, 0)
-    for value in known:
-        for category in dict.fromkeys(value):
-            counts[category] = counts.get(category, 0) + 1
-    return CategorySummary(len(known), len(values) - len(known), counts)
+    for value, patients in alike.items():
+        for category in dict.fromkeys(value or ()):
+            counts[category] = counts.get(category, 0) + patients
+    return CategorySummary(len(values) - missing, missing, counts)
 
 
 def fact_values(patients: Sequence[FollowedPatient], fact: str) -> list[FactValue]:
@@ -135,20 +137,26 @@ def category_of(value: FactValue) -> str | None:
 
 
 def groups_of(patients: Sequence[FollowedPatient], fact: str) -> dict[str, str | None]:
-    """Group of each patient by a fact, by pseudonym; None is not known.
+    """Group of each patient by a fact, by pseudonym; None is not known. A yes or a number is named with its fact.
 
     Raises
     ------
     InputError
         Where the fact is told of nobody.
     """
-    found = dict(
-        zip((patient.pseudonym for patient in patients), map(category_of, fact_values(patients, fact)), strict=True)
-    )
+    found = {
+        patient.pseudonym: _group(fact, value)
+        for patient, value in zip(patients, fact_values(patients, fact), strict=True)
+    }
     if not any(value is not None for value in found.values()):
         known = sorted({name for patient in patients for name in patient.facts})
         raise InputError(f"the fact '{fact}' is told of no patient; told are {', '.join(known) or 'none'}")
     return found
+
+
+def _group(fact: str, value: FactValue) -> str | None:
+    name = category_of(value)
+    return name if name is None or isinstance(value, str | tuple) else f"{fact.replace('_', ' ')}: {name}"
 
 
 def characteristics(
@@ -186,32 +194,40 @@ def characteristics(
     members = _members(patients, groups or {})
     rows, left_out = [], {}
     for fact in told if facts is None else facts:
-        kind, why = _kind(fact_values(patients, fact))
+        values = fact_values(patients, fact)
+        kind, why = _kind(values)
         if kind is None:
             left_out[fact] = why
             continue
-        order = () if kind == "number" else _order(fact_values(patients, fact))
-        summaries = {name: _summary(fact_values(some, fact), kind, order) for name, some in members.items()}
-        rows.append(Characteristic(fact, kind, _summary(fact_values(patients, fact), kind, order), summaries))
+        order = () if kind == "number" else _order(values)
+        summaries = {name: _summary([values[n] for n in some], kind, order) for name, some in members.items()}
+        rows.append(Characteristic(fact, kind, _summary(values, kind, order), summaries))
     return tuple(rows), left_out
 
 
-def _members(patients: Sequence[FollowedPatient], groups: Mapping[str, str | None]) -> dict[str, list[FollowedPatient]]:
-    names = sorted({name for name in groups.values() if name is not None})
-    return {name: [patient for patient in patients if groups.get(patient.pseudonym) == name] for name in names}
+def _members(patients: Sequence[FollowedPatient], groups: Mapping[str, str | None]) -> dict[str, list[int]]:
+    """Places of the patients of each group."""
+    found: dict[str, list[int]] = {name: [] for name in sorted({name for name in groups.values() if name is not None})}
+    for n, patient in enumerate(patients):
+        name = groups.get(patient.pseudonym)
+        if name is not None:
+            found[name].append(n)
+    return found
 
 
 def _kind(values: Sequence[FactValue]) -> tuple[Kind | None, str]:
     """How values are summarised, or why they are not."""
-    known = [value for value in values if value is not None]
+    # True is 1 to a set, but a yes is no number: types come from all values.
+    types = {type(value) for value in values} - {type(None)}
+    known = set(values) - {None}
     if not known:
         return None, "told of nobody"
-    if any(isinstance(value, dt.date) for value in known):
+    if any(issubclass(one, dt.date) for one in types):
         return None, "dates are not summarised"
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in known):
+    if types <= {int, float}:
         graded = all(float(v) in range(HIGHEST_COUNTED + 1) for v in known if isinstance(v, int | float))
         return ("category" if graded else "number"), ""
-    if any(isinstance(value, int | float) and not isinstance(value, bool) for value in known):
+    if types & {int, float}:
         return None, "some patients have numbers, others words"
     different = {name for value in known for name in _categories(value) or ()}
     if len(different) > MOST_CATEGORIES:
@@ -228,7 +244,7 @@ def _categories(value: FactValue) -> tuple[str, ...] | None:
 
 def _order(values: Sequence[FactValue]) -> list[str]:
     """Categories in the order of their values; yes stands before no."""
-    names = {name: value for value in values for name in _categories(value) or ()}
+    names = {name: value for value in set(values) for name in _categories(value) or ()}
     if set(names) <= {"yes", "no"}:
         return ["yes", "no"]
     if all(isinstance(value, int | float) for value in names.values()):

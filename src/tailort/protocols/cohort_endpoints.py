@@ -118,24 +118,29 @@ def cohort_endpoints(
             raise InputError(f"the mapping tells the endpoint '{entry.name}', which the protocol defines; remove it")
     every = {one.name: one for one in (*found, *endpoints_of(mapping.endpoints))}
     for given in mapping.times:
-        one = every.get(given.endpoint)
-        if one is None:
+        if given.endpoint not in every:
             have = ", ".join(every) or "none"
             raise InputError(f"the mapping gives months of '{given.endpoint}', which is no endpoint; there are: {have}")
-        if given.counted_from != one.counted_from:
-            raise InputError(
-                f"the mapping counts the months of '{one.name}' from '{given.counted_from}', but it is counted from "
-                f"'{one.counted_from}'" + (f" ({'; '.join(one.readings)})" if one.readings else "")
-            )
-        words = {CENSORED_WORD, EVENT_WORD, *one.competing}
-        (column,) = [column for column in mapping.columns.values() if column.fact == given.status]
-        for meaning in column.codes.values():
-            if meaning not in words:
-                raise InputError(
-                    f"the status of '{one.name}' can be {', '.join(sorted(words))}; the mapping has '{meaning}'"
-                )
-        every[one.name] = replace(one, months=given)
+        every[given.endpoint] = _in_months(every[given.endpoint], given, mapping)
     return tuple(every.values())
+
+
+def _in_months(one: Endpoint, given: MonthsGiven, mapping: CohortMapping) -> Endpoint:
+    """Return an endpoint with the months that a mapping gives of it."""
+    if given.counted_from != one.counted_from:
+        raise InputError(
+            f"the mapping counts the months of '{one.name}' from '{given.counted_from}', but it is counted from "
+            f"'{one.counted_from}'" + (f" ({'; '.join(one.readings)})" if one.readings else "")
+        )
+    if one.dates and given.competing not in ((), one.competing):
+        raise InputError(f"'{one.name}' tells its competing events with its dates; remove 'competing' from 'times'")
+    competing = one.competing if one.dates else given.competing
+    words = (CENSORED_WORD, EVENT_WORD, *competing)
+    (column,) = [column for column in mapping.columns.values() if column.fact == given.status]
+    for meaning in column.codes.values():
+        if meaning not in words:
+            raise InputError(f"the status of '{one.name}' can be {', '.join(words)}; the mapping has '{meaning}'")
+    return replace(one, months=given, competing=competing)
 
 
 def endpoints_of(

@@ -24,10 +24,15 @@ def rate_told(rate: Rate | None) -> str:
         return ""
     if rate.estimate is None:
         return f"{CANNOT} (r {rate.at_risk})"
-    interval = "no interval"
-    if rate.lower is not None and rate.upper is not None:
-        interval = f"{100 * rate.lower:.1f} to {100 * rate.upper:.1f}"
-    return f"{100 * rate.estimate:.1f} % ({interval}; r {rate.at_risk})"
+    return f"{interval_told(rate.estimate, rate.lower, rate.upper)[:-1]}; r {rate.at_risk})"
+
+
+def interval_told(estimate: float | None, lower: float | None, upper: float | None) -> str:
+    """A share with its interval, per cent."""
+    if estimate is None:
+        return CANNOT
+    ends = "no interval" if lower is None or upper is None else f"{100 * lower:.1f} to {100 * upper:.1f}"
+    return f"{100 * estimate:.1f} % ({ends})"
 
 
 def quantile_told(found: Quantile | None) -> str:

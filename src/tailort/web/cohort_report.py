@@ -8,7 +8,7 @@ from typing import Any
 
 from tailort.cohort.survival import Quantile
 from tailort.protocols import Protocol
-from tailort.web.cohort_cells import CANNOT, p_told, quantile_told, rate_told
+from tailort.web.cohort_cells import CANNOT, p_told, quantile_told
 from tailort.web.cohort_figures import (
     MOST_ROWS,
     Drawing,
@@ -124,10 +124,11 @@ def _sections(result: CohortAnalysis, pictures: Mapping[str, Any]) -> list[dict[
             curve = outcome.survival or outcome.incidence
             assert curve is not None
             lines += [f"{outcome.name}: {note}" if outcome.name else note for note in curve.notes]
-        own = [rates([one]), *(_own(table) for table in (follow_up([one]), tests([one]), hazards([one])))]
+        own = [_own(table) for table in (rates([one]), follow_up([one]), tests([one]), hazards([one]))]
         sections.append(_section(one.endpoint.name, own, drawn, list(dict.fromkeys(lines))))
     for n, found in enumerate(result.subgroups):
-        sections.append(_section(f"Who benefits: {found.endpoint}", [subgroups(found)], [pictures[f"forest_{n + 1}"]]))
+        forest = [pictures[name] for name in (f"forest_{n + 1}",) if name in pictures]
+        sections.append(_section(f"Who benefits: {found.endpoint}", [subgroups(found)], forest))
     if result.adverse_events is not None:
         sections.append(_section("Toxicity", toxicity(result.adverse_events), lines=result.notes))
     if result.doses is not None:
@@ -145,7 +146,9 @@ def _section(
 
 
 def _own(table: PlainTable) -> PlainTable:
-    """A table of one endpoint without the column that names it."""
+    """A table of one endpoint without the column that names it and nothing else."""
+    if len({row[0] for row in table.rows}) > 1:
+        return table
     return replace(table, header=table.header[1:], rows=tuple(row[1:] for row in table.rows))
 
 
@@ -187,12 +190,12 @@ def _cards(result: CohortAnalysis) -> list[dict[str, str]]:
             continue
         outcome = one.overall
         if outcome.rates:
-            year = one.endpoint.at_years[0]
+            year, first = one.endpoint.at_years[0], outcome.rates[0]
             label = f"{one.endpoint.name} at {year} year{'s' * (year > 1)}"
             told = f"{outcome.events} events; median {quantile_told(outcome.median)} months"
             if outcome.median is None:
                 told = f"{outcome.events} events; cumulative incidence"
-            cards.append(_card(label, rate_told(outcome.rates[0]).split(" (")[0], told))
+            cards.append(_card(label, CANNOT if first.estimate is None else f"{100 * first.estimate:.1f} %", told))
     return cards
 
 

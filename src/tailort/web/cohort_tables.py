@@ -10,6 +10,18 @@ from tailort.web.cohort_toxicity_tables import doses, subgroups, thresholds, tox
 from tailort.web.plain_tables import PlainTable
 from tailort.workflow.cohort_records import MONTHS_A_YEAR, CohortAnalysis, EndpointAnalysis, GroupOutcome
 
+# Units at the end of the names of facts.
+_UNITS = {
+    "years": "years",
+    "gy": "Gy",
+    "cm": "cm",
+    "mm": "mm",
+    "kg": "kg",
+    "days": "days",
+    "percent": "%",
+    "cm3": "cm3",
+}
+
 
 def result_tables(result: CohortAnalysis) -> list[PlainTable]:
     """Every table of what was found in the patients, in the order of a paper."""
@@ -177,7 +189,10 @@ def _rate_row(one: EndpointAnalysis, outcome: GroupOutcome, years: Sequence[int]
 
 
 def _words(fact: str) -> str:
-    return fact.replace("_", " ")
+    """Name of a fact with its unit as people write them."""
+    name, _, unit = fact.rpartition("_")
+    told = _UNITS.get(unit)
+    return fact.replace("_", " ") if told is None else f"{name.replace('_', ' ')}, {told}"
 
 
 def _number_rows(one: Characteristic, groups: Sequence[str]) -> list[tuple[str, ...]]:

@@ -14,7 +14,8 @@ from tailort.workflow.trial_modifications import DoseModifications
 from tailort.workflow.trial_recurrence import OutOfField
 from tailort.workflow.trial_response import Responses
 from tailort.workflow.trial_serious import SeriousEvents
-from tailort.workflow.trial_visits import OUTSTANDING, VisitCalendar
+from tailort.workflow.trial_stopping import StoppingRule
+from tailort.workflow.trial_visits import VisitCalendar
 
 # Pseudonyms that a cell names.
 _MOST_NAMES = 12
@@ -34,7 +35,11 @@ def trial_tables(result: CohortAnalysis) -> list[PlainTable]:
         tables.append(_modifications(trial.modifications))
     if any(patient.adverse_events for patient in result.patients):
         tables.append(_serious(trial.serious))
-    tables += [_rates(trial.completion, trial.recurrence), _completeness(trial.completeness)]
+    tables += [
+        _stopping(trial.stopping),
+        _rates(trial.completion, trial.recurrence),
+        _completeness(trial.completeness, result),
+    ]
     if len(trial.centres) > 1:
         tables.append(_centres(trial.centres))
     return [table for table in tables if table.rows]
@@ -61,7 +66,7 @@ def trial_lines(result: CohortAnalysis) -> list[str]:
         not_told.append("lesions, so no response")
     if trial.modifications is not None:
         if any(patient.cycles for patient in result.patients):
-            judged = ", ".join(f"{number} {verdict}" for verdict, number in trial.modifications.counted().items())
+            judged = ", ".join(f"{verdict} {number}" for verdict, number in trial.modifications.counted().items())
             lines.append(f"Cycles against the rules of dose modification: {judged}.")
         else:
             not_told.append("cycles of chemotherapy")
@@ -69,10 +74,6 @@ def trial_lines(result: CohortAnalysis) -> list[str]:
         not_told.append("adverse events")
     elif trial.serious.rows:
         lines.append(f"Serious events: {len(trial.serious.rows)}, {trial.serious.late} of them late or not reported.")
-    lines += [
-        f"Stops the treatment of one patient: {rule.when}: {rule.action} ({', '.join(rule.rules)})."
-        for rule in trial.stopping
-    ]
     if trial.stopping:
         lines.append(trial.group_rule)
     if not_told:
@@ -97,21 +98,20 @@ def _visits(calendar: VisitCalendar) -> PlainTable:
 
 
 def _outstanding(calendar: VisitCalendar) -> PlainTable:
-    rows = [
-        (
-            patient.pseudonym,
-            str(v.month),
-            v.planned_day.isoformat(),
-            v.status,
-            "" if v.days_off is None else str(v.days_off),
-        )
-        for patient in calendar.patients
-        for v in patient.planned
-        if v.status in OUTSTANDING
-    ]
+    rows = []
+    for patient in calendar.patients:
+        if patient.outstanding:
+            months = {
+                status: [str(v.month) for v in patient.planned if v.status == status]
+                for status in ("missed", "overdue")
+            }
+            since = [f"{v.days_off} days" for v in patient.planned if v.status == "overdue" and v.days_off is not None]
+            rows.append(
+                (patient.pseudonym, ", ".join(months["missed"]), ", ".join(months["overdue"]), ", ".join(since))
+            )
     return PlainTable(
-        "visits_outstanding", "Visits overdue or missed", "Days: from the planned day to the day of this calendar.",
-        ("patient", "month", "planned for", "status", "days"), tuple(rows),
+        "visits_outstanding", "Visits overdue or missed", "Months of the plan; an overdue one can still be made up.",
+        ("patient", "missed", "overdue", "for"), tuple(rows),
     )  # fmt: skip
 
 
@@ -172,6 +172,14 @@ def _modifications(found: DoseModifications) -> PlainTable:
     )  # fmt: skip
 
 
+def _stopping(found: Sequence[StoppingRule]) -> PlainTable:
+    rows = [(rule.name, rule.when, rule.action, " ".join(rule.rules)) for rule in found]
+    return PlainTable(
+        "stopping_rules", "Rules that stop the treatment of one patient", "", ("rule", "when", "then", "rules"),
+        tuple(rows),
+    )  # fmt: skip
+
+
 def _serious(found: SeriousEvents) -> PlainTable:
     rows = []
     for row in (*found.rows, *found.not_told):
@@ -204,7 +212,7 @@ def _rates(completion: Completion, recurrence: OutOfField) -> PlainTable:
     )
 
 
-def _completeness(found: Completeness) -> PlainTable:
+def _completeness(found: Completeness, result: CohortAnalysis) -> PlainTable:
     """Facts that are missing of somebody."""
     rows = []
     for one in found.facts:
@@ -214,6 +222,10 @@ def _completeness(found: Completeness) -> PlainTable:
             rows.append((one.name, f"{one.told}/{one.expected}", share, ", ".join(one.missing[:_MOST_NAMES]) + more))
     complete = sum(not one.missing for one in found.facts)
     note = f"{complete} more facts are told of every patient. A day of an event that has not happened is no gap."
+    asked = {one.name for one in found.facts}
+    others = sorted({name for patient in result.patients for name in patient.facts} - asked)
+    if others:
+        note += f" Not counted, because an empty cell may be an event that has not happened: {', '.join(others)}."
     return PlainTable(
         "completeness", "What is missing", note, ("fact", "told", "", "missing of"), tuple(rows)
     )  # fmt: skip

@@ -31,6 +31,7 @@ _RELATIONS = (
 )
 # 1st of January 1980, the first day that a zip archive knows: the same tables make the same file.
 _DAY = (1980, 1, 1, 0, 0, 0)
+_KEPT_SPACE = "\N{NO-BREAK SPACE}"
 _HTML_STYLE = (
     "body{font:11pt/1.4 'Times New Roman',serif;color:#000;max-width:60em;margin:2em auto}"
     "table{border-collapse:collapse;margin:.4em 0}th,td{padding:.15em .8em .15em 0;text-align:left;vertical-align:top}"
@@ -72,7 +73,7 @@ class PlainTable:
             "title": self.title,
             "note": self.note,
             "header": self.header,
-            "rows": [tuple(map(_indented, row)) for row in self.rows],
+            "rows": [tuple(map(_for_browser, row)) for row in self.rows],
         }
 
     def csv_text(self) -> str:
@@ -91,7 +92,7 @@ def html_tables(title: str, tables: Sequence[PlainTable]) -> str:
     for table in tables:
         head = "".join(f"<th>{escape(cell)}</th>" for cell in table.header)
         rows = "\n".join(
-            "<tr>" + "".join(f"<td>{escape(_indented(cell))}</td>" for cell in row) + "</tr>" for row in table.rows
+            "<tr>" + "".join(f"<td>{escape(_for_browser(cell))}</td>" for cell in row) + "</tr>" for row in table.rows
         )
         note = f"<p>{escape(table.note)}</p>" if table.note else ""
         parts.append(
@@ -126,10 +127,10 @@ def word_tables(title: str, tables: Sequence[PlainTable]) -> bytes:
     return stream.getvalue()
 
 
-def _indented(text: str) -> str:
-    """Spaces at the start that a browser keeps."""
+def _for_browser(text: str) -> str:
+    """Text whose first spaces are kept, and whose numbers stay with their per cent."""
     bare = text.lstrip(" ")
-    return "\N{NO-BREAK SPACE}" * (len(text) - len(bare)) + bare
+    return _KEPT_SPACE * (len(text) - len(bare)) + bare.replace(" %", f"{_KEPT_SPACE}%")
 
 
 def _styles() -> str:

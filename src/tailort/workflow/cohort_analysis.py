@@ -13,7 +13,7 @@ from tailort.cohort.dose_comparison import compare_doses
 from tailort.cohort.patients import FollowedPatient
 from tailort.cohort.proportions import TableTest, chi_square, fisher, proportion
 from tailort.cohort.subgroups import Subgroups
-from tailort.cohort.summaries import characteristics, groups_of
+from tailort.cohort.summaries import Characteristic, characteristics, groups_of
 from tailort.errors import InputError
 from tailort.protocols import Protocol
 from tailort.protocols.cohort_endpoints import Endpoint, endpoint_times, missing_facts
@@ -29,12 +29,23 @@ from tailort.workflow.cohort_records import (
     ProportionComparison,
 )
 from tailort.workflow.cohort_survival import analyse_endpoint, subgroups_of
-from tailort.workflow.trial_facts import ARM, WITHDRAWAL, happened, truth_of
+from tailort.workflow.trial_completion import COMPLETED
+from tailort.workflow.trial_facts import (
+    ARM,
+    RADIOTHERAPY_END,
+    STARTS,
+    WITHDRAWAL,
+    happened,
+    truth_of,
+)
+from tailort.workflow.trial_recurrence import OUTSIDE
 from tailort.workflow.trial_running import EVENT_DATES, TrialRunning, trial_running
 
-# Tables of counts of more patients than this have no exact test of several groups.
-MOST_FOR_EXACT = 200
+# Of more patients than this there is no exact test: of two groups, and of more.
+MOST_FOR_EXACT, MOST_FOR_EXACT_OF_SEVERAL = 2000, 200
 COMPARED_GRADES = (2, 3)
+OUTCOMES = ("dead", "treatment_related_death", COMPLETED, OUTSIDE)
+"""Facts that tell what became of a patient: no characteristics, unless they are asked for."""
 
 
 def analyse(
@@ -76,7 +87,7 @@ def analyse(
     factors = {fact: _few_groups(patients, fact) for fact in options.subgroups}
     cut_off = options.until or today
     with clock.stage("characteristics"):
-        rows, left_out = characteristics(patients, options.characteristics or None, groups)
+        rows, left_out = _characteristics(patients, options, groups)
     analysed, notes = [], []
     for endpoint in wanted:
         with clock.stage(endpoint.name):
@@ -127,13 +138,30 @@ def _trial(
     """How the trial runs at the end of a day; what a table does not tell of toxicity stays unknown."""
     of_endpoints = [fact for one in endpoints for fact in (*one.event_facts, *one.competing_facts)]
     asked = [] if options.event_for_doses is None else [options.event_for_doses]
+    events = tuple(dict.fromkeys((*EVENT_DATES, WITHDRAWAL, *of_endpoints, *asked)))
+    starts = {one.origin for one in endpoints} | {one.last_follow_up for one in endpoints}
+    dates = {name for p in patients for name, fact in p.facts.items() if isinstance(fact.value, dt.date)}
+    # Of another day nobody knows whether an empty cell is a gap or an event that has not happened.
+    unclear = dates - {*starts, *events, *STARTS, RADIOTHERAPY_END}
+    told = sorted({name for patient in patients for name in patient.facts} - unclear)
     times = (event.noticed or event.reported for patient in patients for event in patient.adverse_events)
     zone = next((time.tzinfo for time in times if time is not None), None)
     return trial_running(
         protocol, patients, dt.datetime.combine(day, dt.time.max, tzinfo=zone), unlisted="unknown",
-        course=options.course, arm=options.by or ARM,
-        event_dates=tuple(dict.fromkeys((*EVENT_DATES, WITHDRAWAL, *of_endpoints, *asked))),
+        course=options.course, arm=options.by or ARM, facts=told, event_dates=events,
     )  # fmt: skip
+
+
+def _characteristics(
+    patients: Sequence[FollowedPatient], options: CohortOptions, groups: Mapping[str, str | None]
+) -> tuple[tuple[Characteristic, ...], Mapping[str, str]]:
+    """What patients were, by the facts that are asked for, or by all but those of what became of them."""
+    if options.characteristics:
+        return characteristics(patients, options.characteristics, groups)
+    told = dict.fromkeys(name for patient in patients for name in patient.facts)
+    outcomes = [name for name in told if name in (*OUTCOMES, options.event_for_doses)]
+    rows, left_out = characteristics(patients, [name for name in told if name not in outcomes], groups)
+    return rows, {**left_out, **dict.fromkeys(outcomes, "outcomes have tables of their own")}
 
 
 def _wanted(endpoints: Sequence[Endpoint], names: Sequence[str]) -> list[Endpoint]:
@@ -216,7 +244,7 @@ def _compare(what: str, had: Mapping[str, bool], groups: Mapping[str, str | None
     tests: list[TableTest] = [chi_square(counts, continuity=False)]
     if len(names) == 2:
         tests.append(chi_square(counts, continuity=True))
-    if len(names) == 2 or counts.sum() <= MOST_FOR_EXACT:
+    if counts.sum() <= (MOST_FOR_EXACT if len(names) == 2 else MOST_FOR_EXACT_OF_SEVERAL):
         tests.append(fisher(counts))
     return ProportionComparison(what, overall, shares, tuple(tests))
 

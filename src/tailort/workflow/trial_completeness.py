@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from tailort.cohort.patients import FollowedPatient
 from tailort.errors import InputError
 from tailort.protocols.records.table import AbsentFact
-from tailort.workflow.trial_facts import CENTRE, by_pseudonym, group_name
+from tailort.workflow.trial_facts import CENTRE, PROGRESSION, by_pseudonym, group_name, happened
+from tailort.workflow.trial_recurrence import OUTSIDE
 from tailort.workflow.trial_serious import SeriousEvents
 from tailort.workflow.trial_visits import VisitCalendar
 
@@ -128,10 +129,13 @@ def completeness(
 def _told(patient: FollowedPatient, name: str, is_event: bool) -> bool | None:
     """Whether a fact is told; None where it does not apply."""
     fact = patient.facts.get(name)
+    if fact is not None and fact.value is not None:
+        return True
+    # Where a recurrence lies is asked only of those who have one.
+    if name == OUTSIDE and happened(patient, PROGRESSION) is False:
+        return None
     if fact is None:
         return False
-    if fact.value is not None:
-        return True
     if not isinstance(fact, AbsentFact):
         return False
     if fact.absence == "not applicable":

@@ -184,7 +184,7 @@ def _none_after_death(patient: FollowedPatient, death: dt.date, course: CourseGi
     told: list[tuple[str, dt.date | None]] = [("a visit", visit.day) for visit in patient.visits]
     told += [("an examination of lesions", lesion.day) for lesion in patient.lesions]
     told += [("an adverse event", event.day) for event in patient.adverse_events]
-    told += [(f"cycle {cycle.number}", cycle.day) for cycle in patient.cycles]
+    told += [(f"cycle {cycle.number}", cycle.day) for cycle in patient.cycles if cycle.percent != 0]
     told += [(name, day_of(patient, name)) for name in (*STARTS, RADIOTHERAPY_END, PROGRESSION, LAST_SEEN)]
     if course is not None:
         told += [("the first fraction", course.first_day), ("the last fraction", course.last_day)]

@@ -209,7 +209,7 @@ def _cycles(trial: _Trial, patient: FollowedPatient, days: TrialDays) -> tuple[l
         differ = differ or bool(found.scales_differ)
         asked = _asked(trial.file, patient, found, cycle.day)
         if number == JUDGED:
-            rows.append(_second(patient, cycle, planned, found, asked, trial))
+            rows.append(_second(trial, patient, days, cycle, planned, found, asked))
         else:
             rows.append(_later(patient, cycle, found, asked))
     return rows, differ
@@ -258,20 +258,25 @@ def _percent(answer: ToxicityAnswer) -> int:
 
 
 def _second(
+    trial: _Trial,
     patient: FollowedPatient,
+    days: TrialDays,
     cycle: CycleGiven,
     planned: dt.date | None,
     found: Graded,
     asked: _Asked,
-    trial: _Trial,
 ) -> Judged:
     given = cycle.percent
     verdict: Verdict = "agrees"
     reasons: list[str] = []
     if given is None:
         verdict = "unknown"
-        late = planned is None or planned <= trial.today
-        reasons.append("what was given is not told" if late else f"the cycle is planned for {planned}")
+        if planned is not None and days.ended is not None and days.ended <= planned:
+            reasons.append(f"{days.ended_by} on {days.ended}, before the cycle")
+        elif planned is not None and planned > trial.today:
+            reasons.append(f"the cycle is planned for {planned}")
+        else:
+            reasons.append("what was given is not told")
     elif round(given) not in asked.percents:
         verdict = "deviates"
         wanted = " or ".join(f"{percent} %" for percent in sorted(asked.percents))

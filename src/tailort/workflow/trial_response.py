@@ -81,8 +81,8 @@ class PatientResponse:
         Each target lesion and whether it could be one.
     examinations : tuple of Examination
         In their order.
-    best : Response or None
-        Best overall response; None is unknown.
+    best, best_target : Response or None
+        Best overall response, and that of the target lesions alone; None is unknown.
     progression_day, recorded_day : date or None
         First progression by the lesions, and as the table records it.
     agreement : {"agrees", "contradicts", "unknown"}
@@ -97,6 +97,7 @@ class PatientResponse:
     measurable: tuple[tuple[str, MeasurableAnswer], ...]
     examinations: tuple[Examination, ...]
     best: Response | None
+    best_target: Response | None
     progression_day: dt.date | None
     recorded_day: dt.date | None
     agreement: Agreement
@@ -154,7 +155,7 @@ def _patient(patient: FollowedPatient, today: dt.date, course: str | None) -> Pa
     before = [day for day in seen if start is not None and day <= start]
     if not before:
         why = "the day on which treatment began is not told" if start is None else "no examination before treatment"
-        return PatientResponse(patient.pseudonym, None, None, (), (), None, None, recorded, "unknown", (why,))
+        return PatientResponse(patient.pseudonym, None, None, (), (), None, None, None, recorded, "unknown", (why,))
     asked: list[tuple[str, MeasurableAnswer]] = []
     notes: list[str] = []
     targets = _targets(patient, before[-1])
@@ -179,11 +180,12 @@ def _patient(patient: FollowedPatient, today: dt.date, course: str | None) -> Pa
     notes += [] if after else ["no examination after treatment began"]
     baseline = sum(one.size_mm or 0.0 for one in targets) if targets and not late else None
     progression = next((one.day for one in examinations if one.overall == "PD"), None)
-    best, told = _best(examinations)
+    best, told = _best([one.overall for one in examinations])
+    best_target, _ = _best([one.target for one in examinations])
     agreement, why = _agreement(examinations, progression, recorded, ever)
     return PatientResponse(
-        patient.pseudonym, before[-1], baseline, tuple(asked), tuple(examinations), best, progression, recorded,
-        agreement, tuple(one for one in (*notes, told, why) if one),
+        patient.pseudonym, before[-1], baseline, tuple(asked), tuple(examinations), best, best_target, progression,
+        recorded, agreement, tuple(one for one in (*notes, told, why) if one),
     )  # fmt: skip
 
 
@@ -309,15 +311,12 @@ def _word(patient: FollowedPatient, name: str, day: dt.date) -> bool | None:
     return bool(told.pop()) if told else None
 
 
-def _best(examinations: Sequence[Examination]) -> tuple[Response | None, str]:
-    found: list[Response | None] = []
-    for one in examinations:
-        found.append(one.overall)
-        if one.overall == "PD":
-            break
-    known = [response for response in found if response is not None]
+def _best(responses: Sequence[Response | None]) -> tuple[Response | None, str]:
+    """Best response up to the first progression, and why it is unknown."""
+    until = list(responses).index("PD") + 1 if "PD" in responses else len(responses)
+    known = [response for response in responses[:until] if response is not None]
     best = min(known, key=_BETTER.index, default=None)
-    if len(known) < len(found) and best != "CR":
+    if len(known) < until and best != "CR":
         return None, "best response is unknown: that of an examination up to progression is"
     return best, ""
 

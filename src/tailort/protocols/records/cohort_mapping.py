@@ -110,13 +110,15 @@ class MonthsGiven(Section):
     """A time that a table gives in months, with what came at its end: facts `months` and `status`.
 
     `counted_from` says in words what the months are counted from; it must be what the endpoint is counted from. The
-    fact `status` is "censored", "event", or the name of a competing event.
+    fact `status` is "censored", "event", or the name of a competing event: one of `competing` where the endpoint has no
+    dates.
     """
 
     endpoint: Name
     counted_from: Name
     months: Name
     status: Name
+    competing: tuple[Name, ...] = ()
 
 
 class CohortMapping(TableMapping):

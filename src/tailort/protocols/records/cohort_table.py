@@ -96,6 +96,9 @@ class _CohortReader:
             kind: RowReader(mapping.of(part.columns), today, known if kind == "visit" else {})
             for kind, part in mapping.parts()
         }
+        self.places: dict[RowKind, dict[str, str]] = {
+            kind: {column.fact: name for name, column in part.columns.items()} for kind, part in mapping.parts()
+        }
         worst, metrics = mapping.worst_grades, mapping.metrics
         self.worst = RowReader(mapping.of(worst.columns), today, {}) if worst is not None else None
         self.metrics = RowReader(mapping.of(metrics), today, {}) if metrics else None
@@ -120,11 +123,9 @@ class _CohortReader:
                 wanted = ", ".join(f"'{one}'" for one in mapping.row_kind.kinds)
                 return [CellFault(row, mapping.row_kind.column, f"'{cell}' of patient '{name}'", f"one of {wanted}")]
         patient = self.patients.get(name)
+        alone = patient is None
         if patient is None:
             patient = self.patients[name] = TableRows(row)
-            alone = True
-        else:
-            alone = False
         faults: list[CellFault] = []
         if kind in (None, PATIENT):
             if patient.own_row and (kind is not None or not self.parts):
@@ -217,7 +218,7 @@ class _CohortReader:
         facts, faults = reader.facts(row, told)
         if faults:
             return faults
-        columns = {column.fact: name for name, column in reader.mapping.columns.items()}
+        columns = self.places[kind]
         for fact in PARTS[kind].needed:
             if facts[fact].value is None:
                 cell = told[columns[fact]]
@@ -273,10 +274,6 @@ class _CohortReader:
     def finish(self, endpoints: Sequence[Endpoint]) -> Iterator[CellFault]:
         """What is wrong with the patients as wholes, and what flags say of days that are not told."""
         mapping = self.mapping
-        parts = {
-            kind: {column.fact: name for name, column in reader.mapping.columns.items()}
-            for kind, reader in self.parts.items()
-        }
         pairs = in_order(endpoints)
         in_months = tuple(endpoint for endpoint in endpoints if endpoint.months is not None)
         for name, patient in self.patients.items():
@@ -288,11 +285,13 @@ class _CohortReader:
             for flag, day in mapping.flags.items():
                 yield from self._flagged(name, patient, flag, day)
             for row, fact, kind, found, expected in contradictions(patient, pairs, in_months):
-                column = self.columns[fact] if kind is None else parts[kind][fact]
+                column = self.columns[fact] if kind is None else self.places[kind][fact]
                 yield CellFault(row, column, _of(found, name), expected)
 
     def _flagged(self, name: str, patient: TableRows, flag: str, day: str) -> Iterator[CellFault]:
-        happened, when = patient.facts[flag], patient.facts[day]
+        happened, when = patient.facts.get(flag), patient.facts.get(day)
+        if happened is None or when is None:  # a cell that cannot be read is told already
+            return
         if happened.value is True and _is_empty(when):
             found = _of("nothing", name)
             yield CellFault(patient.row_of(day), self.columns[day], found, f"the day, as '{flag}' is yes")

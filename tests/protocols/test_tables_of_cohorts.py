@@ -1,0 +1,293 @@
+"""Tables become cohorts: rows of every kind, and every mistake is told with its row, column and patient."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+from cohort_tables import A_ROW_A_VISIT, BY_KIND, HEAD, HEADER, PATIENTS, TODAY, endpoints, read
+
+from tailort.cohort.patients import AdverseEvent, FollowedPatient, Visit
+from tailort.errors import InputError
+from tailort.patient import Fact
+from tailort.protocols.cohort_endpoints import cohort_endpoints
+from tailort.protocols.records import TableError
+from tailort.protocols.records.cohort_mapping import parse_cohort_mapping
+from tailort.protocols.records.cohort_scorecards import with_scorecards
+from tailort.protocols.records.cohort_table import parse_cohort
+
+GOOD = "A,2020-01-01,2020-01-11,2020-03-01,1,2020-06-01,2020-06-01"
+OTHER = "B,2020-01-01,2020-01-11,,0,,2021-06-01"
+BY_KIND_HEADER = f"{HEADER},row,visit,kg,term,grade,noticed"
+MONTHS = PATIENTS.replace(
+    "flags:",
+    "  lf: {fact: lf, type: number, unit: months}\n"
+    "  lf_event: {fact: lf_event, type: choice, codes: {0: censored, 1: event, 2: death without local recurrence}}\n"
+    "times: [{endpoint: local failure, counted_from: first day of SBRT, months: lf, status: lf_event}]\nflags:",
+)
+
+
+def faults_of(*rows: str, mapping: str = PATIENTS, header: str = HEADER) -> list[str]:
+    """What is told of a table, or of rows below the usual header."""
+    with pytest.raises(TableError) as told:
+        read("\n".join([header, *rows]), mapping)
+    return [fault.text for fault in told.value.faults]
+
+
+def test_the_table_that_the_faults_are_put_into_is_right() -> None:
+    assert [patient.pseudonym for patient in read("\n".join([HEADER, GOOD, OTHER]))] == ["A", "B"]
+
+
+BAD = {
+    "death before the start": (
+        "A,2020-01-01,2020-01-11,,1,2020-01-05,2020-06-01", "death", "2020-01-05", "2020-01-11, the 'sbrt_start_date'",
+    ),
+    "follow-up before the origin": (
+        "A,2020-01-01,2020-01-11,,0,,2020-01-05", "seen", "2020-01-05", "not before 2020-01-11, the 'sbrt_start_date'",
+    ),
+    "event after last follow-up": (
+        "A,2020-01-01,2020-01-11,2020-06-01,0,,2020-05-01", "seen", "2020-05-01", "the 'local_failure_date'",
+    ),
+    "failure after death": (
+        "A,2020-01-01,2020-01-11,2020-06-01,1,2020-05-01,2020-07-01", "death", "2020-05-01", "the 'local_failure_date'",
+    ),
+    "dates in mixed formats": (
+        "A,2020-01-01,11/01/2020,,0,,2020-05-01", "sbrt", "11/01/2020", "a date such as 2026-01-31",
+    ),
+    "a day that is still to come": (
+        "A,2020-01-01,2020-01-11,,0,,2027-05-01", "seen", "2027-05-01", "up to today, 2026-02-01",
+    ),
+    "an unknown code": ("A,2020-01-01,2020-01-11,,7,,2020-05-01", "dead", "'7'", "codes 1 (True), 0 (False)"),
+    "an event flag without a date": (
+        "A,2020-01-01,2020-01-11,,1,,2020-05-01", "death", "nothing", "the day, as 'dead' is yes",
+    ),
+    "a date against its event flag": (
+        "A,2020-01-01,2020-01-11,,0,2020-04-01,2020-05-01", "death", "2020-04-01", "no day, as 'dead' is no",
+    ),
+    "a row that is cut short": ("A,2020-01-01", "mescc", "2 cells", "7 as in the header"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_input_is_told_with_row_column_and_what_was_expected(what: str) -> None:
+    row, column, found, expected = BAD[what]
+    told = [text for text in faults_of(OTHER, row) if f"column '{column}'" in text]
+    assert any(text.startswith("row 3, ") and found in text and expected in text for text in told)
+    if what != "a row that is cut short":
+        assert all("of patient 'A'" in text for text in told)
+
+
+def test_duplicate_pseudonyms_are_refused_with_both_rows() -> None:
+    (text,) = faults_of(GOOD, OTHER, GOOD)
+    assert text.startswith("row 4, column 'id': found 'A', which row 2 has too")
+
+
+def test_a_row_without_a_pseudonym_is_refused() -> None:
+    (text,) = faults_of(GOOD[1:])
+    assert "column 'id': found nothing" in text
+
+
+def test_every_fault_is_found_at_once_in_the_order_of_the_rows() -> None:
+    told = faults_of(
+        "A,2020-01-01,2020-01-11,,7,,2020-05-01", OTHER, "C,2020-01-01,2020-01-11,,0,,2020-01-02",
+        "D,2020-13-01,2020-01-11,,0,,2020-05-01",
+    )  # fmt: skip
+    assert [text.split(",")[0] for text in told] == ["row 2", "row 4", "row 5"]
+
+
+def test_two_deaths_of_one_patient_are_refused_with_the_row_of_the_other() -> None:
+    first = "A,2020-01-01,2020-01-11,,1,2020-05-01,2020-05-01,2020-02-01,70"
+    second = "A,2020-01-01,2020-01-11,,1,2020-05-02,2020-05-01,2020-03-01,70"
+    (text,) = faults_of(first, second, mapping=A_ROW_A_VISIT, header=f"{HEADER},visit,kg")
+    assert text.startswith(
+        "row 3, column 'death': found '2020-05-02' of patient 'A', expected '2020-05-01' as in row 2"
+    )
+
+
+def test_a_visit_after_death_is_refused() -> None:
+    row = "A,2020-01-01,2020-01-11,,1,2020-05-01,2020-05-01,2020-05-02,70"
+    (text,) = faults_of(row, mapping=A_ROW_A_VISIT, header=f"{HEADER},visit,kg")
+    assert text == (
+        "row 2, column 'visit': found '2020-05-02' of patient 'A', expected a day up to 2020-05-01, the 'death_date'"
+    )
+
+
+def test_two_visits_on_one_day_that_differ_are_refused() -> None:
+    row = "A,2020-01-01,2020-01-11,,0,,2020-05-01,2020-03-02,"
+    (text,) = faults_of(row + "70", row + "71", mapping=A_ROW_A_VISIT, header=f"{HEADER},visit,kg")
+    assert "row 2 has a visit on that day already" in text
+    assert len(read("\n".join([f"{HEADER},visit,kg", row + "70", row + "70"]), A_ROW_A_VISIT)[0].visits) == 1
+
+
+@pytest.mark.parametrize(
+    ("cells", "column", "says"),
+    [
+        ("-1,1", "lf", "no time is negative"),
+        ("9,1", "lf", "1.6 months, as the dates of local failure say"),
+        ("1.6,2", "lf_event", "what the dates of local failure say"),
+        ("1.6,", "lf_event", "a value, as 'lf' has one"),
+        (",1", "lf", "a value, as 'lf_event' has one"),
+        ("1.6,3", "lf_event", "one of the codes"),
+    ],
+)
+def test_months_that_cannot_be_or_contradict_the_dates_are_refused(cells: str, column: str, says: str) -> None:
+    told = faults_of(f"{GOOD},{cells}", mapping=MONTHS, header=f"{HEADER},lf,lf_event")
+    assert any(f"column '{column}'" in text and says in text and "of patient 'A'" in text for text in told)
+
+
+def test_months_that_are_rounded_agree_with_the_dates() -> None:
+    assert read(f"{HEADER},lf,lf_event\n{GOOD},1.6,1", MONTHS)
+
+
+# --- rows of several kinds
+
+
+def by_kind(*rows: str) -> tuple[FollowedPatient, ...]:
+    return read("\n".join([BY_KIND_HEADER, *rows]), BY_KIND)
+
+
+def kinds_faults(*rows: str) -> list[str]:
+    return faults_of(*rows, mapping=BY_KIND, header=BY_KIND_HEADER)
+
+
+PATIENT_ROW = f"{GOOD},,,,,,"
+EVENT_ROW = "A,,,,,,,ae,,,Esophagitis,3,2020-02-01 08:30"
+
+
+def test_rows_of_every_kind_belong_to_their_patient_wherever_they_stand() -> None:
+    (patient,) = by_kind(EVENT_ROW, "A,,,,,,,visit,2020-04-01,61,,,", PATIENT_ROW, "A,,,,,,,visit,2020-02-01,,,,")
+    assert patient.facts["sbrt_start_date"].value == dt.date(2020, 1, 11)
+    assert patient.adverse_events == (
+        AdverseEvent("Esophagitis", 3, scale="CTCAE 4.0", noticed=dt.datetime(2020, 2, 1, 8, 30)),
+    )
+    assert [visit.day for visit in patient.visits] == [dt.date(2020, 2, 1), dt.date(2020, 4, 1)]
+    assert [visit.facts["weight_kg"].value for visit in patient.visits] == [None, 61.0]
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "says"),
+    [
+        (EVENT_ROW.replace(",3,", ",7,"), "grade", "grade 7; expected a whole number from 0 to 5"),
+        (EVENT_ROW.replace(",3,", ",,"), "grade", "the grade of an adverse event"),
+        (EVENT_ROW.replace("Esophagitis", ""), "term", "the term of an adverse event"),
+        (EVENT_ROW.replace(" 08:30", ""), "noticed", "a time such as 2026-01-31 13:45"),
+        (EVENT_ROW.replace(",ae,", ",lab,"), "row", "one of '', 'visit', 'ae'"),
+        ("A,,,,,,,visit,,60,,,", "visit", "the day of a visit"),
+        ("C,,,,,,,visit,2020-03-01,60,,,", "row", "a row of the kind 'patient' for each patient"),
+        (PATIENT_ROW, "id", "one row of the kind 'patient'"),
+        ("A,,2020-01-12,,,,,visit,2020-03-01,60,,,", "sbrt", "expected '2020-01-11' as in row 2"),
+    ],
+)
+def test_a_row_of_a_kind_that_cannot_be_is_told_with_its_column(row: str, column: str, says: str) -> None:
+    told = kinds_faults(PATIENT_ROW, row)
+    assert any(text.startswith("row 3, ") and f"column '{column}'" in text and says in text for text in told)
+
+
+def test_a_box_that_another_row_exports_as_not_ticked_says_nothing_of_the_patient() -> None:
+    mapping = BY_KIND.replace(
+        "flags:", "  neck: {fact: places, type: member, member: neck, codes: {1: yes, 0: no}}\nflags:"
+    )
+    rows = [f"{BY_KIND_HEADER},neck", f"{PATIENT_ROW},1", "A,,,,,,,visit,2020-03-01,60,,,,0"]
+    (patient,) = read("\n".join(rows), mapping)
+    assert patient.facts["places"].value == ("neck",)
+
+
+WIDE = (
+    HEAD
+    + """\
+columns: {sbrt: {fact: sbrt_start_date, type: date}}
+worst_grades: {scale: RTOG, columns: {eso: {fact: Esophagitis, type: integer}, skin: {fact: Skin, type: integer}}}
+metrics: {heart: {fact: "Heart Mean[Gy] physical course", type: number, unit: Gy}}
+"""
+)
+
+
+def test_a_column_a_term_holds_worst_grades_and_an_empty_cell_is_not_grade_0() -> None:
+    first, second = read("id,sbrt,eso,skin,heart\nA,2020-01-01,2,0,12.5\nB,2020-01-01,,3,\n", WIDE)
+    assert {(event.term, event.grade, event.scale) for event in first.adverse_events} == {
+        ("Esophagitis", 2, "RTOG"), ("Skin", 0, "RTOG"),
+    }  # fmt: skip
+    assert [(event.term, event.grade) for event in second.adverse_events] == [("Skin", 3)]
+    assert (first.metrics, second.metrics) == ({"Heart Mean[Gy] physical course": 12.5}, {})
+
+
+def test_a_worst_grade_of_7_is_refused() -> None:
+    (text,) = faults_of("A,2020-01-01,7,,", mapping=WIDE, header="id,sbrt,eso,skin,heart")
+    assert text.startswith("row 2, column 'eso': found '7' of patient 'A'")
+    assert "0 to 5" in text
+
+
+# --- scorecards
+
+
+ROW = {"structure": "Heart", "metric": "Mean[Gy]", "quantity": "physical", "scope": "course", "value": 12.5}
+
+
+def test_scorecards_are_joined_by_pseudonym_and_an_unknown_value_stays_absent() -> None:
+    cohort = (FollowedPatient("A", {}), FollowedPatient("B", {}))
+    first, second = with_scorecards(cohort, {"A": [ROW, {**ROW, "metric": "Max[Gy]", "value": None}]})
+    assert (first.metrics, second.metrics) == ({"Heart Mean[Gy] physical course": 12.5}, {})
+
+
+@pytest.mark.parametrize(
+    ("cards", "says"),
+    [
+        ({"Z": [ROW]}, "'Z' belongs to no patient"),
+        ({"A": [ROW, {**ROW, "value": 13}]}, "is 12.5 and, in its scorecard, 13"),
+        ({"A": [{"structure": "Heart"}]}, "a row without"),
+    ],
+)
+def test_a_scorecard_that_cannot_be_joined_is_refused(cards: dict[str, list[dict[str, object]]], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        with_scorecards((FollowedPatient("A", {}),), cards)
+
+
+# --- the mapping file
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "says"),
+    [
+        ("fact: grade, type: integer", "fact: degree, type: integer", "an adverse event has term, grade"),
+        ("fact: grade, type: integer", "fact: grade, type: text", "the grade of an adverse event is of type integer"),
+        ("    grade: {fact: grade, type: integer}\n", "", "no column for the grade"),
+        ('time_format: "%Y-%m-%d %H:%M"\n', "", "give 'time_format'"),
+        ('"%Y-%m-%d %H:%M"', '"%H:%M"', "must have %Y"),
+        ("ae: adverse event", "ae: event", "'adverse event'"),
+        ('"": patient, ', "", "no rows are of kind 'patient'"),
+        ("visit: visit, ", "", "'visit' tells columns, but no rows"),
+        ("ae: adverse event}", "ae: adverse event, l: lesion}", "'lesion' tells no columns"),
+        ("flags: {dead: death_date}", "flags: {dead: failure}", "the flag 'dead'"),
+        ("flags:", 'metrics: {m: {fact: "Heart Mean[Gy]", type: number}}\nflags:', "quantity and scope"),
+        ("flags:", 'metrics: {m: {fact: "Heart Mean physical course", type: number}}\nflags:', "no metric"),
+        (
+            "flags:",
+            "times: [{endpoint: x, counted_from: y, months: m, status: s}]\nflags:",
+            "a number 'm' and a choice",
+        ),
+    ],
+)
+def test_a_mapping_that_contradicts_itself_is_refused(was: str, becomes: str, says: str) -> None:
+    assert was in BY_KIND
+    with pytest.raises(InputError, match=says):
+        parse_cohort_mapping(BY_KIND.replace(was, becomes, 1))
+
+
+def test_a_mapping_cannot_tell_a_protocols_endpoint_anew_or_months_of_one_that_is_not_there() -> None:
+    own = "endpoints: [{name: local failure, kind: primary, counted_from: a, events: [b], censored_at: c}]\n"
+    with pytest.raises(InputError, match="which the protocol defines"):
+        endpoints(PATIENTS + own)
+    with pytest.raises(InputError, match="which is no endpoint"):
+        endpoints(MONTHS.replace("endpoint: local failure", "endpoint: cure"))
+    with pytest.raises(InputError, match="the mapping has 'relapse'"):
+        endpoints(MONTHS.replace("1: event, 2: death without local recurrence", "1: event, 2: relapse"))
+    with pytest.raises(InputError, match="no protocol is given"):
+        cohort_endpoints(parse_cohort_mapping(PATIENTS), None, {"KO-104": "sbrt"})
+
+
+def test_facts_of_visits_are_checked_by_no_protocol_that_is_not_given() -> None:
+    (patient,) = parse_cohort(
+        f"{HEADER},visit,kg\n{OTHER},2020-03-01,70", parse_cohort_mapping(A_ROW_A_VISIT), today=TODAY
+    )
+    weight = Fact("weight_kg", 70.0, "study, column kg")
+    assert patient.visits == (Visit(dt.date(2020, 3, 1), None, {"weight_kg": weight}),)

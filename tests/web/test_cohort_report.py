@@ -1,0 +1,206 @@
+"""The report of a cohort says what is counted, draws what was estimated, and says in words what it cannot say."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import re
+import xml.etree.ElementTree as ET
+import zipfile
+from functools import cache
+
+import numpy as np
+import pytest
+from cohort_cases import EDGES, MAX, analysed, study
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib import image as pictures
+
+from tailort.cli.versions import run_versions
+from tailort.cohort.survival import kaplan_meier
+from tailort.web.cohort_cells import p_told, share
+from tailort.web.cohort_figures import survival_drawing
+from tailort.web.cohort_report import cohort_drawings, cohort_report
+from tailort.web.cohort_tables import rates, result_tables
+from tailort.web.cohort_trial_tables import trial_tables
+from tailort.web.plain_tables import PlainTable, html_tables, word_tables
+from tailort.workflow.cohort_records import CohortAnalysis
+
+W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+DESCRIBED = {**run_versions(), "options": {"by": "group"}, "engine": "none", "inputs_sha256": {"cohort.csv": "0"}}
+texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=20)
+
+
+@pytest.fixture(scope="module")
+def result() -> CohortAnalysis:
+    return analysed(study(), by="group", event_for_doses="treatment_related_death")
+
+
+@pytest.fixture(scope="module")
+def page(result: CohortAnalysis) -> str:
+    return cohort_report(result, DESCRIBED, result.stages)
+
+
+def words_of(docx: bytes) -> list[list[list[str]]]:
+    """Rows of cells of every table of a Word file."""
+    with zipfile.ZipFile(io.BytesIO(docx)) as archive:
+        assert archive.testzip() is None
+        body = ET.fromstring(archive.read("word/document.xml"))
+        for name in archive.namelist():
+            ET.fromstring(archive.read(name))
+    return [
+        [[_text(cell) for cell in row.iter(f"{W}tc")] for row in table.iter(f"{W}tr")] for table in body.iter(f"{W}tbl")
+    ]
+
+
+def _text(cell: ET.Element) -> str:
+    return "".join(part.text or "" for part in cell.iter(f"{W}t"))
+
+
+def test_the_first_page_says_what_is_counted(page: str) -> None:
+    first = page[: page.index("What is counted")]
+    assert "For research only" in first
+    assert "from first day of SBRT to unequivocal gross increase" in first
+    assert "death without local recurrence competes. Rules KO-100, KO-101" in first
+    assert "Overall survival: from diagnosis of MESCC to death. Rules KO-102." in first
+    assert "median follow-up, months" in first
+
+
+def test_ambiguous_rules_are_told_with_their_other_reading(page: str) -> None:
+    assert "KO-104" in page
+    assert "the diagnosis of MESCC" in page
+    assert "Gray&#39;s test; log-rank told beside it" in page
+
+
+def test_methods_and_variances_are_named(page: str) -> None:
+    for words in ("Kaplan-Meier", "Aalen-Johansen (Aalen&#39;s variance", "Greenwood", "reverse Kaplan-Meier", "Efron",
+                  "Gray&#39;s test", "log-rank test", "Clopper and Pearson", "R type 7"):  # fmt: skip
+        assert words in page, words
+
+
+def test_the_page_needs_no_network(page: str) -> None:
+    assert not re.findall(r"(?:src|href)=\"(?!data:|#)", page)
+
+
+def test_rates_in_the_table_are_those_of_the_curves(result: CohortAnalysis) -> None:
+    survival = result.endpoints[1]
+    cells = {row[1]: row[-1] for row in rates([survival]).rows}
+    for outcome in (survival.overall, *survival.groups):
+        rate = outcome.survival.at([12.0])[0]
+        told = [float(number) for number in re.findall(r"[\d.]+", cells[outcome.name or "all patients"])]
+        assert told == pytest.approx([100 * rate.estimate, 100 * rate.lower, 100 * rate.upper, rate.at_risk], abs=0.05)
+
+
+def test_events_and_censored_patients_make_up_everybody(result: CohortAnalysis) -> None:
+    for one in result.endpoints:
+        whole = one.overall
+        assert whole.events + sum(whole.competing) + whole.censored == whole.patients == 21
+        assert sum(group.patients for group in one.groups) == 21
+        assert sum(group.events for group in one.groups) == whole.events
+
+
+def test_one_event_is_printed_beside_the_maximum_and_quartiles_of_the_others(result: CohortAnalysis, page: str) -> None:
+    (row,) = result.doses.metrics
+    assert row.metric == MAX
+    assert row.event_values == (210.0,)
+    assert f"{row.others.largest:.1f} [{row.others.lower_quartile:.1f} to" in page
+    assert "support only a bound" in page
+
+
+@cache
+def edge(name: str) -> tuple[CohortAnalysis, str]:
+    found = analysed(EDGES[name], by="group")
+    return found, cohort_report(found, DESCRIBED, found.stages)
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_no_cohort_at_the_edge_breaks_the_report(name: str) -> None:
+    found, text = edge(name)
+    assert " nan" not in text
+    assert "None" not in re.sub(r"data:[^\"]*", "", text)
+    for table in (*result_tables(found), *trial_tables(found)):
+        assert table.rows
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("all censored", "no event among 8 patients"),
+        ("all censored", "no event in any group: there is no hazard ratio"),
+        ("a group with no event", "cannot be told"),
+        ("one patient", "one patient: the curve is that patient&#39;s own course"),
+        ("one patient", "one group alone (&#39;a&#39;): nothing to compare"),
+        ("no known group but one", "4 patients of no known group or stratum count in the whole cohort alone"),
+        ("death on the first day", "at time 0"),
+    ],
+)
+def test_what_cannot_be_said_is_said_in_words(name: str, words: str) -> None:
+    assert words in edge(name)[1]
+
+
+def test_every_figure_is_in_the_page_and_has_two_files(result: CohortAnalysis, page: str) -> None:
+    drawings = cohort_drawings(result)
+    assert [one.name for one in drawings] == ["1_local_failure", "1_local_failure_stacked", "2_overall_survival"]
+    for one in drawings:
+        files = one.files()
+        assert set(files) == {f"{one.name}.svg", f"{one.name}.png"}
+        ET.fromstring(files[f"{one.name}.svg"])
+        assert pictures.imread(io.BytesIO(files[f"{one.name}.png"])).shape[1] > 1000
+        assert base64.b64encode(files[f"{one.name}.svg"]).decode("ascii") in page
+
+
+def test_the_numbers_below_a_curve_are_patients_whose_time_has_not_come() -> None:
+    months = np.array([1.0, 4.0, 6.0, 6.0, 11.0])
+    drawing = survival_drawing("os", [("", kaplan_meier(months, np.array([1, 0, 1, 0, 1])))], "overall survival")
+    curves, below = drawing.figure.axes
+    told = {text.get_position()[0]: int(text.get_text()) for text in below.texts}
+    assert set(told) == set(curves.get_xticks())
+    assert told == {at: int((months >= at).sum()) for at in told}
+
+
+def test_a_curve_falls_and_starts_at_all_patients() -> None:
+    months = np.array([1.0, 4.0, 6.0, 6.0, 11.0])
+    drawing = survival_drawing("os", [("", kaplan_meier(months, np.array([1, 0, 1, 0, 1])))], "overall survival")
+    (step, ticks) = drawing.figure.axes[0].get_lines()
+    assert step.get_ydata()[0] == 1.0
+    assert np.all(np.diff(step.get_ydata()) <= 0)
+    assert ticks.get_xdata().tolist() == [4.0, 6.0]
+
+
+@given(st.lists(st.tuples(texts, texts), min_size=1, max_size=4))
+def test_word_and_csv_hold_what_the_table_holds(rows: list[tuple[str, str]]) -> None:
+    table = PlainTable("t", "title <&>", "note", ("one", "two & three"), tuple(rows))
+    ((*words,),) = words_of(word_tables("All", [table]))
+    assert [tuple(row) for row in words] == [table.header, *rows]
+    assert [tuple(row) for row in csv.reader(io.StringIO(table.csv_text(), newline=""))] == [table.header, *rows]
+
+
+def test_the_same_tables_make_the_same_word_file() -> None:
+    table = PlainTable("t", "title", "", ("a",), (("b",),))
+    assert word_tables("All", [table]) == word_tables("All", [table])
+
+
+def test_the_word_file_has_every_table_of_the_report(result: CohortAnalysis) -> None:
+    tables = [*result_tables(result), *trial_tables(result)]
+    assert len(words_of(word_tables("All", tables))) == len(tables)
+    assert html_tables("All", tables).count("<table>") == len(tables)
+
+
+def test_html_keeps_the_indent_of_categories_and_escapes_what_a_table_tells() -> None:
+    told = html_tables("All", [PlainTable("t", "title", "", ("a",), (("    <b>yes</b>",),))])
+    assert "<td>\N{NO-BREAK SPACE}\N{NO-BREAK SPACE}" in told
+    assert "<b>" not in told
+
+
+def test_a_row_of_another_length_than_its_header_is_no_table() -> None:
+    with pytest.raises(ValueError, match="has 2 cells; expected 1"):
+        PlainTable("t", "title", "", ("a",), (("b", "c"),))
+
+
+def test_we_97_proportions_are_printed_with_one_decimal() -> None:
+    assert [share(n, 21) for n in (1, 5, 10, 11)] == ["1 (4.8 %)", "5 (23.8 %)", "10 (47.6 %)", "11 (52.4 %)"]
+
+
+def test_a_small_p_is_never_printed_as_zero() -> None:
+    assert (p_told(0.00004), p_told(0.04951), p_told(None)) == ("< 0.001", "0.050", "cannot be told")
