@@ -154,6 +154,7 @@ def test_an_earlier_cut_off_sees_no_more_events(table: Path, done: Path, tmp_pat
         (("--characteristic", "weight"), "the fact 'weight' is told of no patient"),
         (("--until", "30.9.2023"), "is no date; expected one such as 2026-01-31"),
         (("--reading", "KO-104"), "names no reading of a rule"),
+        (("--unlisted", "none"), "expected 'grade 0' or 'unknown'"),
         (("--mapping", "missing.yaml"), "missing.yaml"),
         (("--protocol", "spine"), "spine"),
     ],

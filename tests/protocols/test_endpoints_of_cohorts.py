@@ -153,6 +153,17 @@ def test_ko_100_death_before_local_failure_competes_and_death_after_it_does_not(
     assert (made.months * DAYS_PER_MONTH).round(6).tolist() == [30, 10]
 
 
+def test_a_death_after_the_last_follow_up_counts_on_its_day_and_is_told() -> None:
+    late = "A,2020-01-01,2020-01-01,,1,2020-01-31,2020-01-11"
+    for endpoint, status in ((SURVIVAL, 1), (FAILURE, 2)):
+        made = times_of(late, endpoint=endpoint)
+        assert (made.months[0] * DAYS_PER_MONTH, made.status[0]) == (pytest.approx(30), status)
+        assert any("after the last follow-up" in note for note in made.notes)
+    # Alive on the day of the cut-off is known because the patient died later.
+    cut = times_of(late, endpoint=SURVIVAL, until=dt.date(2020, 1, 21))
+    assert (cut.months[0] * DAYS_PER_MONTH, cut.status[0]) == (pytest.approx(20), 0)
+
+
 def test_ko_105_groups_are_compared_by_gray_and_by_the_other_reading_by_log_rank_alone() -> None:
     assert FAILURE.tests == ("gray", "log-rank")
     assert endpoints(readings={"KO-105": "log_rank"})[0].tests == ("log-rank",)

@@ -17,15 +17,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import image as pictures
 
+from tailort.cli.cohort_input import read_cohort
 from tailort.cli.versions import run_versions
+from tailort.cli.write_cohort import write_virtual_cohort
 from tailort.cohort.survival import kaplan_meier
+from tailort.phantom.virtual_cohort import salvage_cohort
+from tailort.protocols import load
 from tailort.web.cohort_cells import p_told, share
 from tailort.web.cohort_figures import survival_drawing
 from tailort.web.cohort_report import cohort_drawings, cohort_report
 from tailort.web.cohort_tables import rates, result_tables
 from tailort.web.cohort_trial_tables import trial_tables
 from tailort.web.plain_tables import PlainTable, html_tables, word_tables
-from tailort.workflow.cohort_records import CohortAnalysis
+from tailort.workflow.cohort_analysis import analyse
+from tailort.workflow.cohort_records import CohortAnalysis, CohortOptions
 
 W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 DESCRIBED = {**run_versions(), "options": {"by": "group"}, "engine": "none", "inputs_sha256": {"cohort.csv": "0"}}
@@ -196,6 +201,54 @@ def test_html_keeps_the_indent_of_categories_and_escapes_what_a_table_tells() ->
 def test_a_row_of_another_length_than_its_header_is_no_table() -> None:
     with pytest.raises(ValueError, match="has 2 cells; expected 1"):
         PlainTable("t", "title", "", ("a",), (("b", "c"),))
+
+
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory: pytest.TempPathFactory) -> CohortAnalysis:
+    """24 patients of the synthetic salvage trial, compared by arm within strata."""
+    cohort = salvage_cohort(5, 24)
+    table = write_virtual_cohort(cohort, tmp_path_factory.mktemp("salvage"))
+    protocol = load(cohort.protocol)
+    read = read_cohort(table, table.parent / "mapping.yaml", protocol=protocol, today=cohort.last_day)
+    options = CohortOptions(by="irradiation", strata="sex", subgroups=("centre",), endpoints=("overall survival",))
+    return analyse(read.patients, protocol, read.endpoints, options, cohort.last_day)
+
+
+def test_strata_are_named_wherever_they_count(trial: CohortAnalysis) -> None:
+    (survival,) = trial.endpoints
+    assert [test.method for test in survival.tests] == ["log-rank test, stratified by sex"]
+    tables = {table.name: table for table in result_tables(trial)}
+    assert tables["hazard_ratios"].rows[0][1].endswith("against elective nodal irradiation, stratified by sex")
+
+
+def test_visits_are_drawn_as_the_calendar_has_them(trial: CohortAnalysis) -> None:
+    drawing = next(one for one in cohort_drawings(trial) if one.name == "visits")
+    planned = sum(len(patient.planned) for patient in trial.trial.calendar.patients)
+    assert len(drawing.figure.axes[0].patches) == planned
+    table = next(table for table in trial_tables(trial) if table.name == "visits")
+    assert sum(int(row[1]) for row in table.rows) == planned
+    assert all(int(row[1]) == sum(map(int, row[2:])) for row in table.rows)
+
+
+def test_a_forest_has_a_line_for_every_subgroup_whose_effect_is_known(trial: CohortAnalysis) -> None:
+    drawing = next(one for one in cohort_drawings(trial) if one.name == "forest_1")
+    (found,) = trial.subgroups
+    effects = [found.overall, *(effect for test in found.tests for effect in test.levels)]
+    middle = drawing.figure.axes[1]
+    low, high = middle.get_xlim()
+    drawn = [
+        line.get_xdata()[0] for line in middle.get_lines() if line.get_marker() in "Ds" and len(line.get_xdata()) == 1
+    ]
+    assert drawn == [effect.term.hazard_ratio for effect in effects if effect.term is not None]
+    assert all(low <= ratio <= high for ratio in drawn)
+
+
+def test_the_trial_is_told_with_what_is_not_known_of_it(trial: CohortAnalysis) -> None:
+    page = cohort_report(trial, DESCRIBED, trial.stages)
+    assert "The protocol prints no window of visits" in page
+    assert "The protocol prints no rule that stops the whole trial." in page
+    assert "To be reported within 24 hours" in page
+    assert "A group of toxicity without any entry in the table is unknown." in page
 
 
 def test_we_97_proportions_are_printed_with_one_decimal() -> None:

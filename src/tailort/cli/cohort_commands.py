@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -60,6 +60,10 @@ def cohort(
     course: Annotated[
         str | None, typer.Option("--course", metavar="NAME", help="Course of the trial, where patients have several.")
     ] = None,
+    unlisted: Annotated[
+        str,
+        typer.Option("--unlisted", help="A toxicity without an entry, for dose modification: 'grade 0' or 'unknown'."),
+    ] = "unknown",
     out: Out = OUT,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -73,8 +77,8 @@ def cohort(
         result = cohort_of(
             table, mapping=mapping, protocol=protocol, readings=tuple(reading or ()), by=by, strata=strata,
             until=_day(until), scorecards=scorecards, endpoints=tuple(endpoint or ()), event_for_doses=event_for_doses,
-            subgroups=tuple(subgroup or ()), characteristics=tuple(characteristic or ()), course=course, out=out,
-            overwrite=overwrite, progress=progress,
+            subgroups=tuple(subgroup or ()), characteristics=tuple(characteristic or ()), course=course,
+            unlisted=unlisted, out=out, overwrite=overwrite, progress=progress,
         )  # fmt: skip
     with _on_stdout():
         if as_json:
@@ -99,6 +103,7 @@ def cohort_of(
     subgroups: tuple[str, ...] = (),
     characteristics: tuple[str, ...] = (),
     course: str | None = None,
+    unlisted: str = "unknown",
     out: Path = Path("tailort-out"),
     overwrite: bool = False,
     progress: Callable[[str, float], None] = lambda stage, share: None,
@@ -130,6 +135,8 @@ def cohort_of(
         Facts.
     course : str or None
         Name of the trial's course where patients have several.
+    unlisted : {"grade 0", "unknown"}
+        What a toxicity without an entry is, for the rules of dose modification.
     out, overwrite, progress
         As in `commands.plan`.
     today : date or None
@@ -149,19 +156,22 @@ def cohort_of(
     from tailort.workflow import StageClock
     from tailort.workflow.cohort_analysis import analyse
     from tailort.workflow.cohort_records import CohortOptions
+    from tailort.workflow.trial_grades import Unlisted
 
     found = table.parent / MAPPING if mapping is None else mapping
     if mapping is None and not found.is_file():
         raise InputError(f"there is no '{found}' that tells what the columns of '{table}' are; name one with --mapping")
     day = today or dt.date.today()
     loaded = None if protocol is None else load(protocol)
-    options = CohortOptions(by, strata, until, endpoints, event_for_doses, subgroups, characteristics, course)
+    options = CohortOptions(
+        by, strata, until, endpoints, event_for_doses, subgroups, characteristics, course, cast(Unlisted, unlisted)
+    )
     described = {
         "table": table.name, "mapping": found.name, "protocol": protocol, "readings": list(readings), "by": by,
         "strata": strata, "until": None if until is None else until.isoformat(),
         "scorecards": None if scorecards is None else scorecards.name, "endpoints": list(endpoints),
         "event_for_doses": event_for_doses, "subgroups": list(subgroups), "characteristics": list(characteristics),
-        "course": course, "seed": options.seed,
+        "course": course, "unlisted": unlisted, "seed": options.seed,
     }  # fmt: skip
     clock = StageClock(progress)
     with whole_folder(out, overwrite=overwrite, inputs=() if scorecards is None else (scorecards,)) as staging:

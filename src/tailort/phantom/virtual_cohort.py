@@ -80,7 +80,7 @@ def spine_cohort(seed: int = 183, patients: int = 21) -> VirtualCohort:
     Parameters
     ----------
     seed : int
-        Of the draw; the same seed gives the same table. That of the demonstration is one with as many local failures (6)
+        Of the draw; the same seed gives the same table. The one taken when none is given has as many local failures (6)
         and fractures (5) as the study.
     patients : int
         How many.

@@ -217,6 +217,7 @@ class Outcome(NamedTuple):
     status: int
     together: bool = False
     cut: bool = False
+    unseen: bool = False
 
 
 def endpoint_times(
@@ -320,8 +321,9 @@ def _by_dates(facts: Mapping[str, Fact], endpoint: Endpoint, until: dt.date | No
         if day is not None and (last is None or day < last):
             last, status = day, n
     cut = until is not None and last is not None and last > until
+    seen = _value(facts, endpoint.last_follow_up or "")
+    unseen = last is not None and isinstance(seen, dt.date) and seen < last
     if last is None or cut:
-        seen = _value(facts, endpoint.last_follow_up or "")
         if last is None and not isinstance(seen, dt.date):
             return f"neither an event nor {endpoint.last_follow_up} is known"
         status, together = CENSORED, False
@@ -329,7 +331,7 @@ def _by_dates(facts: Mapping[str, Fact], endpoint: Endpoint, until: dt.date | No
         last = min(days)
     if last < origin:
         return f"{endpoint.origin} is after the last day known"
-    return Outcome((last - origin).days / DAYS_PER_MONTH, status, together, cut)
+    return Outcome((last - origin).days / DAYS_PER_MONTH, status, together, cut, unseen and not cut)
 
 
 def _first_day(facts: Mapping[str, Fact], names: Sequence[str]) -> dt.date | str | None:
@@ -367,6 +369,9 @@ def _notes(endpoint: Endpoint, found: Sequence[Outcome], until: dt.date | None) 
     together = sum(one.together for one in found)
     if together:
         yield f"{together} with the event and {' or '.join(endpoint.competing)} on the same day: the event came first"
+    unseen = sum(one.unseen for one in found)
+    if unseen:
+        yield f"{unseen} with a death after the last follow-up: counted on its day"
     if until is not None:
         cut = sum(one.cut for one in found)
         yield f"cut off on {until.isoformat()}: {cut} with what happened later, censored on that day"

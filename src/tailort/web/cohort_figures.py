@@ -27,6 +27,8 @@ _GRID, _SOFT, _SIZE = "#dde3e6", "#5b6b75", 9
 _STEPS = (1, 2, 3, 6, 12, 24, 36, 60, 120)
 _MOST_MARKS = 9
 _PNG_DPI = 200
+# Hazard ratios beyond this, and its inverse, lie outside a forest plot.
+_LEAST_RATIO = 0.02
 # More patients than this are a table, no picture.
 MOST_ROWS = 90
 _STATUS = {
@@ -166,7 +168,9 @@ def forest_drawing(name: str, found: Subgroups) -> Drawing:
         rows += [(f"   {effect.level}", effect, "") for effect in test.levels]
     fig = figure(9.6, 1.2 + 0.3 * len(rows))
     names, ax, numbers = fig.subplots(1, 3, width_ratios=(1.5, 2.2, 1.6), sharey=True)
-    bounds = [1.0]
+    effects = [row[1] for row in rows if row[1] is not None and row[1].term is not None]
+    ends = [end for effect in effects for end in (effect.term.lower, effect.term.upper)]
+    first, last = max(min([1.0, *ends]), _LEAST_RATIO) / 1.15, min(max([1.0, *ends]), 1 / _LEAST_RATIO) * 1.15
     for y, (label, effect, p_told) in enumerate(rows):
         bold = "bold" if effect is None or y == 0 else "normal"
         names.text(0.0, y, label, va="center", fontsize=_SIZE, color=INK, fontweight=bold)
@@ -179,8 +183,10 @@ def forest_drawing(name: str, found: Subgroups) -> Drawing:
             numbers.text(0.0, y, effect.note, va="center", fontsize=_SIZE - 1, color=_SOFT)
             continue
         ratio, low, high = effect.term.hazard_ratio, effect.term.lower, effect.term.upper
-        bounds += [low, high]
         ax.plot((low, high), (y, y), "-", color=COLOURS[0], lw=1.4)
+        for end, mark, goes_on in ((first, "<", low < first), (last, ">", high > last)):
+            if goes_on:
+                ax.plot(end, y, mark, color=COLOURS[0], ms=6, clip_on=False)
         ax.plot(ratio, y, "D" if y == 0 else "s", color=COLOURS[0], ms=7 if y == 0 else 5)
         told = f"{ratio:.2f} ({low:.2f} to {high:.2f})"
         numbers.text(0.0, y, told, va="center", fontsize=_SIZE - 1, color=INK)
@@ -188,7 +194,7 @@ def forest_drawing(name: str, found: Subgroups) -> Drawing:
         side.set_axis_off()
         side.set_xlim(0, 1)
     ax.set_xscale("log")
-    ax.set_xlim(max(min(bounds), 0.02) / 1.15, min(max(bounds), 50.0) * 1.15)
+    ax.set_xlim(first, last)
     ax.xaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
     ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
     ax.set_xticks([t for t in (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if _inside(ax, t)])

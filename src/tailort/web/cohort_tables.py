@@ -160,13 +160,14 @@ def hazards(endpoints: Sequence[EndpointAnalysis]) -> PlainTable:
     for one in endpoints:
         if one.hazards is None:
             continue
+        within = f", stratified by {one.stratified_by}" if one.stratified_by else ""
         whole = "" if one.proportional is None else p_told(one.proportional.whole.p_value)
         for term in one.hazards.terms:
             ratio = CANNOT
             if term.hazard_ratio is not None and term.lower is not None and term.upper is not None:
                 ratio = f"{term.hazard_ratio:.2f} ({term.lower:.2f} to {term.upper:.2f})"
             rows.append(
-                (one.endpoint.name, f"{term.name} against {one.reference}", ratio, p_told(term.p_value),
+                (one.endpoint.name, f"{term.name} against {one.reference}{within}", ratio, p_told(term.p_value),
                  whole or "not tested", "; ".join(one.hazards.notes))
             )  # fmt: skip
     note = (

@@ -105,7 +105,7 @@ def subgroups(found: Subgroups) -> PlainTable:
             rows.append((f"{test.factor}{missing}" if n == 0 else "", *_effect_cells(effect), *of_test))
     header = ("factor", "patients", f"events/n, {found.compared}", f"events/n, {found.reference}",
               "hazard ratio (95 %)", "p of interaction", "by Bonferroni", "by Holm", "notes")  # fmt: skip
-    note = f"{found.warning} Interaction: likelihood ratio of Cox's models."
+    note = f"{found.warning} Interaction: likelihood ratio of Cox's models, not stratified."
     name = f"subgroups_{found.endpoint.replace(' ', '_')}"
     return PlainTable(name, f"Subgroups: {found.endpoint}", note, header, tuple(rows))
 

@@ -128,9 +128,11 @@ def word_tables(title: str, tables: Sequence[PlainTable]) -> bytes:
 
 
 def _for_browser(text: str) -> str:
-    """Text whose first spaces are kept, and whose numbers stay with their per cent."""
+    """Text whose first spaces are kept, and whose numbers stay with what belongs to them."""
     bare = text.lstrip(" ")
-    return _KEPT_SPACE * (len(text) - len(bare)) + bare.replace(" %", f"{_KEPT_SPACE}%")
+    return _KEPT_SPACE * (len(text) - len(bare)) + bare.replace(" %", f"{_KEPT_SPACE}%").replace(
+        "; r ", f"; r{_KEPT_SPACE}"
+    )
 
 
 def _styles() -> str:

@@ -147,7 +147,7 @@ def _trial(
     times = (event.noticed or event.reported for patient in patients for event in patient.adverse_events)
     zone = next((time.tzinfo for time in times if time is not None), None)
     return trial_running(
-        protocol, patients, dt.datetime.combine(day, dt.time.max, tzinfo=zone), unlisted="unknown",
+        protocol, patients, dt.datetime.combine(day, dt.time.max, tzinfo=zone), unlisted=options.unlisted,
         course=options.course, arm=options.by or ARM, facts=told, event_dates=events,
     )  # fmt: skip
 

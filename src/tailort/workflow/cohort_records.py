@@ -20,6 +20,8 @@ from tailort.errors import InputError
 from tailort.protocols import Protocol
 from tailort.protocols.cohort_endpoints import Endpoint
 from tailort.workflow.records import Stage
+from tailort.workflow.trial_grades import Unlisted
+from tailort.workflow.trial_modifications import UNLISTED_READINGS
 from tailort.workflow.trial_running import TrialRunning
 
 MONTHS_A_YEAR = 12.0
@@ -49,6 +51,8 @@ class CohortOptions:
         Facts of the first table; empty is all that can be summarised.
     course : str or None
         Name of the trial's course where patients have several.
+    unlisted : {"grade 0", "unknown"}
+        What a toxicity is of which a patient has no entry, for the rules of dose modification.
     seed : int
         Of the resampled patients of dose thresholds.
     """
@@ -61,9 +65,12 @@ class CohortOptions:
     subgroups: tuple[str, ...] = ()
     characteristics: tuple[str, ...] = ()
     course: str | None = None
+    unlisted: Unlisted = "unknown"
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.unlisted not in UNLISTED_READINGS:
+            raise InputError(f"a toxicity without an entry is '{self.unlisted}'; expected 'grade 0' or 'unknown'")
         if self.subgroups and self.by is None:
             raise InputError("subgroups ask whether the effect of a group differs: name its fact with --by")
         if self.by is not None and self.by in (self.strata, *self.subgroups):
@@ -159,6 +166,8 @@ class EndpointAnalysis:
         Of the groups against the first; where something competes, of the event with the others censored.
     reference : str
         The first group.
+    stratified_by : str
+        Fact of the strata of tests and hazards; empty without.
     proportional : ProportionalHazards or None
         Whether hazards are proportional.
     notes : tuple of str
@@ -174,6 +183,7 @@ class EndpointAnalysis:
     tests: tuple[GroupTest, ...] = ()
     hazards: CoxFit | None = None
     reference: str = ""
+    stratified_by: str = ""
     proportional: ProportionalHazards | None = None
     notes: tuple[str, ...] = ()
 

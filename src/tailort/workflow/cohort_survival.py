@@ -73,8 +73,9 @@ def analyse_endpoint(
     tests = _tests(endpoint, months, status, label, stratum, len(times.competing), stratified_by)
     hazards, proportional, notes = _hazards(months, status == EVENT, label, names, stratum)
     return replace(
-        found, tests=tests, hazards=hazards, reference=names[0], proportional=proportional, notes=(*found.notes, *notes)
-    )
+        found, tests=tests, hazards=hazards, reference=names[0], stratified_by=stratified_by, proportional=proportional,
+        notes=(*found.notes, *notes),
+    )  # fmt: skip
 
 
 def group_outcome(name: str, endpoint: Endpoint, months: Float, status: Whole, competing: int) -> GroupOutcome:

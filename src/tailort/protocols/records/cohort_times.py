@@ -105,7 +105,9 @@ def _ordered(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
     yield last, origin
     for event in events:
         yield event, origin
-        yield last, event
+        # A death becomes known without a visit; whatever else happened was seen at one.
+        if event != DEATH:
+            yield last, event
     if DEATH in events:
         yield from ((DEATH, event) for event in events if event != DEATH)
 
