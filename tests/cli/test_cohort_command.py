@@ -189,6 +189,14 @@ def test_a_table_with_a_death_before_the_start_is_refused_by_its_row(table: Path
     assert not out.exists()
 
 
+def test_without_endpoints_the_report_says_that_there_is_no_curve(table: Path, tmp_path: Path, capsys) -> None:
+    assert run(["cohort", str(table), "--out", str(tmp_path / "o")]) == 0
+    assert "defines a time to an event, so there is no curve" in capsys.readouterr().out
+    page = (tmp_path / "o" / "report.html").read_text(encoding="utf-8")
+    assert "so there is no curve." in page
+    assert "No protocol was given" in page
+
+
 def test_a_filled_folder_is_left_alone(table: Path, done: Path, capsys) -> None:
     before = (done / "results.json").read_bytes()
     assert "is not empty" in refused(["cohort", str(table), *PROTOCOL, "--out", str(done)], capsys)

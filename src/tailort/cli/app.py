@@ -129,8 +129,9 @@ def demo(
     name: Annotated[
         str,
         typer.Argument(
-            help="Virtual patient: oesophagus, spine (treated twice), painting (dose painted by a PET), adaptive "
-            "(planned anew after three weeks); or cohort (two tables of patients and their outcomes)."
+            help="Virtual patient: oesophagus, spine and salvage (treated twice), painting (dose painted by a PET), "
+            "adaptive (planned anew after three weeks); or cohort (two tables of patients and their outcomes). A full-size "
+            "plan takes minutes to an hour, a coarse one a few minutes."
         ),
     ] = "oesophagus",
     out: Out = OUT,

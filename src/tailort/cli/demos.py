@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,10 @@ from tailort.cli.run_folder import whole_folder
 from tailort.cli.write import hashes_of, write_patient, write_reirradiation, write_run
 from tailort.cli.write_phantom import EARLIER, PLANNING, TODAY, write_adaptive, write_painting, write_scans
 from tailort.errors import InputError
-from tailort.phantom import adaptive, earlier_scan, make, painting, spine
+from tailort.phantom import adaptive, earlier_scan, make, painting, salvage, spine
 from tailort.phantom.pet import FDG
 from tailort.phantom.tumour_biology import ALPHA_BETA_GY
-from tailort.phantom.virtual_patient import Size
+from tailort.phantom.virtual_patient import Size, VirtualPatient
 from tailort.protocols import load
 from tailort.workflow import PlanningOptions, PlanningRun, StageClock
 from tailort.workflow.adaptation_truth import against_truth
@@ -35,10 +35,12 @@ from tailort.workflow.painting import true_control
 PROTOCOLS = {
     "oesophagus": "smart-imrt",
     "spine": "reirradiation-spine",
+    "salvage": "salvage-crt",
     "painting": "painting-demo",
     "adaptive": "smart-imrt",
 }
 EARLIER_PROTOCOL = "smart-imrt"
+TREATED_TWICE: dict[str, Callable[[int, Size], VirtualPatient]] = {"spine": spine.make, "salvage": salvage.make}
 # Folders of a demo beside the plan: the DICOM input, the run that made the earlier course, and the sum of both.
 CASE, EARLIER_RUN, SUM, PLAN = "case", "earlier-course", "sum", "plan"
 ADAPTED_WEEK = 3
@@ -77,13 +79,13 @@ def demo(
     `out`/sum has the report of both courses together. `painting` has a PET, by which the dose is painted, beside a plan
     of the same mean dose everywhere; what both do to the tumour is told by its true biology, which no plan has seen.
     `adaptive` is planned (`out`/plan), scanned again in the third week and adapted; truth-comparison.json holds what is
-    told against what is true. `cohort` is two tables of patients, each analysed by its
-    protocol (`out`/spine, `out`/salvage).
+    told against what is true. `salvage` was irradiated before the oesophagus was removed, on an earlier scan as that of
+    `spine`. `cohort` is two tables of patients, each analysed by its protocol (`out`/spine, `out`/salvage).
 
     Parameters
     ----------
     name : str
-        "oesophagus", "spine", "painting", "adaptive" or "cohort".
+        "oesophagus", "spine", "salvage", "painting", "adaptive" or "cohort".
     out, seed, size, dose_grid_mm, engine, overwrite, progress, interrupt
         As of `phantom` and `plan`.
     """
@@ -97,8 +99,8 @@ def demo(
     with whole_folder(out, overwrite=overwrite) as staging:
         case = staging / CASE
         job = _Job(staging, case, seed, size, options, described, clock, interrupt)
-        if name == "spine":
-            return _second_course(job)
+        if name in TREATED_TWICE:
+            return _second_course(job, name)
         if name == "adaptive":
             return _adapted(job)
         if name == "painting":
@@ -167,10 +169,10 @@ def _adapted(job: _Job) -> Adaptation:
     return replace(result, stages=(*job.clock.stages, *result.stages))
 
 
-def _second_course(job: _Job) -> PlanningRun:
+def _second_course(job: _Job, name: str) -> PlanningRun:
     """Treat a patient twice: the dose of the first course is planned on its own CT and counts in the second."""
     with job.clock.stage("virtual patient"):
-        patient = spine.make(job.seed, job.size)
+        patient = TREATED_TWICE[name](job.seed, job.size)
         before = earlier_scan(patient, job.seed)
     with job.clock.stage("write the case"):
         write_scans(patient, job.folder, silent, earlier=before)
@@ -192,8 +194,10 @@ def _second_course(job: _Job) -> PlanningRun:
     interrupt = job.interrupt or Interrupt()
     found = workflow.register_courses(case, job.clock, stop=interrupt.asked)
     day = dt.datetime.strptime(case.person.study_date, "%Y%m%d").date()
-    asked = replace(job.options, compare_without_prior=True, today=day)
-    loaded = load(PROTOCOLS["spine"])
+    loaded = load(PROTOCOLS[name])
+    # Only limits on the sum make a plan another one than without the earlier dose.
+    limited = any(limit.scope == "cumulative" for limit in loaded.file.limits)
+    asked = replace(job.options, compare_without_prior=limited, today=day)
     done = plan_into(job.staging, today, case, loaded, asked, job.described, job.clock, job.interrupt, (then,), found)
     treated = replace(
         case, structures=done.structures, doses=tuple(phase.dose for phase in done.main.phases),

@@ -68,7 +68,10 @@ def write_earlier(earlier: EarlierAnatomy, folder: Path) -> None:
     dicom.write_ct(case.ct, case.person, folder / "CT", body_part="CHEST")
     dicom.write_structures(case.structures, case.ct, case.person, folder / "rtstruct.dcm")
     _write_yaml(folder / "record.yaml", earlier.record)
-    _write_yaml(folder / "course.yaml", {"label": LABEL, "last_fraction": earlier.last_fraction})
+    course: dict[str, Any] = {"label": LABEL, "last_fraction": earlier.last_fraction}
+    if earlier.without:
+        course["registration"] = {"without": list(earlier.without)}
+    _write_yaml(folder / "course.yaml", course)
 
 
 def write_adaptive(

@@ -99,12 +99,12 @@ def summarise_numbers(values: Sequence[float | None]) -> NumberSummary:
     return NumberSummary(len(known), missing, median, lower, upper, smallest, largest)
 
 
-def summarise_categories(values: Sequence[tuple[str, ...] | None], order: Sequence[str] = ()) -> CategorySummary:
-    """Count categories; each patient has one or several, None is not known.
+def summarise_categories(values: Sequence[FactValue], order: Sequence[str] = ()) -> CategorySummary:
+    """Count categories; each patient has one, or several as a tuple; None is not known.
 
     Parameters
     ----------
-    values : sequence of tuple of str or None
+    values : sequence of FactValue
         Of each patient.
     order : sequence of str
         Categories that are listed, in this order, also where nobody has them.
@@ -113,7 +113,7 @@ def summarise_categories(values: Sequence[tuple[str, ...] | None], order: Sequen
     missing = alike.pop(None, 0)
     counts = dict.fromkeys(order, 0)
     for value, patients in alike.items():
-        for category in dict.fromkeys(value or ()):
+        for category in dict.fromkeys(_categories(value) or ()):
             counts[category] = counts.get(category, 0) + patients
     return CategorySummary(len(values) - missing, missing, counts)
 
@@ -255,4 +255,4 @@ def _order(values: Sequence[FactValue]) -> list[str]:
 def _summary(values: Sequence[FactValue], kind: Kind, order: Sequence[str]) -> NumberSummary | CategorySummary:
     if kind == "number":
         return summarise_numbers([float(v) if isinstance(v, int | float) else None for v in values])
-    return summarise_categories([_categories(value) for value in values], order)
+    return summarise_categories(values, order)

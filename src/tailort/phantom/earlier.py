@@ -32,6 +32,8 @@ DOSE_GY, FRACTIONS = 66.0, 30
 _WEEKS = 6
 _PLANNED_BEFORE_DAYS = 10
 _TUMOUR_MM = (40.0, 50.0)
+# What an oesophagectomy moves or divides has no counterpart on a scan from before it.
+_OPERATED = ("Stomach", "Spleen", "V_Azygos")
 # Spacing of the solids and of the image from which the earlier scan is made: slices, rows, columns; lines of contours.
 BASE_MM: dict[Size, tuple[float, float, float]] = {"full": (1.5, 1.0, 1.0), "coarse": (2.0, 2.0, 2.0)}
 LINES_MM: dict[Size, float] = {"full": 1.0, "coarse": 2.0}
@@ -76,6 +78,8 @@ class EarlierAnatomy:
         Of the course that was planned on the scan.
     pairs : dict
         See `landmark_pairs`.
+    without : tuple of str
+        Structures without a counterpart on the other scan.
     """
 
     case: Case
@@ -84,6 +88,7 @@ class EarlierAnatomy:
     record: record.Record
     last_fraction: dt.date
     pairs: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+    without: tuple[str, ...] = ()
 
     @property
     def truth(self) -> dict[str, Any]:
@@ -142,7 +147,8 @@ def earlier_scan(patient: VirtualPatient, seed: int = 0) -> EarlierAnatomy:
         for name, fact in told.items()
     }
     case = Case(_person(patient.person, date), (scan,), structures, facts=facts)
-    return EarlierAnatomy(case, bent, body, told, last, landmark_pairs(patient, bent))
+    without = _OPERATED if isinstance(patient.anatomy, OperatedBody) else ()
+    return EarlierAnatomy(case, bent, body, told, last, landmark_pairs(patient, bent), without)
 
 
 def with_course_told(patient: VirtualPatient) -> VirtualPatient:

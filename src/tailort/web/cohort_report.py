@@ -130,7 +130,7 @@ def _sections(result: CohortAnalysis, pictures: Mapping[str, Any]) -> list[dict[
         forest = [pictures[name] for name in (f"forest_{n + 1}",) if name in pictures]
         sections.append(_section(f"Who benefits: {found.endpoint}", [subgroups(found)], forest))
     if result.adverse_events is not None:
-        sections.append(_section("Toxicity", toxicity(result.adverse_events), lines=result.notes))
+        sections.append(_section("Toxicity", toxicity(result.adverse_events)))
     if result.doses is not None:
         sections.append(_section("Dose and event", [doses(result.doses), thresholds(result.doses)]))
     visits = [pictures["visits"]] if "visits" in pictures else []
@@ -228,5 +228,6 @@ def _summary(result: CohortAnalysis) -> list[str]:
     if options.by is not None:
         stratified = f", stratified by {options.strata}" if options.strata is not None else ""
         lines.append(f"Groups by {options.by}{stratified}.")
+    lines += [f"{note[:1].upper()}{note[1:]}." for note in result.notes]
     lines.append("Observed groups were not allotted by chance unless the table says so: a difference is no effect.")
     return lines

@@ -89,6 +89,8 @@ def analyse(
     with clock.stage("characteristics"):
         rows, left_out = _characteristics(patients, options, groups)
     analysed, notes = [], []
+    if not wanted:
+        notes.append("neither the protocol nor the mapping file defines a time to an event, so there is no curve")
     for endpoint in wanted:
         with clock.stage(endpoint.name):
             analysed.append(_endpoint(patients, endpoint, options, groups, strata))
@@ -208,11 +210,13 @@ def _subgroups(
 
 def _until(patients: Sequence[FollowedPatient], day: dt.date) -> tuple[list[FollowedPatient], int]:
     """Patients with the adverse events up to a day, and how many later ones there were; undated ones stay."""
-    kept = [
-        replace(p, adverse_events=tuple(e for e in p.adverse_events if e.day is None or e.day <= day)) for p in patients
-    ]
-    before = sum(len(p.adverse_events) for p in patients)
-    return kept, before - sum(len(p.adverse_events) for p in kept)
+    kept, later = [], 0
+    for patient in patients:
+        events = tuple(e for e in patient.adverse_events if e.day is None or e.day <= day)
+        left = len(patient.adverse_events) - len(events)
+        kept.append(replace(patient, adverse_events=events) if left else patient)
+        later += left
+    return kept, later
 
 
 def _adverse_events(patients: Sequence[FollowedPatient], groups: Mapping[str, str | None]) -> AdverseEvents | None:
