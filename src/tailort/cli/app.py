@@ -130,8 +130,8 @@ def demo(
         str,
         typer.Argument(
             help="Virtual patient: oesophagus, spine and salvage (treated twice), painting (dose painted by a PET), "
-            "adaptive (planned anew after three weeks); or cohort (two tables of patients and their outcomes). A full-size "
-            "plan takes minutes to an hour, a coarse one a few minutes."
+            "adaptive (planned anew after three weeks); or cohort (two tables of patients and their outcomes). "
+            "A full-size plan takes minutes to an hour, a coarse one a few minutes."
         ),
     ] = "oesophagus",
     out: Out = OUT,
