@@ -186,8 +186,8 @@ def _second_course(job: _Job, name: str) -> PlanningRun:
     )
     plan_into(run, then, read_patient(then, job.clock), first, coarse, job.described, job.clock, job.interrupt)
     # With the targets that the course was planned for, not as they came.
-    for name in ("rtstruct.dcm", "rtplan.dcm", "rtdose.dcm"):
-        shutil.copyfile(run / name, then / name)
+    for written in ("rtstruct.dcm", "rtplan.dcm", "rtdose.dcm"):
+        shutil.copyfile(run / written, then / written)
     case = read_patient(today, job.clock)
     with job.clock.stage("read earlier courses"):
         case = with_courses(case, today, (then,))
