@@ -246,7 +246,8 @@ def _judged(bench: Bench, phase: Phase, c: Constraint, dose: Dose) -> Callable[[
 
     Where earlier courses are not known it is the least that it can be, where they are known by bounds the most.
     """
-    if not phase.counts_before(c):
+    counts_before = phase.counts_before(c)
+    if phase.positions and not counts_before:
         return lambda factor: values(
             bench, c.structure, c.metric, phase.wholes(c, _times(dose, factor))[0], phase.positions
         )
@@ -256,6 +257,8 @@ def _judged(bench: Bench, phase: Phase, c: Constraint, dose: Dose) -> Callable[[
 
     def found(factor: float) -> list[float]:
         curves = [dvh_in(cells, whole) for whole in phase.wholes(c, _times(near, factor))]
+        if not counts_before:
+            return [curve.value(c.metric) for curve in curves]
         return [replace(curve, least=None).bounds(c.metric)[0] for curve in curves]
 
     return found
