@@ -38,3 +38,18 @@ def test_the_spine_is_treated_on_top_of_an_earlier_course_within_the_limits_of_b
     assert [plan.fractions for plan in first.plans] == [30]
     assert len(first.doses) == 1
     assert (out / "reg_first_course.dcm").is_file()
+
+
+@pytest.mark.slow
+def test_a_patient_is_irradiated_operated_and_treated_again(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run = demos.demo("salvage", out=out, seed=0, size="coarse", dose_grid_mm=4.0, engine="pencil-nyholm")
+    assert all(row.verdict == "pass" for row in run.main.scorecard.rows if row.priority == "hard")
+    notes = json.loads((out / "sum" / "run.json").read_text())["notes"]
+    assert any("Stomach" in note and "no counterpart" in note for note in notes)
+    # The cord had something of both courses, and their sum is more than either and at most both together.
+    rows = json.loads((out / "sum" / "cumulative.json").read_text())["organs"]
+    (cord,) = [r for r in rows if (r["structure"], r["metric"], r["alpha_beta_gy"]) == ("SpinalCord", "Max[Gy]", 2.0)]
+    alone = [course["bed_gy"] for course in cord["courses"]]
+    assert len(alone) == 2
+    assert max(alone) < cord["cumulative"]["bed_gy"] <= sum(alone)
