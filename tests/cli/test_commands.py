@@ -144,6 +144,7 @@ def test_the_protocols_are_listed_and_told_whole(capsys: pytest.CaptureFixture[s
     assert all(set(rule) >= {"id", "text", "source", "mark"} for rule in whole["rules"])
 
 
+@pytest.mark.slow
 def test_a_protocol_of_ones_own_is_planned(case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     protocol = tmp_path / "own.yaml"
     protocol.write_text(OWN_PROTOCOL)

@@ -192,7 +192,7 @@ def out_with_ct(folders: Path, out: Path, tmp_path: Path) -> Path:
     return together
 
 
-@pytest.mark.parametrize("planes", ["mr", "sagittal"])
+@pytest.mark.parametrize("planes", ["mr", pytest.param("sagittal", marks=pytest.mark.slow)])
 def test_an_mr_is_found_by_mutual_information_and_its_uncertainty_stays_unknown(
     folders: Path, tmp_path: Path, planes: str
 ) -> None:

@@ -96,7 +96,7 @@ def agreeing(found: NDArray[np.float64], wanted: NDArray[np.float64], spacing_mm
     [
         ((40.0,), 0),
         ((90.0,), 1),
-        ((0.0, 100.0, 220.0), 2),
+        pytest.param((0.0, 100.0, 220.0), 2, marks=pytest.mark.slow),
         pytest.param((130.0,), 3, marks=pytest.mark.slow),
         pytest.param((200.0, 320.0), 4, marks=pytest.mark.slow),
     ],

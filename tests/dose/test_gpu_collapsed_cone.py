@@ -255,7 +255,10 @@ def test_photons_release_what_they_do_on_the_cpu(host: Host, gantry: float, couc
 
 @pytest.mark.parametrize(
     ("beams", "dose_to"),
-    [((static(1, 20.0), static(2, 110.0, 40.0), static(3, 250.0)), "medium"), ((arc(),), "water")],
+    [
+        ((static(1, 20.0), static(2, 110.0, 40.0), static(3, 250.0)), "medium"),
+        pytest.param((arc(),), "water", marks=pytest.mark.slow),
+    ],
 )
 def test_a_plan_gets_the_dose_of_the_cpu(host: Host, beams: tuple[Beam, ...], dose_to: DoseTo) -> None:
     """Within 0.1 % of the maximum, on wide dose voxels as well (those of 5 mm are divided)."""

@@ -100,6 +100,7 @@ def test_every_tissue_of_the_ct_has_a_signal() -> None:
     assert set(parameters.HU) - {"couch shell", "couch core"} <= set(_SIGNALS)
 
 
+@pytest.mark.slow
 def test_the_same_patient_gives_the_same_scans() -> None:
     again = {found.name: found for found in further_scans(spine.make(SEED, "coarse"))}
     for name, found in scans().items():

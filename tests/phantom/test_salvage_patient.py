@@ -277,7 +277,7 @@ def test_the_hiatus_is_where_the_tube_meets_the_diaphragm(seed: int) -> None:
     assert np.hypot(*(np.array(body.levels.junction[:2]) - (x, y))) < 25
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_the_pulmonary_ligaments_lie_on_the_lungs_beside_the_mediastinum_and_above_the_diaphragm(seed: int) -> None:
     patient = coarse(seed)
     body, told = patient.anatomy, patient.truth["stations"]

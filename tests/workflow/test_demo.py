@@ -200,6 +200,7 @@ def test_a_plan_that_comes_back_through_dicom_has_its_dose_again(given: Path, tm
     assert "gamma 3 %/2 mm global" in text
 
 
+@pytest.mark.slow
 def test_a_dose_that_is_wrong_does_not_agree(given: Path, tmp_path: Path) -> None:
     """Another energy is refused; a dose raised by three tenths fails gamma."""
     with pytest.raises(InputError, match="choose a machine"):

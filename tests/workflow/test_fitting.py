@@ -48,6 +48,7 @@ def changed(facts: dict, **values: float) -> dict:
     return out
 
 
+@pytest.mark.slow
 def test_an_extra_focal_share_is_found_again_from_its_output_factors() -> None:
     truth = changed(GENERIC, extrafocal_share=0.13)
     data = measured(truth, [output(30.0), output(200.0)])

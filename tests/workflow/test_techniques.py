@@ -258,6 +258,7 @@ class StoppedAtOnce(Interrupt):
             self.handle(2, None)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_gone_on_with(patient: Path, tmp_path: Path) -> None:
     protocol = tmp_path / "protocol.yaml"
     text = (

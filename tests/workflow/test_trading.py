@@ -200,6 +200,7 @@ def test_the_exit_status_tells_how_it_ended(
         assert said in shown
 
 
+@pytest.mark.slow
 def test_a_stop_after_the_best_of_each_goal_keeps_them_and_says_so(patient: Path, tmp_path: Path) -> None:
     interrupt = Interrupt()
     pressed: list[float] = []
