@@ -6,6 +6,7 @@ import datetime as dt
 import math
 import re
 from collections.abc import Mapping
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -70,9 +71,9 @@ def load(name: str | Path) -> Protocol:
         When there is no such protocol (the known ones are listed), or the file is not valid: with file, line and place.
     """
     if isinstance(name, str) and name in available():
-        return parse((_LIBRARY / f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml")
+        return _packaged(_LIBRARY.name, name)
     if isinstance(name, str) and name in demonstrations():
-        return parse((_OVERLAYS / f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml")
+        return _packaged(_OVERLAYS.name, name)
     path = Path(name)
     if path.suffix.lower() not in (".yaml", ".yml") and len(path.parts) == 1:
         other = aliases().get(str(name).casefold())
@@ -83,6 +84,13 @@ def load(name: str | Path) -> Protocol:
             "your own is given by its path, ending in .yaml"
         )
     return parse(read_text(path, "protocol file", ProtocolError), str(path), (path.resolve(),))
+
+
+@cache
+def _packaged(folder: str, name: str) -> Protocol:
+    """Read a protocol that comes with TailoRT; once, as nothing changes it."""
+    text = (resources.files("tailort.protocols") / folder / f"{name}.yaml").read_text(encoding="utf-8")
+    return parse(text, f"{name}.yaml")
 
 
 def parse(text: str, origin: str, files: tuple[Path, ...] = ()) -> Protocol:
