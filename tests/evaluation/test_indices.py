@@ -17,6 +17,7 @@ from tailort.evaluation import (
 )
 from tailort.geometry import Grid, Image
 from tailort.patient import Dose, Normalisation, Prescription, Structure
+from tailort.patient.painted import Painted
 
 FRAME = "1.2.3"
 ANGLES = np.linspace(0, 2 * np.pi, 120, endpoint=False)
@@ -116,6 +117,19 @@ def test_each_dose_level_has_its_indices_and_the_highest_its_homogeneity(cone_do
     d2, d50, d98 = (80 - 10 * share ** (1 / 3) for share in (0.02, 0.5, 0.98))
     assert told["Inner", "HI(ICRU83)"] == pytest.approx((d2 - d98) / d50, rel=0.05)
     assert {row.verdict for row in rows} == {"report"}
+
+
+def test_a_target_around_a_painted_one_is_not_the_highest_level(cone_dose):
+    inner, outer = replace(ball(10), name="Inner"), replace(ball(20), name="Outer")
+    curves = {s.name: dvh(s, cone_dose) for s in (inner, outer)}
+    grid = cone_dose.image.grid
+    painted = Painted(Image(grid, np.full(grid.shape, 70.0, np.float32), "Gy"), 60.0, 80.0, "even")
+    rows = index_rows(
+        curves, cone_dose, [replace(prescribed("Inner", 70.0), painted=painted), prescribed("Outer", 60.0)]
+    )
+    assert {(row.structure, row.metric) for row in rows} == {
+        ("Outer", "CI(Paddick)"), ("Outer", "CI(RTOG)"), ("Outer", "GI(Paddick)")
+    }  # fmt: skip
 
 
 def test_phases_of_one_target_are_one_dose_level(cone_dose):

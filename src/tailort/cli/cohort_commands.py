@@ -147,7 +147,7 @@ def cohort_of(
     InputError
         See the exit statuses in docs/commands.md.
     """
-    from tailort.cli.cohort_input import read_cohort
+    from tailort.cli.cohort_input import read_cohort, without_collection
     from tailort.cli.cohort_write import write_cohort_analysis
     from tailort.cli.decide_commands import readings_of_text
     from tailort.cli.run_folder import whole_folder
@@ -162,6 +162,8 @@ def cohort_of(
     if mapping is None and not found.is_file():
         raise InputError(f"there is no '{found}' that tells what the columns of '{table}' are; name one with --mapping")
     day = today or dt.date.today()
+    if until is not None and until > day:
+        raise InputError(f"--until {until} is after today, {day}: nobody was followed so far; give an earlier day")
     loaded = None if protocol is None else load(protocol)
     options = CohortOptions(
         by, strata, until, endpoints, event_for_doses, subgroups, characteristics, course, cast(Unlisted, unlisted)
@@ -174,7 +176,8 @@ def cohort_of(
         "course": course, "unlisted": unlisted, "seed": options.seed,
     }  # fmt: skip
     clock = StageClock(progress)
-    with whole_folder(out, overwrite=overwrite, inputs=() if scorecards is None else (scorecards,)) as staging:
+    inputs = (table, found) if scorecards is None else (table, found, scorecards)
+    with without_collection(), whole_folder(out, overwrite=overwrite, inputs=inputs) as staging:
         with clock.stage("read the table"):
             named = readings_of_text(readings)
             read = read_cohort(
@@ -201,16 +204,18 @@ def show(result: CohortAnalysis) -> None:
     """Print each endpoint's rates, the tests, and what cannot be told."""
     from tailort.web.cohort_cells import ALL, p_told, quantile_told, rate_told
 
-    print(f"{len(result.patients)} patients, to {result.today}")
+    print(f"{len(result.patients)} patient{'s' * (len(result.patients) != 1)}, to {result.today}")
     for one in result.endpoints:
         if one.overall is None:
             print(f"{one.endpoint.name}: cannot be told: {one.unknown}")
             continue
         print(f"{one.endpoint.name}, from {one.endpoint.counted_from}:")
         for outcome in (one.overall, *one.groups):
-            median = "" if outcome.median is None else f", median {quantile_told(outcome.median)} months"
+            median = "" if outcome.median is None else f", median in months {quantile_told(outcome.median)}"
+            share = "without it" if outcome.incidence is None else "with it"
             rates = "".join(
-                f", {year} y {rate_told(rate)}" for year, rate in zip(one.endpoint.at_years, outcome.rates, strict=True)
+                f", {share} at {year} year{'s' * (year > 1)} {rate_told(rate)}"
+                for year, rate in zip(one.endpoint.at_years, outcome.rates, strict=True)
             )
             print(f"  {outcome.name or ALL}: n {outcome.patients}, events {outcome.events}{median}{rates}")
         for test in one.tests:

@@ -77,7 +77,7 @@ def read_cohort(
     endpoints = cohort_endpoints(told, protocol, readings)
     entries = protocol.file.facts if protocol is not None else ()
     text = read_text(table, "table")
-    with _without_collection():
+    with without_collection():
         patients = parse_cohort(text, told, today=today, entries=entries, endpoints=endpoints, origin=str(table))
     if scorecards is not None:
         patients = with_scorecards(patients, read_scorecards(scorecards))
@@ -115,8 +115,8 @@ def read_scorecards(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 @contextmanager
-def _without_collection() -> Iterator[None]:
-    """Rows refer to nothing that refers to them: looking for such circles takes half of the time of a large table."""
+def without_collection() -> Iterator[None]:
+    """Records refer to nothing that refers to them: looking for such circles takes half of the time of a cohort."""
     was = gc.isenabled()
     gc.disable()
     try:

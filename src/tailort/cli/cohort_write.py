@@ -5,20 +5,22 @@ from __future__ import annotations
 import csv
 import dataclasses
 import datetime as dt
+import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tailort.cli.write import _write_json, _write_report
+from tailort.cli.write import _write_report
 from tailort.cohort.incidence import CumulativeIncidence
 from tailort.cohort.survival import SurvivalCurve
 from tailort.web.cohort_figures import Drawing
 from tailort.web.cohort_report import cohort_drawings, cohort_report
-from tailort.web.cohort_tables import result_tables
+from tailort.web.cohort_tables import result_tables, to_read
 from tailort.web.cohort_trial_tables import trial_tables
 from tailort.web.plain_tables import html_tables, word_tables
 from tailort.workflow import StageClock
@@ -26,6 +28,8 @@ from tailort.workflow.cohort_records import CohortAnalysis, EndpointAnalysis, Gr
 
 # Of a curve the steps stand in curves.csv, of a cohort the patients in times.csv.
 _IN_TABLES = ("times", "survival", "incidence")
+# Lists and mappings of results.json with more entries are not indented any further: so many stand on a line.
+_MOST_INDENTED, _A_LINE = 1000, 100
 
 
 def write_cohort_analysis(
@@ -37,7 +41,9 @@ def write_cohort_analysis(
     before: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Write results.json, curves.csv, times.csv, tables (CSV, HTML, Word), figures, report.html and run.json."""
-    _write_json(folder / "results.json", results_of(result))
+    with (folder / "results.json").open("w", encoding="utf-8") as stream:
+        stream.writelines(_json_lines(_told(result), ""))
+        stream.write("\n")
     _write_curves(folder / "curves.csv", result)
     _write_times(folder / "times.csv", result)
     with clock.stage("tables"):
@@ -46,8 +52,9 @@ def write_cohort_analysis(
         for table in tables:
             (folder / "tables" / f"{table.name}.csv").write_text(table.csv_text(), encoding="utf-8", newline="")
         title = "Tables" if result.protocol is None else f"Tables: {result.protocol.title}"
-        (folder / "tables.html").write_text(html_tables(title, tables), encoding="utf-8")
-        (folder / "tables.docx").write_bytes(word_tables(title, tables))
+        short = [to_read(table) for table in tables]
+        (folder / "tables.html").write_text(html_tables(title, short), encoding="utf-8")
+        (folder / "tables.docx").write_bytes(word_tables(title, short))
     with clock.stage("figures"):
         drawings = cohort_drawings(result)
         _write_figures(folder / "figures", drawings)
@@ -62,8 +69,14 @@ def write_cohort_analysis(
 
 def results_of(result: CohortAnalysis) -> dict[str, Any]:
     """Every number of an analysis in full precision, ready for JSON."""
+    plain: dict[str, Any] = as_plain(_told(result))
+    return plain
+
+
+def _told(result: CohortAnalysis) -> dict[str, Any]:
+    """What of an analysis stands in results.json, as records."""
     protocol = result.protocol
-    told = {
+    return {
         "protocol": None if protocol is None else {"id": protocol.id, "version": protocol.version},
         "today": result.today,
         "options": result.options,
@@ -78,8 +91,6 @@ def results_of(result: CohortAnalysis) -> dict[str, Any]:
         "trial": result.trial,
         "notes": result.notes,
     }
-    plain: dict[str, Any] = as_plain(told)
-    return plain
 
 
 def as_plain(value: Any) -> Any:
@@ -102,7 +113,50 @@ def as_plain(value: Any) -> Any:
 
 
 def _fields(record: Any) -> dict[str, Any]:
-    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+    # `dataclasses.fields` makes a tuple anew for each of very many records.
+    return {name: getattr(record, name) for name in record.__dataclass_fields__}
+
+
+def _json_lines(value: Any, indent: str) -> Iterator[str]:
+    """JSON, indented; of what has very many entries a hundred stand on a line, as a computer alone reads them."""
+    value = _unpacked(value)
+    if not isinstance(value, Mapping | list | tuple):
+        yield json.dumps(as_plain(value), ensure_ascii=False, allow_nan=False)
+        return
+    keyed = isinstance(value, Mapping)
+    entries = list(value.items()) if isinstance(value, Mapping) else value
+    yield "{" if keyed else "["
+    between = inner = f"\n{indent}  "
+    if len(entries) > _MOST_INDENTED:
+        for first in range(0, len(entries), _A_LINE):
+            some = entries[first : first + _A_LINE]
+            yield between + _on_one_line(dict(some) if keyed else some)[1:-1]
+            between = f",{inner}"
+    else:
+        for entry in entries:
+            yield between + (f"{json.dumps(str(entry[0]), ensure_ascii=False)}: " if keyed else "")
+            yield from _json_lines(entry[1] if keyed else entry, f"{indent}  ")
+            between = f",{inner}"
+    yield (f"\n{indent}" if entries else "") + ("}" if keyed else "]")
+
+
+def _on_one_line(value: Any) -> str:
+    try:
+        return _LINE.encode(value)
+    except (ValueError, TypeError):  # something in it is no number, or a key no text
+        return _LINE.encode(as_plain(value))
+
+
+def _unpacked(value: Any) -> Any:
+    """A record as a mapping of its fields, a mapping or a sequence as it is; anything else as JSON takes it."""
+    if dataclasses.is_dataclass(value):
+        return _fields(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value if isinstance(value, list | tuple) else as_plain(value)
+
+
+_LINE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, default=_unpacked)
 
 
 def _endpoint(one: EndpointAnalysis) -> dict[str, Any]:
@@ -143,8 +197,8 @@ def _write_curves(path: Path, result: CohortAnalysis) -> None:
         for one in result.endpoints:
             for outcome in () if one.overall is None else (one.overall, *one.groups):
                 for of, columns in _steps(one, outcome):
-                    for row in zip(*columns, strict=True):
-                        table.writerow((one.endpoint.name, outcome.name, of, *map(_number, row)))
+                    told = [map(_number, column) for column in columns]
+                    table.writerows(zip(repeat(one.endpoint.name), repeat(outcome.name), repeat(of), *told))
 
 
 def _steps(one: EndpointAnalysis, outcome: GroupOutcome) -> list[tuple[str, list[Any]]]:
@@ -176,9 +230,9 @@ def _write_times(path: Path, result: CohortAnalysis) -> None:
         for one in result.endpoints:
             if one.times is None:
                 continue
-            rows = zip(one.times.pseudonyms, one.times.months.tolist(), one.times.status.tolist(), strict=True)
-            for name, months, status in rows:
-                table.writerow((one.endpoint.name, name, result.groups.get(name) or "", repr(months), status))
+            groups = (result.groups.get(name) or "" for name in one.times.pseudonyms)
+            months, status = map(repr, one.times.months.tolist()), one.times.status.tolist()
+            table.writerows(zip(repeat(one.endpoint.name), one.times.pseudonyms, groups, months, status))
 
 
 def _write_figures(folder: Path, drawings: Sequence[Drawing]) -> None:

@@ -264,7 +264,7 @@ def _decide_one(
             "protocol": protocol, "readings": list(readings), "start": start, "beside": beside,
             "today": str(decided.today),
         }  # fmt: skip
-        with whole_folder(out, overwrite=overwrite) as staging:
+        with whole_folder(out, overwrite=overwrite, inputs=(record,)) as staging:
             left_out = write_decision(decided, told, staging, record, _pseudonym(decided.facts, patient), options)
     with _on_stdout():
         if as_json:
@@ -313,7 +313,7 @@ def _decide_cohort(
 
         inputs = (table,) if mapping is None else (table, mapping)
         options = {"protocol": protocol, "readings": list(readings), "today": str(dt.date.today())}
-        with whole_folder(out, overwrite=overwrite) as staging:
+        with whole_folder(out, overwrite=overwrite, inputs=inputs) as staging:
             write_cohort(told, rows, staging, inputs, options)
     with _on_stdout():
         if as_json:

@@ -29,7 +29,7 @@ def whole_folder(out: Path, *, overwrite: bool, inputs: tuple[Path, ...] = ()) -
     overwrite : bool
         Whether an earlier run in `out` may be replaced.
     inputs : tuple of Path
-        Folders that are read: `out` must not hold or be one of them.
+        Files and folders that are read: `out` must not hold or be one of them.
 
     Raises
     ------

@@ -81,14 +81,19 @@ def _key(term: str, scale: str) -> tuple[str, str]:
 
 def grade_table(patients: Sequence[FollowedPatient]) -> GradeTable:
     """Count patients by the worst grade of each term."""
-    each = [worst_grades(patient.adverse_events) for patient in patients]
-    names = _names(patients)
-    terms = []
-    for key in dict.fromkeys(key for worst in each for key in worst):
-        grades = [worst[key] for worst in each if key in worst]
-        terms.append(TermGrades(names[key], key[1], _counts(grades), len(patients)))
+    names: dict[tuple[str, str], str] = {}
+    by_term: dict[tuple[str, str], list[int]] = {}
+    highest = []
+    for patient in patients:
+        worst = worst_grades(patient.adverse_events)
+        for key, grade in worst.items():
+            if key not in by_term:
+                by_term[key], names[key] = [], _as_written(patient, key)
+            by_term[key].append(grade)
+        if worst:
+            highest.append(max(worst.values()))
+    terms = [TermGrades(names[key], key[1], _counts(grades), len(patients)) for key, grades in by_term.items()]
     terms.sort(key=lambda t: (-t.at_least(2), -t.at_least(1), t.term.casefold(), t.scale))
-    highest = [max(worst.values()) for worst in each if worst]
     any_term = TermGrades(ANY_TERM, "", _counts(highest), len(patients))
     return GradeTable(len(patients), len(patients) - len(highest), any_term, tuple(terms))
 
@@ -99,13 +104,9 @@ def grade_tables(patients: Sequence[FollowedPatient], groups: Mapping[str, str |
     return {name: grade_table([p for p in patients if groups.get(p.pseudonym) == name]) for name in names}
 
 
-def _names(patients: Sequence[FollowedPatient]) -> dict[tuple[str, str], str]:
-    """How each term is written, as it was written first."""
-    names: dict[tuple[str, str], str] = {}
-    for patient in patients:
-        for event in patient.adverse_events:
-            names.setdefault(_key(event.term, event.scale), event.term.strip())
-    return names
+def _as_written(patient: FollowedPatient, key: tuple[str, str]) -> str:
+    """How a patient's first event of a term is written."""
+    return next(event.term.strip() for event in patient.adverse_events if _key(event.term, event.scale) == key)
 
 
 def _counts(grades: Sequence[int]) -> tuple[int, ...]:

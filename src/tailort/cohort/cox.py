@@ -23,7 +23,7 @@ from tailort.cohort.observed import (
     chosen,
     freeze,
 )
-from tailort.cohort.partial_likelihood import maximise, risk_sets
+from tailort.cohort.partial_likelihood import Maximum, maximise, risk_sets
 from tailort.cohort.survival import kaplan_meier
 from tailort.errors import InputError
 
@@ -34,6 +34,8 @@ TRANSFORMS: tuple[Transform, ...] = ("km", "rank", "identity", "log")
 
 # Events per covariate below which coefficients are unstable; Peduzzi et al., J Clin Epidemiol 1995;48:1503.
 FEW_EVENTS = 10
+# Information below this share of what there was, or could be, is nothing but rounding.
+LEFT = 1e-8
 
 
 @dataclass(frozen=True)
@@ -203,11 +205,12 @@ def cox(
     data = _checked(times, events, covariates, names, strata)
     sets = risk_sets(data.times, data.events, data.covariates, data.strata, rule == "efron")
     found = maximise(sets, data.names)
-    kept = np.flatnonzero(~found.endless)
+    untold = _untold(found)
+    kept = np.flatnonzero(~found.endless & ~untold)
     covariance = np.full((len(names), len(names)), np.nan)
     covariance[np.ix_(kept, kept)] = np.linalg.inv(found.at.information[np.ix_(kept, kept)])
     covariance /= np.outer(sets.units, sets.units)
-    coefficients = np.where(found.endless, np.nan, found.coefficients / sets.units)
+    coefficients = np.where(found.endless | untold, np.nan, found.coefficients / sets.units)
     terms = tuple(
         _term(name, value, error, width)
         for name, value, error in zip(data.names, coefficients, np.sqrt(np.diag(covariance)), strict=True)
@@ -223,6 +226,11 @@ def cox(
         "so there is no hazard ratio; the likelihood-ratio and score tests stand"
         for name, endless in zip(data.names, found.endless, strict=True)
         if endless
+    ]
+    notes += [
+        f"'{name}' has no hazard ratio: beside the infinite one no event tells anything of it"
+        for name, nothing in zip(data.names, untold, strict=True)
+        if nothing
     ]
     if event_count < FEW_EVENTS * freedom:
         notes.append(
@@ -244,6 +252,19 @@ def cox(
         confidence,
         tuple(notes),
     )
+
+
+def _untold(found: Maximum) -> Mask:
+    """Coefficients of which nothing is left to tell once others have gone to infinity."""
+    untold: Mask = np.zeros(len(found.endless), dtype=bool)
+    kept = np.flatnonzero(~found.endless)
+    if not found.endless.any() or not len(kept):
+        return untold
+    block = np.ix_(kept, kept)
+    spread, axes = np.linalg.eigh(found.at.information[block])
+    empty = spread <= LEFT * np.linalg.eigvalsh(found.null.information[block])[0]
+    untold[kept] = (np.abs(axes[:, empty]) > 1e-4).any(axis=1)
+    return untold
 
 
 def _term(name: str, coefficient: float, error: float, width: float) -> CoxTerm:
@@ -297,6 +318,9 @@ def proportional_hazards(
     # What is left of the slope's spread once the coefficients have been estimated.
     cross = np.linalg.solve(found.at.information, linear.information)
     left = square.information - linear.information @ cross
+    most = np.ptp(scaled) ** 2 * np.linalg.eigvalsh(found.at.information)[0]
+    if np.linalg.eigvalsh(left)[0] <= LEFT * most:
+        raise InputError("too few events have different patients at risk: proportional hazards cannot be tested")
     singles = []
     for place in range(len(names)):
         rest = square.information[place, place] - linear.information[place] @ cross[:, place]

@@ -87,6 +87,10 @@ class LesionSize:
     day: dt.date
     size_mm: float | None
 
+    def __post_init__(self) -> None:
+        if self.size_mm is not None and not 0 <= self.size_mm < math.inf:
+            raise InputError(f"lesion '{self.lesion}' has a size of {self.size_mm:g} mm; expected 0 or more")
+
 
 @dataclass(frozen=True)
 class Visit:
@@ -131,6 +135,16 @@ class CourseGiven:
     planned_fractions: int | None = None
     fractions: int | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("planned_dose_gy", "dose_gy", "planned_fractions", "fractions"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                raise InputError(f"course '{self.name}' has {name} {value:g}; expected 0 or more")
+        if self.first_day is not None and self.last_day is not None and self.last_day < self.first_day:
+            raise InputError(
+                f"course '{self.name}' ends on {self.last_day}; expected a day from {self.first_day}, its first"
+            )
+
 
 @dataclass(frozen=True)
 class CycleGiven:
@@ -149,6 +163,12 @@ class CycleGiven:
     number: int
     day: dt.date | None = None
     percent: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.number < 1:
+            raise InputError(f"a cycle has the number {self.number}; expected 1 or more")
+        if self.percent is not None and not 0 <= self.percent < math.inf:
+            raise InputError(f"cycle {self.number} has {self.percent:g} % of the full dose; expected 0 or more")
 
 
 @dataclass(frozen=True)

@@ -145,16 +145,17 @@ def groups_of(patients: Sequence[FollowedPatient], fact: str) -> dict[str, str |
         Where the fact is told of nobody.
     """
     found = {
-        patient.pseudonym: _group(fact, value)
+        patient.pseudonym: group_of(fact, value)
         for patient, value in zip(patients, fact_values(patients, fact), strict=True)
     }
     if not any(value is not None for value in found.values()):
-        known = sorted({name for patient in patients for name in patient.facts})
+        known = sorted({name for one in patients for name, told in one.facts.items() if told.value is not None})
         raise InputError(f"the fact '{fact}' is told of no patient; told are {', '.join(known) or 'none'}")
     return found
 
 
-def _group(fact: str, value: FactValue) -> str | None:
+def group_of(fact: str, value: FactValue) -> str | None:
+    """A value as the name of a group; a yes or a number is named with its fact, "oligo recurrence: yes"."""
     name = category_of(value)
     return name if name is None or isinstance(value, str | tuple) else f"{fact.replace('_', ' ')}: {name}"
 

@@ -41,13 +41,13 @@ def index_rows(histograms: Mapping[str, DVH], dose: Dose, prescriptions: Sequenc
     """
     levels: dict[str, float] = {}
     for p in prescriptions:
-        if p.painted is None:
-            levels[p.tied_to] = levels.get(p.tied_to, 0.0) + p.dose_gy
+        levels[p.tied_to] = levels.get(p.tied_to, 0.0) + p.dose_gy
     highest_gy = max(levels.values(), default=0.0)
+    painted = {p.tied_to for p in prescriptions if p.painted is not None}
     return tuple(
         row
         for target, level_gy in levels.items()
-        if target in histograms
+        if target in histograms and target not in painted
         for row in _rows_of(histograms[target], dose, level_gy, level_gy == highest_gy)
     )
 

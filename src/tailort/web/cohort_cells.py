@@ -23,8 +23,8 @@ def rate_told(rate: Rate | None) -> str:
     if rate is None:
         return ""
     if rate.estimate is None:
-        return f"{CANNOT} (r {rate.at_risk})"
-    return f"{interval_told(rate.estimate, rate.lower, rate.upper)[:-1]}; r {rate.at_risk})"
+        return f"{CANNOT} ({rate.at_risk} at risk)"
+    return f"{interval_told(rate.estimate, rate.lower, rate.upper)[:-1]}; {rate.at_risk} at risk)"
 
 
 def interval_told(estimate: float | None, lower: float | None, upper: float | None) -> str:
@@ -40,9 +40,12 @@ def quantile_told(found: Quantile | None) -> str:
     if found is None:
         return ""
     if found.time is None:
-        return "not reached"
-    ends = ["not reached" if end is None else f"{end:.1f}" for end in (found.lower, found.upper)]
-    return f"{found.time:.1f} ({ends[0]} to {ends[1]})"
+        return "not reached" if found.lower is None else f"not reached ({found.lower:.1f} to not reached)"
+    if found.lower is None and found.upper is None:
+        return f"{found.time:.1f} (no interval)"
+    lower = CANNOT if found.lower is None else f"{found.lower:.1f}"
+    upper = "not reached" if found.upper is None else f"{found.upper:.1f}"
+    return f"{found.time:.1f} ({lower} to {upper})"
 
 
 def proportion_told(found: GroupProportion) -> str:

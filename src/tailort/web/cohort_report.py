@@ -18,7 +18,16 @@ from tailort.web.cohort_figures import (
     survival_drawing,
     visit_drawing,
 )
-from tailort.web.cohort_tables import characteristics, definitions, follow_up, hazards, left_out, rates, tests
+from tailort.web.cohort_tables import (
+    characteristics,
+    definitions,
+    follow_up,
+    hazards,
+    left_out,
+    rates,
+    tests,
+    to_read,
+)
 from tailort.web.cohort_toxicity_tables import doses, subgroups, thresholds, toxicity
 from tailort.web.cohort_trial_tables import calendar_of, trial_lines, trial_tables
 from tailort.web.page import plain_provenance, render
@@ -141,7 +150,7 @@ def _sections(result: CohortAnalysis, pictures: Mapping[str, Any]) -> list[dict[
 def _section(
     title: str, tables: Sequence[PlainTable], pictures: Sequence[Any] = (), lines: Sequence[str] = ()
 ) -> dict[str, Any]:
-    shown = [table.for_page() for table in tables if table.rows]
+    shown = [to_read(table).for_page() for table in tables if table.rows]
     return {"title": title, "lines": list(lines), "pictures": list(pictures), "tables": shown}
 
 

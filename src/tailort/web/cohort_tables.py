@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tailort.cohort.summaries import QUARTILES, CategorySummary, Characteristic, NumberSummary
 from tailort.web.cohort_cells import ALL, CANNOT, p_told, quantile_told, rate_told, share
@@ -10,6 +11,8 @@ from tailort.web.cohort_toxicity_tables import doses, subgroups, thresholds, tox
 from tailort.web.plain_tables import PlainTable
 from tailort.workflow.cohort_records import MONTHS_A_YEAR, CohortAnalysis, EndpointAnalysis, GroupOutcome
 
+# Longer tables stand in their CSV file alone.
+MOST_ROWS = 500
 # Units at the end of the names of facts.
 _UNITS = {
     "years": "years",
@@ -21,6 +24,14 @@ _UNITS = {
     "percent": "%",
     "cm3": "cm3",
 }
+
+
+def to_read(table: PlainTable) -> PlainTable:
+    """A table as long as a person reads it, which says where the rest is."""
+    if len(table.rows) <= MOST_ROWS:
+        return table
+    told = f"The first {MOST_ROWS} of {len(table.rows)} rows; all of them are in tables/{table.name}.csv."
+    return replace(table, note=" ".join(part for part in (told, table.note) if part), rows=table.rows[:MOST_ROWS])
 
 
 def result_tables(result: CohortAnalysis) -> list[PlainTable]:
@@ -108,8 +119,8 @@ def rates(endpoints: Sequence[EndpointAnalysis]) -> PlainTable:
                              str(outcome.competing[n]), "", *cells))  # fmt: skip
     note = (
         "Event-free share by Kaplan-Meier (Greenwood's variance, log-log intervals); cumulative incidence by "
-        "Aalen-Johansen (Aalen's variance, log-log intervals) where events compete. 95 % intervals in brackets; r: "
-        "patients at risk then. Beyond the last follow-up nothing can be told."
+        "Aalen-Johansen (Aalen's variance, log-log intervals) where events compete. 95 % intervals in brackets, with "
+        "the patients at risk then. Beyond the last follow-up nothing can be told."
     )
     header = (
         "endpoint",

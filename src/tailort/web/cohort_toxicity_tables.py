@@ -41,7 +41,8 @@ def toxicity(events: AdverseEvents) -> list[PlainTable]:
     for one in events.compared:
         groups = [proportion_told(one.overall), *(f"{g.group}: {proportion_told(g)}" for g in one.groups)]
         told = [f"{test.method}: p {p_told(test.p_value)}" for test in one.tests]
-        compared.append((one.what, groups[0], "; ".join(groups[1:]), "; ".join(told) or one.note))
+        told += dict.fromkeys([*(note for test in one.tests for note in test.notes), *([one.note] if one.note else [])])
+        compared.append((one.what, groups[0], "; ".join(groups[1:]), "; ".join(told)))
     found.append(
         PlainTable(
             "adverse_events_rates", "Patients with adverse events", "Exact intervals (Clopper and Pearson 1934).",

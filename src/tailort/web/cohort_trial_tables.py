@@ -182,10 +182,12 @@ def _stopping(found: Sequence[StoppingRule]) -> PlainTable:
 
 def _serious(found: SeriousEvents) -> PlainTable:
     rows = []
-    for row in (*found.rows, *found.not_told):
-        hours = "" if row.hours is None else f"{row.hours:.1f}"
-        seriousness = "serious" if row in found.rows else "not told whether serious"
-        rows.append((row.pseudonym, row.centre, row.term, str(row.grade), seriousness, hours, row.status, row.reason))
+    for told, seriousness in ((found.rows, "serious"), (found.not_told, "not told whether serious")):
+        for row in told:
+            hours = "" if row.hours is None else f"{row.hours:.1f}"
+            rows.append(
+                (row.pseudonym, row.centre, row.term, str(row.grade), seriousness, hours, row.status, row.reason)
+            )
     note = "The protocol tells no hours within which they are reported. "
     if found.within_hours is not None:
         note = f"To be reported within {found.within_hours:g} hours{' to ' * bool(found.report_to)}{found.report_to}. "

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from tailort.cohort.adverse_events import grade_table, grade_tables, worst_grades
+from tailort.cohort.adverse_events import grade_table, grade_tables
 from tailort.cohort.dose_comparison import compare_doses
 from tailort.cohort.patients import FollowedPatient
-from tailort.cohort.proportions import TableTest, chi_square, fisher, proportion
+from tailort.cohort.proportions import chi_square, fisher, proportion
 from tailort.cohort.subgroups import Subgroups
 from tailort.cohort.summaries import Characteristic, characteristics, groups_of
 from tailort.errors import InputError
@@ -81,6 +81,7 @@ def analyse(
     if not patients:
         raise InputError("the cohort has no patient; expected one or more")
     clock = clock or StageClock(lambda stage, share: None)
+    patients, notes = _entered(patients, endpoints, options.until)
     wanted = _wanted(endpoints, options.endpoints)
     groups = {} if options.by is None else _few_groups(patients, options.by)
     strata = None if options.strata is None else groups_of(patients, options.strata)
@@ -88,7 +89,7 @@ def analyse(
     cut_off = options.until or today
     with clock.stage("characteristics"):
         rows, left_out = _characteristics(patients, options, groups)
-    analysed, notes = [], []
+    analysed = []
     if not wanted:
         notes.append("neither the protocol nor the mapping file defines a time to an event, so there is no curve")
     for endpoint in wanted:
@@ -101,10 +102,15 @@ def analyse(
         events = _adverse_events(recorded, groups)
         if later:
             notes.append(f"{later} adverse events after {cut_off} are not counted")
+        undated = sum(event.day is None for patient in patients for event in patient.adverse_events)
+        if undated and options.until is not None:
+            notes.append(f"{undated} adverse events without a day count, whenever they were")
     doses = None
     if options.event_for_doses is not None:
         with clock.stage("doses"):
-            doses = _doses(patients, options.event_for_doses, options.seed)
+            doses = _doses(patients, options.event_for_doses, options.seed, cut_off)
+        if options.until is not None and not _dated(patients, options.event_for_doses):
+            notes.append(f"'{options.event_for_doses}' is told without a day: it counts whenever it happened")
     with clock.stage("trial"):
         trial = None if protocol is None else _trial(patients, protocol, endpoints, options, cut_off)
     found = CohortAnalysis(
@@ -114,20 +120,49 @@ def analyse(
     return replace(found, stages=clock.stages)
 
 
-def event_of(patients: Sequence[FollowedPatient], fact: str) -> dict[str, bool | None]:
+def event_of(patients: Sequence[FollowedPatient], fact: str, until: dt.date) -> dict[str, bool | None]:
     """Whether each patient had the event of a fact: yes or no, or a day on which it happened; None is not known.
+
+    A day after `until` is an event that had not happened by then; a yes without a day counts.
 
     Raises
     ------
     InputError
         Where nobody is told to have it or not, or the fact is neither.
     """
-    dated = any(isinstance(p.facts[fact].value, dt.date) for p in patients if fact in p.facts)
+    dated = _dated(patients, fact)
     found = {p.pseudonym: happened(p, fact) if dated else truth_of(p, fact) for p in patients}
+    for patient in patients:
+        day = patient.facts[fact].value if fact in patient.facts else None
+        if isinstance(day, dt.date) and day > until:
+            found[patient.pseudonym] = False
     if all(value is None for value in found.values()):
-        known = sorted({name for patient in patients for name in patient.facts})
+        known = sorted({name for one in patients for name, told in one.facts.items() if told.value is not None})
         raise InputError(f"the event '{fact}' is told of no patient; told are {', '.join(known) or 'none'}")
     return found
+
+
+def _dated(patients: Sequence[FollowedPatient], fact: str) -> bool:
+    return any(isinstance(p.facts[fact].value, dt.date) for p in patients if fact in p.facts)
+
+
+def _entered(
+    patients: Sequence[FollowedPatient], endpoints: Sequence[Endpoint], until: dt.date | None
+) -> tuple[Sequence[FollowedPatient], list[str]]:
+    """Patients who had entered by the cut-off, and a note on the others: they are no part of that day's cohort."""
+    if until is None:
+        return patients, []
+    origins = {endpoint.origin for endpoint in endpoints}
+    kept = []
+    for patient in patients:
+        told = [fact.value for name, fact in patient.facts.items() if name in origins]
+        if min((day for day in told if isinstance(day, dt.date)), default=until) <= until:
+            kept.append(patient)
+    if not kept:
+        raise InputError(f"every patient enters after {until.isoformat()}, the day of the cut-off; choose a later one")
+    later = len(patients) - len(kept)
+    note = f"{later} of {len(patients)} patients enter after {until.isoformat()} and are left out of everything"
+    return kept, [note] if later else []
 
 
 def _trial(
@@ -212,9 +247,12 @@ def _until(patients: Sequence[FollowedPatient], day: dt.date) -> tuple[list[Foll
     """Patients with the adverse events up to a day, and how many later ones there were; undated ones stay."""
     kept, later = [], 0
     for patient in patients:
-        events = tuple(e for e in patient.adverse_events if e.day is None or e.day <= day)
-        left = len(patient.adverse_events) - len(events)
-        kept.append(replace(patient, adverse_events=events) if left else patient)
+        left = sum(event.day is not None and event.day > day for event in patient.adverse_events)
+        if left:
+            events = tuple(e for e in patient.adverse_events if e.day is None or e.day <= day)
+            kept.append(replace(patient, adverse_events=events))
+        else:
+            kept.append(patient)
         later += left
     return kept, later
 
@@ -222,7 +260,7 @@ def _until(patients: Sequence[FollowedPatient], day: dt.date) -> tuple[list[Foll
 def _adverse_events(patients: Sequence[FollowedPatient], groups: Mapping[str, str | None]) -> AdverseEvents | None:
     if not any(patient.adverse_events for patient in patients):
         return None
-    worst = {p.pseudonym: max(worst_grades(p.adverse_events).values(), default=0) for p in patients}
+    worst = {p.pseudonym: max((event.grade for event in p.adverse_events), default=0) for p in patients}
     compared = tuple(
         _compare(
             f"any adverse event of grade {grade} and higher",
@@ -245,16 +283,19 @@ def _compare(what: str, had: Mapping[str, bool], groups: Mapping[str, str | None
     if not counts.sum(axis=0).all():
         told = "everybody" if counts[:, 0].any() else "nobody"
         return ProportionComparison(what, overall, shares, note=f"{told} had it: there is nothing to compare")
-    tests: list[TableTest] = [chi_square(counts, continuity=False)]
+    tests, note = [chi_square(counts, continuity=False)], ""
     if len(names) == 2:
         tests.append(chi_square(counts, continuity=True))
     if counts.sum() <= (MOST_FOR_EXACT if len(names) == 2 else MOST_FOR_EXACT_OF_SEVERAL):
-        tests.append(fisher(counts))
-    return ProportionComparison(what, overall, shares, tuple(tests))
+        try:
+            tests.append(fisher(counts))
+        except InputError as error:
+            note = f"no exact test: {error}"
+    return ProportionComparison(what, overall, shares, tuple(tests), note)
 
 
-def _doses(patients: Sequence[FollowedPatient], fact: str, seed: int) -> DoseEvents:
-    had = event_of(patients, fact)
+def _doses(patients: Sequence[FollowedPatient], fact: str, seed: int, until: dt.date) -> DoseEvents:
+    had = event_of(patients, fact, until)
     values = list(had.values())
     metrics = compare_doses(patients, had, np.random.default_rng(seed))
     return DoseEvents(fact, values.count(True), values.count(False), values.count(None), metrics)

@@ -268,7 +268,7 @@ class CohortAnalysis:
     Parameters
     ----------
     patients : tuple of FollowedPatient
-        As read.
+        As read; with a cut-off those who had entered by then.
     protocol : Protocol or None
         By which its endpoints are defined.
     options : CohortOptions

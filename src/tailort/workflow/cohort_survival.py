@@ -151,7 +151,10 @@ def _hazards(
     if not events.any():
         return None, None, ("no event in any group: there is no hazard ratio",)
     columns = np.column_stack([label == name for name in names[1:]]).astype(np.float64)
-    fit = cox(months, events.astype(np.int64), columns, list(names[1:]), strata=strata)
+    try:
+        fit = cox(months, events.astype(np.int64), columns, list(names[1:]), strata=strata)
+    except InputError as error:
+        return None, None, (f"no hazard ratio: {error}",)
     if any(term.coefficient is None for term in fit.terms):
         return fit, None, ()
     try:

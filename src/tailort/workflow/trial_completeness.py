@@ -117,12 +117,15 @@ def completeness(
     facts = []
     gaps: dict[str, list[str]] = {one.pseudonym: [] for one in ordered}
     for name in dict.fromkeys(names):
-        states = {one.pseudonym: _told(one, name, name in event_dates) for one in ordered}
-        missing = tuple(pseudonym for pseudonym, told in states.items() if told is False)
-        for pseudonym in missing:
-            gaps[pseudonym].append(name)
-        told = sum(state is True for state in states.values())
-        facts.append(FactTold(name, told, told + len(missing), missing))
+        told, missing = 0, []
+        for one in ordered:
+            state = _told(one, name, name in event_dates)
+            if state:
+                told += 1
+            elif state is False:
+                missing.append(one.pseudonym)
+                gaps[one.pseudonym].append(name)
+        facts.append(FactTold(name, told, told + len(missing), tuple(missing)))
     return Completeness(tuple(facts), {name: tuple(missing) for name, missing in gaps.items()})
 
 
@@ -177,13 +180,16 @@ def centres(
         raise InputError("completeness was told of other patients; make it of these")
     if calendar is not None and {one.pseudonym for one in calendar.patients} != everybody:
         raise InputError("the calendar of visits is of other patients; make it of these")
+    partly = [one.name for one in complete.facts if one.expected < len(ordered)]
     found = []
     for name in sorted(of_centre):
         own = of_centre[name]
         planned = [v for one in (calendar.patients if calendar else ()) if one.pseudonym in own for v in one.planned]
         rows = [row for row in (serious.rows if serious else ()) if row.pseudonym in own]
         missing = sum(len(complete.by_patient[one]) for one in own)
-        expected = sum(_expected(one, complete) for one in ordered if one.pseudonym in own)
+        expected = len(own) * (len(complete.facts) - len(partly))
+        members = [one for one in ordered if one.pseudonym in own] if partly else []
+        expected += sum(_told(one, fact, False) is not None for one in members for fact in partly)
         found.append(
             Centre(
                 name=name,
@@ -199,8 +205,3 @@ def centres(
             )
         )
     return tuple(found)
-
-
-def _expected(patient: FollowedPatient, complete: Completeness) -> int:
-    """Facts that could be told of a patient."""
-    return sum(_told(patient, one.name, False) is not None for one in complete.facts)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tailort.cohort.patients import CourseGiven, FollowedPatient
+from tailort.cohort.summaries import group_of
 from tailort.errors import InputError
 from tailort.protocols.course_dates import END, START
 from tailort.protocols.records.table import AbsentFact
@@ -134,7 +135,7 @@ def happened(patient: FollowedPatient, name: str) -> bool | None:
 def group_name(patient: FollowedPatient, name: str) -> str:
     """A fact as the name of a group of patients; "not told" where it is not."""
     value = patient.facts[name].value if name in patient.facts else None
-    return "not told" if value is None else str(value)
+    return group_of(name, value) or "not told"
 
 
 def days_of(patient: FollowedPatient, today: dt.date, course: str | None = None) -> TrialDays:
@@ -181,18 +182,29 @@ def _day_unknown(patient: FollowedPatient, name: str) -> bool:
 
 
 def _none_after_death(patient: FollowedPatient, death: dt.date, course: CourseGiven | None) -> None:
-    told: list[tuple[str, dt.date | None]] = [("a visit", visit.day) for visit in patient.visits]
-    told += [("an examination of lesions", lesion.day) for lesion in patient.lesions]
-    told += [("an adverse event", event.day) for event in patient.adverse_events]
-    told += [(f"cycle {cycle.number}", cycle.day) for cycle in patient.cycles if cycle.percent != 0]
-    told += [(name, day_of(patient, name)) for name in (*STARTS, RADIOTHERAPY_END, PROGRESSION, LAST_SEEN)]
-    if course is not None:
-        told += [("the first fraction", course.first_day), ("the last fraction", course.last_day)]
-    for what, day in told:
+    for what, day in _days_alive(patient, course):
         if day is not None and day > death:
             raise InputError(
                 f"patient '{patient.pseudonym}' died on {death}, but {what} is dated {day}; correct the table"
             )
+
+
+def _days_alive(patient: FollowedPatient, course: CourseGiven | None) -> Iterator[tuple[str, dt.date | None]]:
+    """Days on which a patient was alive, and what tells it."""
+    for visit in patient.visits:
+        yield "a visit", visit.day
+    for lesion in patient.lesions:
+        yield "an examination of lesions", lesion.day
+    for event in patient.adverse_events:
+        yield "an adverse event", event.day
+    for cycle in patient.cycles:
+        if cycle.percent != 0:
+            yield f"cycle {cycle.number}", cycle.day
+    for name in (*STARTS, RADIOTHERAPY_END, PROGRESSION, LAST_SEEN):
+        yield name, day_of(patient, name)
+    if course is not None:
+        yield "the first fraction", course.first_day
+        yield "the last fraction", course.last_day
 
 
 def _first(days: Iterable[dt.date | None], today: dt.date) -> dt.date | None:

@@ -119,7 +119,7 @@ def graded(
         least = max(known) if known else 0 if unlisted == "grade 0" else None
         most = max([*known, *perhaps[group]]) if perhaps[group] else least
         grades[group] = GradeRange(least, most)
-    differ = tuple(group for group in GROUPS if _differ(certain[group]))
+    differ = tuple(group for group in GROUPS if len(certain[group]) > 1 and _differ(certain[group]))
     return Graded(grades, tuple(dict.fromkeys(told)), differ)
 
 

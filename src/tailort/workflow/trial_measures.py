@@ -19,6 +19,7 @@ from tailort.workflow.trial_visits import DONE, OUTSTANDING, VisitCalendar
 WEIGHT, HEIGHT = "weight_kg", "height_cm"
 BODY_MASS_INDEX, WEIGHT_LOSS = "body mass index", "weight loss"
 BASELINE_MONTH = 0
+_EXPECTED = frozenset((*DONE, *OUTSTANDING))
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,18 @@ def numeric_measures(patients: Sequence[FollowedPatient]) -> tuple[str, ...]:
     )
 
 
+def measures_over_time(
+    calendar: VisitCalendar, patients: Sequence[FollowedPatient], *, course: str | None = None
+) -> tuple[MeasureOverTime, ...]:
+    """Follow every number of the visits, the weight with what follows from it first; as of `measure_over_time`."""
+    names = numeric_measures(patients)
+    if not names:
+        return ()
+    starts = _starts(calendar, patients, course)
+    found = _nutrition(calendar, patients, starts) if WEIGHT in names else ()
+    return (*found, *(_measure(calendar, patients, name, "", starts) for name in names if name != WEIGHT))
+
+
 def measure_over_time(
     calendar: VisitCalendar,
     patients: Sequence[FollowedPatient],
@@ -121,8 +134,7 @@ def measure_over_time(
     InputError
         Where a value is no number, or patients and calendar are not the same.
     """
-    values = {one.pseudonym: _values(one, name, calendar.today) for one in by_pseudonym(patients)}
-    return _followed(calendar, patients, values, name, unit, course)
+    return _measure(calendar, patients, name, unit, _starts(calendar, patients, course))
 
 
 def nutrition(
@@ -132,6 +144,30 @@ def nutrition(
 
     The height is a fact of the patient; without it there is no index.
     """
+    return _nutrition(calendar, patients, _starts(calendar, patients, course))
+
+
+def _starts(
+    calendar: VisitCalendar, patients: Sequence[FollowedPatient], course: str | None
+) -> dict[str, dt.date | None]:
+    """When treatment of each patient began."""
+    return {one.pseudonym: days_of(one, calendar.today, course).start for one in by_pseudonym(patients)}
+
+
+def _measure(
+    calendar: VisitCalendar,
+    patients: Sequence[FollowedPatient],
+    name: str,
+    unit: str,
+    starts: Mapping[str, dt.date | None],
+) -> MeasureOverTime:
+    values = {one.pseudonym: _values(one, name, calendar.today) for one in by_pseudonym(patients)}
+    return _followed(calendar, patients, values, name, unit, starts)
+
+
+def _nutrition(
+    calendar: VisitCalendar, patients: Sequence[FollowedPatient], starts: Mapping[str, dt.date | None]
+) -> tuple[MeasureOverTime, MeasureOverTime, MeasureOverTime]:
     ordered = by_pseudonym(patients)
     weights = {one.pseudonym: _values(one, WEIGHT, calendar.today) for one in ordered}
     for name, own in weights.items():
@@ -144,12 +180,12 @@ def nutrition(
         if height is not None and height <= 0:
             raise InputError(f"patient '{one.pseudonym}' is {height:g} cm tall; expected a number above 0")
         index[one.pseudonym] = {} if height is None else {day: w / (height / 100) ** 2 for day, w in own.items()}
-        before = _baseline(own, days_of(one, calendar.today, course).start)
+        before = _baseline(own, starts[one.pseudonym])
         loss[one.pseudonym] = {} if before is None else {day: 100 * (before - w) / before for day, w in own.items()}
     return (
-        _followed(calendar, patients, weights, WEIGHT, "kg", course),
-        _followed(calendar, patients, index, BODY_MASS_INDEX, "kg/m2", course),
-        _followed(calendar, patients, loss, WEIGHT_LOSS, "%", course),
+        _followed(calendar, patients, weights, WEIGHT, "kg", starts),
+        _followed(calendar, patients, index, BODY_MASS_INDEX, "kg/m2", starts),
+        _followed(calendar, patients, loss, WEIGHT_LOSS, "%", starts),
     )
 
 
@@ -188,7 +224,7 @@ def _followed(
     values: Mapping[str, Mapping[dt.date, float]],
     name: str,
     unit: str,
-    course: str | None,
+    starts: Mapping[str, dt.date | None],
 ) -> MeasureOverTime:
     ordered = by_pseudonym(patients)
     if [one.pseudonym for one in ordered] != [one.pseudonym for one in calendar.patients]:
@@ -198,19 +234,19 @@ def _followed(
     changes: dict[int, list[float | None]] = {}
     for patient, own in zip(ordered, calendar.patients, strict=True):
         told = values[patient.pseudonym]
-        start = days_of(patient, calendar.today, course).start
+        start = starts[patient.pseudonym]
         baseline = _baseline(told, start)
         if start is not None:
             expected.setdefault(BASELINE_MONTH, []).append(baseline)
         by_month: dict[int, float] = {}
         for visit in own.planned:
-            if visit.status not in (*DONE, *OUTSTANDING):
+            if visit.status not in _EXPECTED:
                 continue
-            # A planned visit may have been made on several days: the value nearest to the planned one counts.
-            near = min(
-                (day for day in visit.days if day in told), key=lambda d: (abs(d - visit.planned_day), d), default=None
-            )
-            value = None if near is None else told[near]
+            days = [day for day in visit.days if day in told]
+            if len(days) > 1:
+                # A planned visit may have been made on several days: the value nearest to the planned one counts.
+                days.sort(key=lambda day: (abs(day - visit.planned_day), day))
+            value = told[days[0]] if days else None
             expected.setdefault(visit.month, []).append(value)
             changes.setdefault(visit.month, []).append(None if value is None or baseline is None else value - baseline)
             if value is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tailort.cohort.patients import CycleGiven, FollowedPatient
@@ -102,13 +102,15 @@ class DoseModifications:
 
 @dataclass(frozen=True)
 class _Trial:
-    """What is the same for all patients."""
+    """What is the same for all patients; `answers` to facts that were asked before, as most patients are alike."""
 
     file: ProtocolFile
     today: dt.date
     unlisted: Unlisted
     groups: Mapping[str, str]
     cycle_days: int | None
+    facts: tuple[str, ...]
+    answers: dict[tuple[tuple[Any, ...], tuple[Any, ...]], _Asked] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,8 @@ def dose_modifications(
     own = groups or {}
     concurrent = [] if file.drugs is None else [r for r in file.drugs.regimens if r.setting == "concurrent"]
     lengths = {regimen.cycle_days for regimen in concurrent if regimen.cycle_days is not None}
-    trial = _Trial(file, today, unlisted, own, lengths.pop() if len(lengths) == 1 else None)
+    looked_at = dict.fromkeys(name for entry in file.modifications for name in entry.when.evaluate({}).facts)
+    trial = _Trial(file, today, unlisted, own, lengths.pop() if len(lengths) == 1 else None, tuple(looked_at))
     rows: list[Judged] = []
     without, differ = [], False
     for patient in by_pseudonym(patients):
@@ -207,7 +210,7 @@ def _cycles(trial: _Trial, patient: FollowedPatient, days: TrialDays) -> tuple[l
         until = cycle.day or (None if planned is None else min(planned, trial.today + dt.timedelta(days=1)))
         found = _grades(trial, patient, days, first, until, with_facts=number == JUDGED)
         differ = differ or bool(found.scales_differ)
-        asked = _asked(trial.file, patient, found, cycle.day)
+        asked = _asked(trial, patient, found, cycle.day)
         if number == JUDGED:
             rows.append(_second(trial, patient, days, cycle, planned, found, asked))
         else:
@@ -230,13 +233,21 @@ def _grades(
     return graded(patient, since, until, unlisted=trial.unlisted, groups=trial.groups, with_facts=with_facts)
 
 
-def _asked(file: ProtocolFile, patient: FollowedPatient, found: Graded, day: dt.date | None) -> _Asked:
-    facts: dict[str, Any] = {name: fact.value for name, fact in patient.facts.items()}
+def _asked(trial: _Trial, patient: FollowedPatient, found: Graded, day: dt.date | None) -> _Asked:
+    facts: dict[str, Any] = {name: patient.facts[name].value for name in trial.facts if name in patient.facts}
     told = patient.facts.get(RECOVERED)
     if told is None or told.value is None or (told.date is not None and day is not None and told.date > day):
         facts[RECOVERED] = found.recovered
-    certain = toxicity_of(file, facts | found.values(possible=False))
-    possible = toxicity_of(file, facts | found.values(possible=True))
+    least, most = facts | found.values(possible=False), facts | found.values(possible=True)
+    key = (tuple(map(least.get, trial.facts)), tuple(map(most.get, trial.facts)))
+    if key not in trial.answers:
+        trial.answers[key] = _answer(trial.file, least, most)
+    return trial.answers[key]
+
+
+def _answer(file: ProtocolFile, least: Mapping[str, Any], most: Mapping[str, Any]) -> _Asked:
+    """What the rules ask for by facts that are certain and by those that are possible."""
+    certain, possible = toxicity_of(file, least), toxicity_of(file, most)
     assert certain is not None
     assert possible is not None
     percents = {_percent(certain), _percent(possible)}
@@ -334,7 +345,7 @@ def _radiotherapy(trial: _Trial, patient: FollowedPatient, days: TrialDays) -> J
     last = days.radiotherapy_end
     for day in seen:
         found = _grades(trial, patient, days, first, day + dt.timedelta(days=1), with_facts=False)
-        asked = _asked(trial.file, patient, found, day)
+        asked = _asked(trial, patient, found, day)
         if asked.certain.action == STOP_BOTH:
             verdict: Verdict = "unknown" if last is None else "agrees" if last <= day else "deviates"
             reasons: dict[Verdict, list[str]] = {
@@ -344,7 +355,7 @@ def _radiotherapy(trial: _Trial, patient: FollowedPatient, days: TrialDays) -> J
             }
             return _row(patient, RADIOTHERAPY, found, asked, None, verdict, reasons[verdict])
     found = _grades(trial, patient, days, first, trial.today + dt.timedelta(days=1), with_facts=True)
-    asked = _asked(trial.file, patient, found, None)
+    asked = _asked(trial, patient, found, None)
     if asked.certain.action != STOP_BOTH:
         return None
     return _row(patient, RADIOTHERAPY, found, asked, None, "unknown", ["the day on which it had to stop is not told"])

@@ -12,7 +12,7 @@ from tailort.workflow.trial_completeness import Centre, Completeness, centres, c
 from tailort.workflow.trial_completion import Completion, completion
 from tailort.workflow.trial_facts import ARM, DEATH, PROGRESSION, by_pseudonym
 from tailort.workflow.trial_grades import Unlisted
-from tailort.workflow.trial_measures import WEIGHT, MeasureOverTime, measure_over_time, numeric_measures, nutrition
+from tailort.workflow.trial_measures import MeasureOverTime, measures_over_time
 from tailort.workflow.trial_modifications import DoseModifications, dose_modifications
 from tailort.workflow.trial_recurrence import OutOfField, out_of_field
 from tailort.workflow.trial_response import Responses, responses
@@ -122,10 +122,7 @@ def trial_running(
         calendar = visit_calendar(
             protocol, ordered, today, window_days=window_days, examinations=examinations, course=course
         )
-        numbers = numeric_measures(ordered)
-        measures = nutrition(calendar, ordered, course=course) if WEIGHT in numbers else ()
-        others = [name for name in numbers if name != WEIGHT]
-        measures += tuple(measure_over_time(calendar, ordered, name, course=course) for name in others)
+        measures = measures_over_time(calendar, ordered, course=course)
     changed = None
     if protocol.file.modifications:
         changed = dose_modifications(protocol, ordered, today, unlisted=unlisted, groups=groups, course=course)

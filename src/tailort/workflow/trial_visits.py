@@ -12,6 +12,7 @@ taken instead, and told with every calendar:
 from __future__ import annotations
 
 import datetime as dt
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -171,6 +172,18 @@ class VisitCalendar:
 
 
 @dataclass(frozen=True)
+class _Plan:
+    """What is the same for all patients: examinations with the names of their facts, months with their rules."""
+
+    follow_up: FollowUpSection
+    today: dt.date
+    window_days: int | None
+    examinations: tuple[tuple[str, str, frozenset[str]], ...]
+    months: tuple[int, ...]
+    rules: Mapping[int, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
 class _Span:
     """One planned visit with the days that belong to it."""
 
@@ -223,28 +236,29 @@ def visit_calendar(
             raise InputError(
                 f"protocol '{protocol.file.id}' asks for no '{what}' at a visit; it asks for {'; '.join(sorted(known))}"
             )
-    shortest = min(b - a for a, b in pairwise((0, *visit_months(follow_up, _LONGEST_FOLLOW_UP_MONTHS))))
+    months = visit_months(follow_up, _LONGEST_FOLLOW_UP_MONTHS)
+    shortest = min(b - a for a, b in pairwise((0, *months)))
     if window_days is not None and not 0 <= window_days <= shortest * 14:
         raise InputError(
             f"a window of {window_days} days is none: expected 0 to {shortest * 14} days, as visits are {shortest} "
             "months apart"
         )
-    found = tuple(
-        _patient(patient, days_of(patient, today, course), follow_up, today, window_days, examinations or {})
-        for patient in by_pseudonym(patients)
-    )
+    named = {what: frozenset(name.casefold() for name in (examinations or {}).get(what, (what,))) for what in known}
+    asked = tuple((entry.what, entry.strength, named[entry.what]) for entry in follow_up.at_each_visit)
+    rules = {month: _rules(follow_up, month) for month in months}
+    plan = _Plan(follow_up, today, window_days, asked, tuple(months), rules)
+    found = tuple(_patient(patient, days_of(patient, today, course), plan) for patient in by_pseudonym(patients))
     readings = (HALF_WAY,) if window_days is not None else (HALF_WAY, NO_WINDOW)
     return VisitCalendar(today, follow_up.counted_from, window_days, found, readings)
 
 
-def _patient(
-    patient: FollowedPatient,
-    days: TrialDays,
-    follow_up: FollowUpSection,
-    today: dt.date,
-    window_days: int | None,
-    names: Mapping[str, Sequence[str]],
-) -> PatientVisits:
+def _rules(follow_up: FollowUpSection, month: int) -> tuple[str, ...]:
+    own = next(v for v in follow_up.visits if v.from_month <= month and (v.to_month is None or month <= v.to_month))
+    return tuple(dict.fromkeys((*own.rules, *follow_up.rules)))
+
+
+def _patient(patient: FollowedPatient, days: TrialDays, plan: _Plan) -> PatientVisits:
+    today, follow_up = plan.today, plan.follow_up
     visits = sorted((visit for visit in patient.visits if visit.day <= today), key=lambda v: (v.day, v.month or 0))
     notes = []
     if len(visits) < len(patient.visits):
@@ -253,7 +267,7 @@ def _patient(
     if origin is None:
         notes.append(f"the day of '{follow_up.counted_from}' is not known: no visit has a date")
         return PatientVisits(patient.pseudonym, None, (), tuple(visit.day for visit in visits), tuple(notes))
-    spans = _spans(follow_up, origin, today)
+    spans = _spans(plan.months, origin, today)
     others: list[dt.date] = []
     for visit in visits:
         nearest = next((one for one in spans if one.first <= visit.day <= one.last), None)
@@ -275,15 +289,14 @@ def _patient(
         notes.append("died or withdrew on a day that is not known: whether a visit is outstanding is not known either")
     if days.ended_by == "withdrawn" and any(visit.day > days.ended for visit in visits if days.ended):
         notes.append(f"was seen after the withdrawal on {days.ended}")
-    planned = tuple(_judged(one, days, today, window_days, follow_up, names) for one in spans)
+    planned = tuple(_judged(one, days, plan) for one in spans)
     return PatientVisits(patient.pseudonym, origin, planned, tuple(others), tuple(notes))
 
 
-def _spans(follow_up: FollowUpSection, origin: dt.date, today: dt.date) -> list[_Span]:
+def _spans(months: Sequence[int], origin: dt.date, today: dt.date) -> list[_Span]:
     """Visits up to today and the next one, each with the days that are nearer to it than to any other."""
     reached = (today.year - origin.year) * 12 + today.month - origin.month
-    months = visit_months(follow_up, _LONGEST_FOLLOW_UP_MONTHS)
-    count = sum(month <= reached for month in months) + 1
+    count = bisect_right(months, reached) + 1
     days = [origin, *(months_later(origin, month) for month in months[: count + 1])]
     if len(months) <= count:
         # After the last visit of all as long as before it.
@@ -298,28 +311,16 @@ def _spans(follow_up: FollowUpSection, origin: dt.date, today: dt.date) -> list[
     return found
 
 
-def _judged(
-    span: _Span,
-    days: TrialDays,
-    today: dt.date,
-    window_days: int | None,
-    follow_up: FollowUpSection,
-    names: Mapping[str, Sequence[str]],
-) -> PlannedVisit:
-    own = next(
-        v for v in follow_up.visits if v.from_month <= span.month and (v.to_month is None or span.month <= v.to_month)
-    )
-    rules = tuple(dict.fromkeys((*own.rules, *follow_up.rules)))
+def _judged(span: _Span, days: TrialDays, plan: _Plan) -> PlannedVisit:
+    today, window_days, rules = plan.today, plan.window_days, plan.rules[span.month]
     if span.visits:
         nearest = min(span.visits, key=lambda visit: (abs(visit.day - span.planned), visit.day))
         off = (nearest.day - span.planned).days
         status: Status = "done"
         if window_days is not None and abs(off) > window_days:
             status = "done early" if off < 0 else "done late"
-        made = tuple(
-            ExaminationMade(entry.what, entry.strength, _made(span.visits, names.get(entry.what, (entry.what,))))
-            for entry in follow_up.at_each_visit
-        )
+        told = [(name.casefold(), _one(fact)) for visit in span.visits for name, fact in visit.facts.items()]
+        made = tuple(ExaminationMade(what, strength, _made(told, names)) for what, strength, names in plan.examinations)
         return PlannedVisit(
             span.month, span.planned, status, nearest.day, off, tuple(v.day for v in span.visits), made, rules
         )
@@ -339,11 +340,10 @@ def _judged(
     return PlannedVisit(span.month, span.planned, status, None, late, rules=rules)
 
 
-def _made(visits: Sequence[Visit], names: Sequence[str]) -> Made:
-    """Whether any of these facts was found at any of these visits: what has a value was examined."""
-    wanted = {name.casefold() for name in names}
-    told = {_one(fact) for visit in visits for name, fact in visit.facts.items() if name.casefold() in wanted}
-    return "yes" if "yes" in told else "no" if "no" in told else "not told"
+def _made(told: Sequence[tuple[str, Made]], names: frozenset[str]) -> Made:
+    """Whether any of these facts was found at a visit: what has a value was examined."""
+    found = [made for name, made in told if name in names]
+    return "yes" if "yes" in found else "no" if "no" in found else "not told"
 
 
 def _one(fact: Fact) -> Made:

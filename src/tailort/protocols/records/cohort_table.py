@@ -164,7 +164,7 @@ class _CohortReader:
                     "adverse event", {"term": column.fact, "grade": fact.value, "scale": self.worst_scale}
                 )
                 if isinstance(made, str):
-                    faults.append(CellFault(row, name, f"'{told[name]}'", made))
+                    faults.append(_no_record(row, name, told, made))
                     continue
                 self.graded[name, fact.value] = made
             if all(made is not other for other, _ in have):
@@ -178,6 +178,9 @@ class _CohortReader:
         for name, column in self.metrics.mapping.columns.items():
             fact = found.get(column.fact)
             if fact is None or not isinstance(fact.value, int | float):
+                continue
+            if fact.value < 0:
+                faults.append(CellFault(row, name, f"'{told[name]}'", "0 or more: no dose or volume is negative"))
                 continue
             have = patient.metrics.setdefault(column.fact, float(fact.value))
             if have != float(fact.value):
@@ -248,7 +251,7 @@ class _CohortReader:
         made = self._made(kind, values)
         if isinstance(made, str):
             blamed = columns["grade"] if kind == "adverse event" else columns[PARTS[kind].needed[0]]
-            return [CellFault(row, blamed, f"'{told[blamed]}'", made)]
+            return [_no_record(row, blamed, told, made)]
         patient.records.setdefault(kind, []).append((made, row))
         return []
 
@@ -335,6 +338,12 @@ def _ragged(row: int, cells: Sequence[str], header: Sequence[str], mapping: Coho
         f"{len(cells)} cells",
         f"{len(header)} as in the header; a text that has '{mapping.delimiter}' in it stands in quotation marks",
     )
+
+
+def _no_record(row: int, column: str, told: Mapping[str, str], error: str) -> CellFault:
+    """The sentence of a record that cannot be, as the fault of a cell."""
+    what, _, expected = error.rpartition("; expected ")
+    return CellFault(row, column, f"'{told[column]}'", f"{expected} ({what})" if what else expected)
 
 
 def _of(found: str, name: str) -> str:

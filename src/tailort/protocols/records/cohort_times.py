@@ -79,21 +79,26 @@ def contradictions(
     in_months : sequence of Endpoint
         Those that are told in months.
     """
-    days = {name: fact.value for name, fact in told.facts.items() if isinstance(fact.value, dt.date)}
+    facts = told.facts
     for late, early in pairs:
-        if late in days and early in days and days[late] < days[early]:
-            expected = f"a day not before {days[early].isoformat()}, the '{early}'"
-            yield Contradiction(told.row_of(late), late, None, f"'{days[late].isoformat()}'", expected)
+        one, other = facts.get(late), facts.get(early)
+        if one is None or other is None:
+            continue
+        day, first = one.value, other.value
+        if isinstance(day, dt.date) and isinstance(first, dt.date) and day < first:
+            expected = f"a day not before {first.isoformat()}, the '{early}'"
+            yield Contradiction(told.row_of(late), late, None, f"'{day.isoformat()}'", expected)
     for endpoint in in_months:
         yield from _months(told, endpoint)
-    death = days.get(DEATH)
-    if death is None or not told.records:
+    death = _value(facts, DEATH)
+    if not isinstance(death, dt.date):
         return
-    after = f"a day up to {death.isoformat()}, the '{DEATH}'"
-    for kind, name in _DAYS.items():
-        for record, row in told.records.get(kind, ()):
+    for kind, records in told.records.items():
+        name = _DAYS[kind]
+        for record, row in records:
             day = getattr(record, name)
             if day is not None and day > death:
+                after = f"a day up to {death.isoformat()}, the '{DEATH}'"
                 yield Contradiction(row, name, kind, f"'{day.isoformat()}'", after)
 
 

@@ -18,6 +18,8 @@ from tailort.text_files import number, parse_csv
 
 _WORDS = {"yes": True, "no": False, "true": True, "false": False}
 _SHOWN = 40
+# Letters of a message.
+LONGEST_FAULT = 600
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,12 @@ class CellFault:
         return f"row {self.row}, column '{self.column}': found {self.found}, expected {self.expected}"
 
 
+def _on_one_line(text: str) -> str:
+    """What a cell holds can have lines and be as long as a book; a message cannot."""
+    line = "".join(letter if letter.isprintable() else " " for letter in text)
+    return line if len(line) <= LONGEST_FAULT else f"{line[: LONGEST_FAULT // 2]} ... {line[-LONGEST_FAULT // 2 :]}"
+
+
 class TableError(InputError):
     """A table that cannot be read as the records it claims to be.
 
@@ -85,7 +93,7 @@ class TableError(InputError):
 
     def __init__(self, origin: str, faults: Sequence[CellFault]) -> None:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        super().__init__(f"{origin}, {faults[0].text}{more}")
+        super().__init__(f"{origin}, {_on_one_line(faults[0].text)}{more}")
         self.faults = tuple(faults)
 
 
