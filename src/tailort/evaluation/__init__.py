@@ -5,6 +5,7 @@ from tailort.evaluation.biological import convert
 from tailort.evaluation.comparison import Arm, ComparedRow, Comparison, PrescribedLevel, compare
 from tailort.evaluation.dvh import DVH, cells_of, dvh, dvh_in, histograms
 from tailort.evaluation.indices import (
+    INDICES,
     gradient_index,
     homogeneity_index,
     index_rows,
@@ -20,6 +21,7 @@ from tailort.evaluation.scorecard import DEFAULT_METRICS, Row, Scorecard, assess
 __all__ = [
     "DEFAULT_METRICS",
     "DVH",
+    "INDICES",
     "Arm",
     "Band",
     "ComparedRow",

@@ -14,8 +14,8 @@ from tailort.evaluation.scorecard import DECIMALS, Row, Verdict
 from tailort.geometry import interpolate
 from tailort.patient import Dose, Prescription
 
-PADDICK, RTOG, GRADIENT, HOMOGENEITY = "CI(Paddick)", "CI(RTOG)", "GI(Paddick)", "HI(ICRU83)"
-"""What the indices are called in a scorecard; none has a unit."""
+INDICES = PADDICK, RTOG, GRADIENT, HOMOGENEITY = "CI(Paddick)", "CI(RTOG)", "GI(Paddick)", "HI(ICRU83)"
+"""What the indices are called in a scorecard; none has a unit, and none is a `Metric`."""
 _PARTS = 5
 _CHUNK = 20_000
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tailort.errors import StoppedError
-from tailort.evaluation import Robustness, Scenario, from_engine, judge_scenarios, within
+from tailort.evaluation import INDICES, Robustness, Scenario, from_engine, judge_scenarios, within
 from tailort.evaluation.robustness_doses import blurred
 from tailort.evaluation.robustness_scenarios import SetupErrors
 from tailort.patient import Constraint, Dose, Metric, Plan, Prescription, StructureSet
@@ -217,7 +217,7 @@ def _reported(result: PlanResult, structures: StructureSet, targets: Sequence[st
     pairs = [
         (row.structure, row.metric)
         for row in result.scorecard.rows
-        if row.limit is None and not is_margin(row.structure, structures)
+        if row.limit is None and row.metric not in INDICES and not is_margin(row.structure, structures)
     ]
     pairs += [(name, str(Metric.parse(_NEAR_MINIMUM))) for name in targets]
     asked: dict[str, tuple[str, ...]] = {}
