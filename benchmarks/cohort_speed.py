@@ -1,15 +1,22 @@
-"""All estimates of a cohort of 100,000 patients: CPU seconds, wall and peak memory of each, and of R's for comparison.
+"""Cohorts of 100,000: the whole command `tailort cohort`, or all estimates; CPU seconds, wall and peak memory.
 
-Run: python benchmarks/cohort_speed.py [--patients 100000] [--rscript Rscript]
+Run: python benchmarks/cohort_speed.py --command [--rows 100000]
+     python benchmarks/cohort_speed.py [--patients 100000] [--rscript Rscript]
 
-Three arms, ten centres as strata, two causes; continuous times (all distinct), then times in whole months.
+The command: one row a patient in the shape of the spine study, and rows of six kinds in the shape of the salvage trial,
+from the table to the written run folder, with a cohort of 21 before it for what every run costs. A loop of pure Python
+is timed right before and after each, as a shared machine makes CPU seconds longer.
+Estimates: three arms, ten centres as strata, two causes; continuous times (all distinct), then times in whole months;
+and R's for comparison.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,11 +24,17 @@ from pathlib import Path
 
 import numpy as np
 
+from tailort.cli.write_cohort import write_virtual_cohort
 from tailort.cohort.cox import cox, proportional_hazards
 from tailort.cohort.gray import gray_test
 from tailort.cohort.incidence import aalen_johansen
 from tailort.cohort.log_rank import log_rank
 from tailort.cohort.survival import kaplan_meier, reverse_kaplan_meier
+from tailort.phantom.virtual_cohort import VirtualCohort, salvage_cohort, spine_cohort
+
+SEED = 3
+ASKED = {"spine": ["--by", "oligo_recurrence"], "salvage": ["--by", "irradiation", "--subgroup", "sex"]}
+START = "from tailort.cli import main; main()"
 
 R = """
 suppressPackageStartupMessages({library(survival); library(cmprsk)})
@@ -98,11 +111,58 @@ def timed_in_r(rscript: str, table: dict[str, np.ndarray]) -> None:
         subprocess.run([rscript, str(script), str(path)], check=True)
 
 
+def loop_s() -> float:
+    """CPU seconds of a loop that is always the same."""
+    before, total = cpu(), 0
+    for number in range(10_000_000):
+        total += number * number % 7
+    return cpu() - before
+
+
+def time_command(cohort: VirtualCohort, folder: Path) -> None:
+    """Run `tailort cohort` in a process of its own and print what it took, from its start to its end."""
+    folder.mkdir()
+    table = write_virtual_cohort(cohort, folder)
+    told = f"{cohort.name}, {len(cohort.rows)} rows of {len({row['id'] for row in cohort.rows})} patients"
+    until = cohort.last_day.isoformat()
+    words = ["cohort", str(table), "--protocol", cohort.protocol, "--until", until, "--out", str(folder / "out")]
+    before, start = loop_s(), time.perf_counter()
+    with subprocess.Popen(
+        [sys.executable, "-c", START, *words, *ASKED[cohort.name]], stdout=subprocess.DEVNULL
+    ) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    wall = time.perf_counter() - start
+    if process.returncode:
+        raise SystemExit(f"tailort cohort ended with status {process.returncode}")
+    print(
+        f"{told:48} {used.ru_utime + used.ru_stime:7.2f} s CPU {wall:7.2f} s  peak {used.ru_maxrss / 1024:5.0f} MB"
+        f"  loop {before:.2f} before, {loop_s():.2f} after",
+        flush=True,
+    )
+
+
+def time_commands(rows: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        # The first run compiles modules for the others.
+        for name in ("compiling", "start"):
+            time_command(spine_cohort(), Path(folder) / name)
+        time_command(spine_cohort(SEED, rows), Path(folder) / "spine")
+        small = salvage_cohort(SEED)
+        patients = len({row["id"] for row in small.rows})
+        time_command(salvage_cohort(SEED, round(rows * patients / len(small.rows))), Path(folder) / "salvage")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--command", action="store_true")
+    parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--patients", type=int, default=100_000)
     parser.add_argument("--rscript")
     asked = parser.parse_args()
+    if asked.command:
+        time_commands(asked.rows)
+        return
     table = drawn(asked.patients)
     months = table | {"time": np.ceil(table["time"])}
     print(f"{asked.patients} patients; memory at the start {peak_mb():.0f} MB")

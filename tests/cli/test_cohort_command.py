@@ -203,6 +203,57 @@ def test_a_filled_folder_is_left_alone(table: Path, done: Path, capsys) -> None:
     assert (done / "results.json").read_bytes() == before
 
 
+def test_the_folder_of_the_table_is_never_replaced(tmp_path: Path, capsys) -> None:
+    own = write_virtual_cohort(spine_cohort(), tmp_path)
+    assert (tmp_path / "truth.json").is_file()
+    before = own.read_bytes()
+    told = refused(["cohort", str(own), *PROTOCOL, "--overwrite", "--out", str(tmp_path)], capsys)
+    assert "holds the input" in told
+    assert own.read_bytes() == before
+
+
+def test_a_cut_off_that_is_still_to_come_is_refused(table: Path, tmp_path: Path, capsys) -> None:
+    told = refused(["cohort", str(table), *PROTOCOL[:2], "--until", "2999-01-01", "--out", str(tmp_path / "o")], capsys)
+    assert "--until 2999-01-01 is after today" in told
+
+
+def test_who_enters_after_the_cut_off_counts_nowhere(table: Path, tmp_path: Path) -> None:
+    out, day = tmp_path / "o", "2020-06-30"
+    doses = ("--event-for-doses", "death_date")
+    assert run(["cohort", str(table), *PROTOCOL[:2], "--until", day, "--by", "sex", *doses, "--out", str(out)]) == 0
+    told = json.loads((out / "results.json").read_text())
+    entered = [row for row in rows(table) if min(row["mescc"], row["sbrt"]) <= day]
+    assert 0 < len(entered) < 21
+    assert told["patients"] == told["adverse_events"]["overall"]["patients"] == len(entered)
+    assert sum(told["groups"].values()) == len(entered)
+    # A death after the cut-off had not happened by then.
+    assert told["doses"]["with_event"] == sum(bool(row["death"]) and row["death"] <= day for row in entered)
+    assert any(f"{21 - len(entered)} of 21 patients enter after {day}" in note for note in told["notes"])
+    assert any("adverse events without a day count" in note for note in told["notes"])
+    assert run(["cohort", str(table), *PROTOCOL[:2], "--until", "1999-01-01", "--out", str(tmp_path / "p")]) == 2
+
+
+def test_a_comparison_without_exact_test_is_told_and_does_not_end_the_analysis(tmp_path: Path) -> None:
+    # 188 patients of six groups have too many possible tables for Fisher's test.
+    header = "id,centre,start,seen,worst"
+    sizes = zip("ABCDEF", (29, 35, 30, 39, 23, 32), strict=True)
+    of = [name for name, size in sizes for _ in range(size)]
+    lines = [f"P{n:03d},{name},2020-01-01,2021-01-01,{3 if n * n % 7 < 3 else 1}" for n, name in enumerate(of)]
+    (tmp_path / "table.csv").write_text("\n".join([header, *lines]), encoding="utf-8")
+    (tmp_path / "mapping.yaml").write_text(
+        "source: made\nid_column: id\ndate_format: '%Y-%m-%d'\ncolumns:\n  centre: {fact: centre, type: text}\n"
+        "  start: {fact: start, type: date}\n  seen: {fact: seen, type: date}\n"
+        "worst_grades: {scale: CTCAE 4.0, columns: {worst: {fact: Nausea, type: integer}}}\n",
+        encoding="utf-8",
+    )
+    out = tmp_path / "o"
+    assert run(["cohort", str(tmp_path / "table.csv"), "--by", "centre", "--out", str(out)]) == 0
+    compared = json.loads((out / "results.json").read_text())["adverse_events"]["compared"]
+    assert [one["note"][:14] for one in compared] == ["no exact test:", "no exact test:"]
+    assert all(one["tests"][0]["p_value"] is not None for one in compared)
+    assert "too many possible tables" in (out / "tables" / "adverse_events_rates.csv").read_text(encoding="utf-8")
+
+
 def test_what_is_no_number_is_null_in_json() -> None:
     told = as_plain({"a": np.array([1.0, np.nan]), "b": (np.int64(3), float("inf")), "c": None})
     assert told == {"a": [1.0, None], "b": [3, None], "c": None}

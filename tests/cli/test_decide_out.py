@@ -141,6 +141,13 @@ def test_an_earlier_result_is_replaced_only_when_asked(tmp_path: Path, capsys: p
     assert decide(tmp_path, SMART, *out, "--overwrite", protocol="smart-imrt") == 0
 
 
+def test_the_folder_of_the_record_is_never_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "truth.json").write_text("{}")
+    assert decide(tmp_path, SMART, "--out", str(tmp_path), "--overwrite", protocol="smart-imrt") == 2
+    assert "holds the input" in capsys.readouterr().err
+    assert (tmp_path / "record.yaml").is_file()
+
+
 def test_who_is_not_admitted_is_told_why_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert decide(tmp_path, SMART | {"surgery": "R0"}, "--json", protocol="smart-imrt") == 5
     assert json.loads(capsys.readouterr().out)["treatment"] is None

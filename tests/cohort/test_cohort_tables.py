@@ -290,6 +290,11 @@ def test_a_subgroup_without_an_event_is_told_in_words() -> None:
     assert "no event in one arm" in test.note
 
 
+def test_a_fact_without_any_value_is_not_listed_among_those_that_are_told() -> None:
+    with pytest.raises(InputError, match=r"'arm' is told of no patient; told are sex$"):
+        groups_of([patient("1", {"arm": None, "sex": "male"})], "arm")
+
+
 def test_three_arms_or_a_factor_of_one_level_are_refused() -> None:
     months, events = np.arange(1.0, 4.0), np.array([True, False, True])
     with pytest.raises(InputError, match="compare two arms; there are 3"):

@@ -178,6 +178,23 @@ def test_a_covariate_that_orders_the_events_as_a_sum_with_another_has_no_hazard_
     assert [term.coefficient for term in fit.terms] == [None, None]
 
 
+def test_what_nothing_tells_beside_a_separation_has_no_hazard_ratio() -> None:
+    # The only one of group b dies first; from then on events happen where c alone is at risk.
+    b, c = [0, 1, 0, 0, 0], [0, 0, 1, 1, 1]
+    fit = cox([0, 0, 10, 20, 30], [0, 1, 1, 1, 0], np.c_[b, c], ["b", "c"])
+    assert [term.hazard_ratio for term in fit.terms] == [None, None]
+    assert np.isnan(fit.covariance).all()
+    assert any("'c' has no hazard ratio: beside the infinite one" in note for note in fit.notes)
+
+
+def test_one_time_at_which_groups_are_at_risk_together_tests_no_proportional_hazards() -> None:
+    # After time 2 group 1 alone is left.
+    times, events, group = [2, 2, 2, 3, 4], [1, 0, 1, 1, 1], np.array([[0.0], [0.0], [1.0], [1.0], [1.0]])
+    assert cox(times, events, group, ["group"]).terms[0].hazard_ratio is not None
+    with pytest.raises(InputError, match="too few events have different patients at risk"):
+        proportional_hazards(times, events, group, ["group"])
+
+
 def test_a_strong_effect_is_not_taken_for_a_separation() -> None:
     rng = np.random.default_rng(4)
     x = rng.normal(size=500)

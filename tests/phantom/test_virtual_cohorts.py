@@ -6,19 +6,15 @@ import datetime as dt
 import math
 from collections import Counter
 
+import numpy as np
 import pytest
 
-from tailort.phantom.virtual_cohort import (
-    DAYS_A_MONTH,
-    SALVAGE_LAST_DAY,
-    SPINE_LAST_DAY,
-    Row,
-    VirtualCohort,
-    salvage_cohort,
-    spine_cohort,
-)
+from tailort.phantom.virtual_cohort import SPINE_LAST_DAY, VirtualCohort, salvage_cohort, spine_cohort
+from tailort.phantom.virtual_cohort_facts import DAYS_A_MONTH, Row
+from tailort.phantom.virtual_trial import SALVAGE_LAST_DAY
 
 SPINE, SALVAGE = spine_cohort(), salvage_cohort()
+START = {row["id"]: row["start"] for row in SALVAGE.rows if row["row"] == "patient"}
 
 
 def told(cohort: VirtualCohort, kind: str) -> list[Row]:
@@ -104,3 +100,53 @@ def test_some_visits_are_overdue_some_serious_events_late_and_some_cycles_reduce
     ]
     assert min(hours) < 24 < max(hours)
     assert {row["percent"] for row in told(SALVAGE, "cycle")} == {"100", "80", "0"}
+
+
+def test_most_of_what_the_trial_asks_is_told_and_some_is_not() -> None:
+    patients = told(SALVAGE, "patient")
+    for name in ("slice", "earlier", "in_field"):
+        share = sum(bool(row[name]) for row in patients) / len(patients)
+        # 95 %, within four standard errors of a share of 282.
+        assert 0.89 < share < 1
+    weighed = [row for row in told(SALVAGE, "visit") if row["visit_day"] < START[row["id"]]]
+    assert {row["id"] for row in weighed} == set(START)
+    assert 0.89 < sum(bool(row["weight"]) for row in weighed) / len(weighed) < 1
+    ends = [row["sbrt_end"] for row in spine_cohort(1, 400).rows]
+    assert 0.9 < sum(map(bool, ends)) / len(ends) < 1
+
+
+def test_what_the_reader_said_stands_at_a_visit_of_every_examination() -> None:
+    visits = {(row["id"], row["visit_day"]): row for row in told(SALVAGE, "visit")}
+    assert len(visits) == len(told(SALVAGE, "visit"))
+    read = [
+        visits[row["id"], row["lesion_day"]] for row in told(SALVAGE, "lesion") if row["lesion_day"] >= START[row["id"]]
+    ]
+    assert 0.92 < sum("new_lesion" in row for row in read) / len(read) < 0.98
+    progressed = {(row["id"], row["progression"]) for row in told(SALVAGE, "patient") if row["progression"]}
+    new = {(row["id"], row["visit_day"]) for row in read if row.get("new_lesion") == "1"}
+    assert new
+    assert new < progressed
+
+
+def test_what_was_looked_for_before_the_second_cycle_and_not_found_is_grade_0() -> None:
+    events = told(SALVAGE, "adverse event")
+    second = {row["id"]: row["cycle_day"] for row in told(SALVAGE, "cycle") if row["cycle"] == "2"}
+    zero = [row for row in events if row["grade"] == "0"]
+    assert 0.85 < len({row["id"] for row in zero}) / len(second) < 0.97
+    for row in zero:
+        assert row["event_day"] < second[row["id"]]
+        worse = [one for one in events if (one["id"], one["term"]) == (row["id"], row["term"]) and one is not row]
+        assert all(one["event_day"] > row["event_day"] for one in worse)
+    assert {row["recovered"] for row in told(SALVAGE, "patient")} == {"", "0", "1"}
+
+
+def test_outcomes_of_a_seed_do_not_depend_on_the_other_facts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tailort.phantom.virtual_cohort.of_facts", lambda seed: np.random.default_rng(99))
+    outcomes = ("id", "arm", "start", "progression", "death", "last_seen", "outside", "completed")
+    other = told(salvage_cohort(), "patient")
+    assert [[row[name] for name in outcomes] for row in other] == [
+        [row[name] for name in outcomes] for row in told(SALVAGE, "patient")
+    ]
+    assert [row["weight"] for row in salvage_cohort().rows if "weight" in row] != [
+        row["weight"] for row in SALVAGE.rows if "weight" in row
+    ]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 
 import pytest
 from cohort_tables import A_ROW_A_VISIT, BY_KIND, HEAD, HEADER, PATIENTS, TODAY, endpoints, read
 
-from tailort.cohort.patients import AdverseEvent, FollowedPatient, Visit
+from tailort.cohort.patients import AdverseEvent, CourseGiven, CycleGiven, FollowedPatient, LesionSize, Visit
 from tailort.errors import InputError
 from tailort.patient import Fact
 from tailort.protocols.cohort_endpoints import cohort_endpoints
@@ -209,6 +210,41 @@ def test_a_column_a_term_holds_worst_grades_and_an_empty_cell_is_not_grade_0() -
     }  # fmt: skip
     assert [(event.term, event.grade) for event in second.adverse_events] == [("Skin", 3)]
     assert (first.metrics, second.metrics) == ({"Heart Mean[Gy] physical course": 12.5}, {})
+
+
+def test_a_negative_dose_is_refused_and_what_cannot_be_is_told_as_found_and_expected() -> None:
+    header, row = f"{HEADER},oes", f"{OTHER},-3"
+    mapping = (
+        f'{PATIENTS}\nmetrics:\n  oes: {{fact: "Esophagus Max[Gy] physical cumulative", type: number, unit: Gy}}\n'
+    )
+    (text,) = faults_of(row, mapping=mapping, header=header)
+    assert text == ("row 2, column 'oes': found '-3' of patient 'B', expected 0 or more: no dose or volume is negative")
+    (grade,) = faults_of("A,2020-01-01,7,,", mapping=WIDE, header="id,sbrt,eso,skin,heart")
+    assert grade.endswith("expected a whole number from 0 to 5 ('Esophagitis' has grade 7)")
+
+
+def test_a_cell_of_several_lines_or_without_end_is_told_on_one_short_line() -> None:
+    for cell in ('"7\n8\x1b[31m"', "9" * 100_000):
+        with pytest.raises(TableError) as told:
+            read("\n".join([HEADER, f"A,2020-01-01,2020-01-11,,{cell},,2020-05-01"]), PATIENTS)
+        assert str(told.value).isprintable()
+        assert len(str(told.value)) < 700
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: LesionSize("N1", "lymph nodes", True, "target", dt.date(2020, 1, 1), -3.0), "size of -3 mm"),
+        (lambda: CourseGiven("salvage", fractions=-1), "has fractions -1"),
+        (lambda: CourseGiven("salvage", dose_gy=-0.5), "has dose_gy -0.5"),
+        (lambda: CourseGiven("salvage", dt.date(2020, 2, 1), dt.date(2020, 1, 1)), "ends on 2020-01-01"),
+        (lambda: CycleGiven(0), "number 0"),
+        (lambda: CycleGiven(2, percent=-20.0), "-20 % of the full dose"),
+    ],
+)
+def test_negative_sizes_doses_and_fractions_are_refused(make: Callable[[], object], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        make()
 
 
 def test_a_worst_grade_of_7_is_refused() -> None:

@@ -79,5 +79,15 @@ EDGES = {
     "a group of one": [*(followed(f"A{n}", died=90 * n + 30, group="a") for n in range(6)), followed("B", group="b")],
     "no known group but one": [followed("A", died=40), *(followed(f"N{n}", died=99 + n, group=None) for n in range(4))],
     "all die at once": [followed(f"P{n}", died=300, group="ab"[n % 2]) for n in range(6)],
+    "one event at which one group alone is left": [
+        followed("A1", seen=10, group="a"), followed("A2", seen=20, group="a"), followed("B1", died=300, group="b"),
+        followed("B2", seen=400, group="b"),
+    ],
+    "one dies first and another group alone is left": [
+        *(followed(f"C{n}", died=days, group="c") for n, days in enumerate((689, 550, 304))),
+        followed("B", died=0, failed=0, group="b"),
+        followed("A", seen=0, group="a"),
+        followed("C", seen=600, group="c"),
+    ],
     "death on the first day": [followed("P0", died=0, group="a"), followed("P1", died=10, group="b"), followed("P2")],
 }  # fmt: skip

@@ -138,6 +138,8 @@ def test_no_cohort_at_the_edge_breaks_the_report(name: str) -> None:
         ("one patient", "one group alone (&#39;a&#39;): nothing to compare"),
         ("no known group but one", "4 patients of no known group or stratum count in the whole cohort alone"),
         ("death on the first day", "at time 0"),
+        ("one event at which one group alone is left", "no hazard ratio: &#39;b&#39; cannot be estimated"),
+        ("one dies first and another group alone is left", "beside the infinite one no event tells anything of it"),
     ],
 )
 def test_what_cannot_be_said_is_said_in_words(name: str, words: str) -> None:

@@ -224,7 +224,7 @@ def test_centres_add_up_to_the_trial() -> None:
     people = [
         patient("A", centre="North", adverse_events=[late]),
         patient("B", centre="North", visits=[seen(months_later(END, 3))]),
-        patient("C", adverse_events=[event("Nausea", 1)]),
+        patient("C", adverse_events=[event("Nausea", 1), event("Fatigue", 0)]),
     ]
     calendar = visit_calendar(SALVAGE, people, TODAY)
     serious = serious_events(SALVAGE, people, dt.datetime.combine(TODAY, dt.time()))
@@ -259,6 +259,23 @@ def test_a_whole_trial_does_not_depend_on_the_order_of_patients(order: Sequence[
     assert len(straight.completion.rows) == 6
     assert straight.modifications is not None
     assert straight.group_rule.startswith("The protocol prints no rule")
+
+
+def test_a_table_without_any_visit_is_no_table_of_missed_visits() -> None:
+    people = [patient("A", centre="North"), patient("B", centre="South")]
+    now = dt.datetime.combine(TODAY, dt.time())
+    found = trial_running(SALVAGE, people, now, unlisted="unknown")
+    assert (found.calendar, found.measures) == (None, ())
+    assert all(one.missed_visits == one.overdue_visits == 0 for one in found.centres)
+    with_one = [*people, patient("C", visits=[seen(months_later(END, 3))])]
+    assert trial_running(SALVAGE, with_one, now, unlisted="unknown").calendar is not None
+
+
+def test_groups_by_a_yes_or_no_are_named_with_their_fact() -> None:
+    people = [patient("A", oligo_recurrence=True), patient("B", oligo_recurrence=False), patient("C")]
+    now = dt.datetime.combine(TODAY, dt.time())
+    found = trial_running(SALVAGE, people, now, unlisted="unknown", arm="oligo_recurrence")
+    assert [row.arm for row in found.completion.rows] == ["oligo recurrence: yes", "oligo recurrence: no", "not told"]
 
 
 def test_a_protocol_without_follow_up_or_dose_modification_leaves_these_parts_out() -> None:

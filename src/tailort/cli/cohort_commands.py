@@ -212,7 +212,7 @@ def show(result: CohortAnalysis) -> None:
         print(f"{one.endpoint.name}, from {one.endpoint.counted_from}:")
         for outcome in (one.overall, *one.groups):
             median = "" if outcome.median is None else f", median in months {quantile_told(outcome.median)}"
-            share = "without it" if outcome.incidence is None else "with it"
+            share = "event-free" if outcome.incidence is None else "cumulative incidence"
             rates = "".join(
                 f", {share} at {year} year{'s' * (year > 1)} {rate_told(rate)}"
                 for year, rate in zip(one.endpoint.at_years, outcome.rates, strict=True)

@@ -180,10 +180,7 @@ def _effect(level: str, months: Float, events: NDArray[np.bool_], other: NDArray
         return SubgroupEffect(level, patients, with_event, None, "patients of one arm alone")
     if min(with_event) == 0:
         return SubgroupEffect(level, patients, with_event, None, "no event in one arm")
-    try:
-        term = cox(months, events, other[:, None].astype(np.float64), ["arm"]).terms[0]
-    except InputError:
-        return SubgroupEffect(level, patients, with_event, None, "the arms are never at risk together at an event")
+    term = cox(months, events, other[:, None].astype(np.float64), ["arm"]).terms[0]
     if term.hazard_ratio is None:
         return SubgroupEffect(level, patients, with_event, None, "the likelihood has no maximum")
     return SubgroupEffect(level, patients, with_event, term)
@@ -213,12 +210,8 @@ def _interaction(
     main = np.hstack([arm, levels])
     whole = np.hstack([main, arm * levels])
     labels = ["arm", *names[1:], *(f"arm x {name}" for name in names[1:])]
-    try:
-        alone = cox(months[known], events[known], main, labels[: main.shape[1]])
-        together = cox(months[known], events[known], whole, labels)
-    except InputError as error:
-        note = f"no test: {error}"
-        return Interaction(factor, effects, None, len(names) - 1, None, missing=missing, note=note)
+    alone = cox(months[known], events[known], main, labels[: main.shape[1]])
+    together = cox(months[known], events[known], whole, labels)
     if any(term.coefficient is None for fit in (alone, together) for term in fit.terms):
         note = "no test: the likelihood has no maximum"
         return Interaction(factor, effects, None, len(names) - 1, None, missing=missing, note=note)

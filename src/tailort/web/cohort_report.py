@@ -201,7 +201,7 @@ def _cards(result: CohortAnalysis) -> list[dict[str, str]]:
         if outcome.rates:
             year, first = one.endpoint.at_years[0], outcome.rates[0]
             label = f"{one.endpoint.name} at {year} year{'s' * (year > 1)}"
-            told = f"{outcome.events} events; median {quantile_told(outcome.median)} months"
+            told = f"{outcome.events} events; median in months {quantile_told(outcome.median)}"
             if outcome.median is None:
                 told = f"{outcome.events} events; cumulative incidence"
             cards.append(_card(label, CANNOT if first.estimate is None else f"{100 * first.estimate:.1f} %", told))

@@ -24,6 +24,14 @@ _UNITS = {
     "percent": "%",
     "cm3": "cm3",
 }
+# Names of facts that people do not write so.
+_WRITTEN = {
+    "kps": "Karnofsky performance status",
+    "sins": "SINS",
+    "ct": "CT",
+    "bilsky": "Bilsky",
+    "bmi": "body mass index",
+}
 
 
 def to_read(table: PlainTable) -> PlainTable:
@@ -204,7 +212,8 @@ def _words(fact: str) -> str:
     """Name of a fact with its unit as people write them."""
     name, _, unit = fact.rpartition("_")
     told = _UNITS.get(unit)
-    return fact.replace("_", " ") if told is None else f"{name.replace('_', ' ')}, {told}"
+    words = " ".join(_WRITTEN.get(word, word) for word in (fact if told is None else name).split("_"))
+    return words if told is None else f"{words}, {told}"
 
 
 def _number_rows(one: Characteristic, groups: Sequence[str]) -> list[tuple[str, ...]]:

@@ -69,8 +69,9 @@ def doses(found: DoseEvents) -> PlainTable:
         )  # fmt: skip
     note = (
         f"Event: {found.event}. Patients with it: {found.with_event}; without: {found.without}; of whom it is not "
-        f"known: {found.unknown}. Others: maximum [quartiles], {QUARTILES}. Area: under the ROC curve; p: "
-        f"Mann-Whitney, two-sided, not corrected for {len(found.metrics)} metrics. Doses in the unit of the metric."
+        f"known: {found.unknown}. Others: maximum [quartiles], {QUARTILES}. Area: under the receiver operating "
+        "characteristic; p: Mann-Whitney, two-sided, exact without ties in groups below 50, else by the normal "
+        f"approximation, not corrected for {len(found.metrics)} metrics. Doses in the unit of the metric."
     )
     header = ("structure", "metric", "quantity", "scope", "with the event", "others: maximum [quartiles]", "median",
               "n", "area", "p", "dose not known")  # fmt: skip

@@ -17,6 +17,13 @@ from tailort.workflow.trial_serious import SeriousEvents
 from tailort.workflow.trial_stopping import StoppingRule
 from tailort.workflow.trial_visits import VisitCalendar
 
+_RESPONSE = {
+    "CR": "complete response",
+    "PR": "partial response",
+    "SD": "stable disease",
+    "PD": "progressive disease",
+    "NE": "not evaluable",
+}
 # Pseudonyms that a cell names.
 _MOST_NAMES = 12
 
@@ -46,9 +53,8 @@ def trial_tables(result: CohortAnalysis) -> list[PlainTable]:
 
 
 def calendar_of(result: CohortAnalysis) -> VisitCalendar | None:
-    """The visits against their plan; None where the table has none, because then nothing is known to be missing."""
-    told = any(patient.visits for patient in result.patients)
-    return result.trial.calendar if told and result.trial is not None else None
+    """The visits against their plan; None where the table tells none."""
+    return None if result.trial is None else result.trial.calendar
 
 
 def trial_lines(result: CohortAnalysis) -> list[str]:
@@ -60,7 +66,7 @@ def trial_lines(result: CohortAnalysis) -> list[str]:
     if calendar is not None:
         counted = ", ".join(f"{number} {status}" for status, number in calendar.counted().items())
         lines.append(f"Visits to {calendar.today}: {counted}.")
-    elif trial.calendar is not None:
+    elif result.protocol is not None and result.protocol.file.follow_up is not None:
         not_told.append("visits")
     if not any(patient.lesions for patient in result.patients):
         not_told.append("lesions, so no response")
@@ -136,15 +142,19 @@ def _responses(found: Responses) -> PlainTable:
     """Best response of the cohort."""
     counted = found.counted()
     total = sum(counted.values())
-    rows = [(name, f"{number} ({100 * number / total:.1f} %)") for name, number in counted.items()] if total else []
+    rows = [
+        (_RESPONSE.get(name, name), f"{number} ({100 * number / total:.1f} %)")
+        for name, number in counted.items()
+        if total
+    ]
     note = f"{len(found.without_lesions)} patients have no lesion in the table. {' '.join(found.readings)}"
     return PlainTable("response", "Best response by RECIST 1.1", note, ("response", "patients"), tuple(rows))
 
 
 def _best(found: Responses) -> PlainTable:
     rows = [
-        (one.pseudonym, one.best or "unknown", _day(one.progression_day), _day(one.recorded_day), one.agreement,
-         "; ".join(one.notes))
+        (one.pseudonym, _RESPONSE.get(one.best or "", "unknown"), _day(one.progression_day), _day(one.recorded_day),
+         one.agreement, "; ".join(one.notes))
         for one in found.patients
     ]  # fmt: skip
     return PlainTable(
@@ -182,7 +192,7 @@ def _stopping(found: Sequence[StoppingRule]) -> PlainTable:
 
 def _serious(found: SeriousEvents) -> PlainTable:
     rows = []
-    for told, seriousness in ((found.rows, "serious"), (found.not_told, "not told whether serious")):
+    for told, seriousness in ((found.rows, "yes"), (found.not_told, "not told")):
         for row in told:
             hours = "" if row.hours is None else f"{row.hours:.1f}"
             rows.append(
@@ -194,7 +204,7 @@ def _serious(found: SeriousEvents) -> PlainTable:
     note += " ".join(found.contradictions)
     return PlainTable(
         "serious_events", "Serious adverse events against their clock", note,
-        ("patient", "centre", "term", "grade", "", "hours", "status", "why"), tuple(rows),
+        ("patient", "centre", "term", "grade", "serious", "hours", "status", "why"), tuple(rows),
     )  # fmt: skip
 
 
@@ -229,7 +239,7 @@ def _completeness(found: Completeness, result: CohortAnalysis) -> PlainTable:
     if others:
         note += f" Not counted, because an empty cell may be an event that has not happened: {', '.join(others)}."
     return PlainTable(
-        "completeness", "What is missing", note, ("fact", "told", "", "missing of"), tuple(rows)
+        "completeness", "What is missing", note, ("fact", "told", "share", "missing of"), tuple(rows)
     )  # fmt: skip
 
 

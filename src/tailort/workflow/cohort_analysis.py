@@ -38,13 +38,14 @@ from tailort.workflow.trial_facts import (
     happened,
     truth_of,
 )
+from tailort.workflow.trial_grades import RECOVERED
 from tailort.workflow.trial_recurrence import OUTSIDE
 from tailort.workflow.trial_running import EVENT_DATES, TrialRunning, trial_running
 
 # Of more patients than this there is no exact test: of two groups, and of more.
 MOST_FOR_EXACT, MOST_FOR_EXACT_OF_SEVERAL = 2000, 200
 COMPARED_GRADES = (2, 3)
-OUTCOMES = ("dead", "treatment_related_death", COMPLETED, OUTSIDE)
+OUTCOMES = ("dead", "treatment_related_death", COMPLETED, OUTSIDE, RECOVERED)
 """Facts that tell what became of a patient: no characteristics, unless they are asked for."""
 
 
@@ -102,7 +103,7 @@ def analyse(
         events = _adverse_events(recorded, groups)
         if later:
             notes.append(f"{later} adverse events after {cut_off} are not counted")
-        undated = sum(event.day is None for patient in patients for event in patient.adverse_events)
+        undated = sum(event.day is None and event.grade > 0 for one in patients for event in one.adverse_events)
         if undated and options.until is not None:
             notes.append(f"{undated} adverse events without a day count, whenever they were")
     doses = None

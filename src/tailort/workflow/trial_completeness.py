@@ -70,7 +70,7 @@ class Centre:
     name : str
         "not told" for patients without one.
     patients, adverse_events : int
-        How many.
+        How many; grade 0 is no event.
     overdue_visits, missed_visits : int
         Of its patients.
     incomplete_visits : int
@@ -194,7 +194,7 @@ def centres(
             Centre(
                 name=name,
                 patients=len(own),
-                adverse_events=sum(len(one.adverse_events) for one in ordered if one.pseudonym in own),
+                adverse_events=sum(e.grade > 0 for one in ordered if one.pseudonym in own for e in one.adverse_events),
                 overdue_visits=sum(visit.status == "overdue" for visit in planned),
                 missed_visits=sum(visit.status == "missed" for visit in planned),
                 incomplete_visits=sum(bool(visit.not_made) for visit in planned),

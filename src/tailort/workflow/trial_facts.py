@@ -208,4 +208,8 @@ def _days_alive(patient: FollowedPatient, course: CourseGiven | None) -> Iterato
 
 
 def _first(days: Iterable[dt.date | None], today: dt.date) -> dt.date | None:
-    return min((day for day in days if day is not None and day <= today), default=None)
+    first: dt.date | None = None
+    for day in days:
+        if day is not None and day <= today and (first is None or day < first):
+            first = day
+    return first

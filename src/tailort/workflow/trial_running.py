@@ -35,7 +35,7 @@ class TrialRunning:
     protocol : str
         Its id.
     calendar : VisitCalendar or None
-        None where the protocol has no follow-up.
+        None where the protocol has no follow-up, or the table tells no visit.
     modifications : DoseModifications or None
         None where it has no rules of dose modification.
     stopping : tuple of StoppingRule
@@ -118,7 +118,8 @@ def trial_running(
     ordered, today = by_pseudonym(patients), now.date()
     calendar = None
     measures: tuple[MeasureOverTime, ...] = ()
-    if protocol.file.follow_up is not None:
+    # A table without any visit tells nothing of visits, not that none was made.
+    if protocol.file.follow_up is not None and any(one.visits for one in ordered):
         calendar = visit_calendar(
             protocol, ordered, today, window_days=window_days, examinations=examinations, course=course
         )

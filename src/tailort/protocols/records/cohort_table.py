@@ -104,6 +104,14 @@ class _CohortReader:
         self.metrics = RowReader(mapping.of(metrics), today, {}) if metrics else None
         self.worst_scale = worst.scale if worst is not None else ""
         self.graded: dict[tuple[str, int], AdverseEvent] = {}
+        # Rows with equal cells of worst grades, and of what bears on them, are read once.
+        self.graded_rows: dict[tuple[str, ...], list[AdverseEvent]] = {}
+        self.worst_cells = [
+            cell
+            for name, column in (worst.columns if worst is not None else {}).items()
+            for cell in (name, column.date_column, column.unit_column)
+            if cell is not None
+        ]
         self.columns = {column.fact: name for name, column in mapping.columns.items()}
         self.scale = mapping.adverse_event.scale if mapping.adverse_event is not None else ""
         # Boxes of a patient's own form are exported as not ticked with every other row.
@@ -152,9 +160,23 @@ class _CohortReader:
     def _grades(self, patient: TableRows, row: int, told: Mapping[str, str]) -> list[CellFault]:
         if self.worst is None:
             return []
-        found, faults = self.worst.facts(row, told)
+        cells = tuple(map(told.__getitem__, self.worst_cells))
+        events, faults = self.graded_rows.get(cells), list[CellFault]()
+        if events is None:
+            events, faults = self._events_of(self.worst, row, told)
+            if not faults:
+                self.graded_rows[cells] = events
         have = patient.records.setdefault("adverse event", [])
-        for name, column in self.worst.mapping.columns.items():
+        have += [(event, row) for event in events if all(event is not other for other, _ in have)]
+        return faults
+
+    def _events_of(
+        self, worst: RowReader, row: int, told: Mapping[str, str]
+    ) -> tuple[list[AdverseEvent], list[CellFault]]:
+        """Worst grades of one row as events; equal grades of a term are one and the same event."""
+        found, faults = worst.facts(row, told)
+        events = []
+        for name, column in worst.mapping.columns.items():
             fact = found.get(column.fact)
             if fact is None or not isinstance(fact.value, int):
                 continue
@@ -167,9 +189,8 @@ class _CohortReader:
                     faults.append(_no_record(row, name, told, made))
                     continue
                 self.graded[name, fact.value] = made
-            if all(made is not other for other, _ in have):
-                have.append((made, row))
-        return faults
+            events.append(made)
+        return events, faults
 
     def _doses(self, patient: TableRows, row: int, told: Mapping[str, str]) -> list[CellFault]:
         if self.metrics is None:

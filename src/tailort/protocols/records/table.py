@@ -251,18 +251,19 @@ class RowReader:
         faults: list[CellFault] = []
         boxes: dict[str, list[tuple[str, Fact]]] = {}
         for name, column, alone, kept in self.columns:
-            fact = kept.get(told[name])
+            cell = told[name]
+            fact = kept.get(cell)
             if fact is None:
                 try:
                     fact = self._fact(name, column, told)
                 except _CellError as wanted:
                     place = wanted.column or name
-                    cell = told[place]
-                    shown = cell if len(cell) <= _SHOWN else cell[:_SHOWN] + "..."
-                    faults.append(CellFault(row, place, f"'{shown}'" if cell else "nothing", str(wanted)))
+                    blamed = told[place]
+                    shown = blamed if len(blamed) <= _SHOWN else blamed[:_SHOWN] + "..."
+                    faults.append(CellFault(row, place, f"'{shown}'" if blamed else "nothing", str(wanted)))
                     continue
                 if alone:
-                    kept[told[name]] = fact
+                    kept[cell] = fact
             if column.member:
                 boxes.setdefault(column.fact, []).append((column.member, fact))
             else:
