@@ -1,0 +1,53 @@
+"""Outputs of very large cohorts: the same numbers in fewer lines, and tables as long as a person reads."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import pytest
+
+from tailort.cli.cohort_write import _json_lines, as_plain
+from tailort.web.cohort_tables import MOST_ROWS, to_read
+from tailort.web.plain_tables import PlainTable
+
+
+@dataclass(frozen=True)
+class Seen:
+    who: str
+    day: dt.date
+    values: tuple[float, ...]
+
+
+@pytest.mark.parametrize("number", [0, 1, 1000, 1001, 2345])
+def test_results_of_any_length_read_back_as_the_same_numbers(number: int) -> None:
+    rows = tuple(Seen(f"ö-{n}", dt.date(2024, 1, 1), (n / 3, 1.0)) for n in range(number))
+    told = {"rows": rows, "by": {row.who: row.values for row in rows}, "view": MappingProxyType({1: rows[:2]})}
+    text = "".join(_json_lines(told, ""))
+    assert json.loads(text) == as_plain(told)
+    assert text.count("\n") < 14 * 1000 + number
+
+
+def test_short_results_are_indented_as_json_is() -> None:
+    told = {"one": [1, {"two": [], "three": {}}], "day": dt.date(2024, 1, 2)}
+    assert "".join(_json_lines(told, "")) == json.dumps(as_plain(told), indent=2)
+
+
+def test_what_is_no_number_is_null_in_long_lists_too() -> None:
+    assert json.loads("".join(_json_lines([float("nan")] * 1001, ""))) == [None] * 1001
+
+
+def test_a_long_table_is_cut_and_says_where_all_of_it_is() -> None:
+    whole = PlainTable("left_out", "Left out", "They do not count.", ("who",), (("x",),) * (MOST_ROWS + 1))
+    short = to_read(whole)
+    assert len(short.rows) == MOST_ROWS
+    assert f"of {MOST_ROWS + 1} rows" in short.note
+    assert "tables/left_out.csv" in short.note
+    assert short.note.endswith(whole.note)
+
+
+def test_a_table_that_a_person_can_read_stays_whole() -> None:
+    whole = PlainTable("left_out", "Left out", "", ("who",), (("x",),) * MOST_ROWS)
+    assert to_read(whole) is whole
