@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self, get_args
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tailort.cohort.patients import LesionKind
 from tailort.errors import InputError
 from tailort.patient import Metric
 from tailort.protocols.endpoints import EndpointEntry, endpoint_mistakes
-from tailort.protocols.records.mapping import Column, TableMapping
+from tailort.protocols.records.mapping import Column, TableMapping, checked
 from tailort.protocols.section import Name, Section
-from tailort.text_files import first_fault, parse_yaml, plain, read_text
+from tailort.text_files import read_text
 
 PATIENT = "patient"
 RowKind = Literal["patient", "visit", "adverse event", "lesion", "course", "cycle"]
@@ -289,13 +289,7 @@ def parse_cohort_mapping(text: str, origin: str = "mapping.yaml") -> CohortMappi
     InputError
         When it is not valid, with file, line and place.
     """
-    tree = parse_yaml(text, origin)
-    if not isinstance(tree, Mapping):
-        raise InputError(f"{origin}: a mapping file is a list of 'key: value' lines; see docs/cohort-tables.md")
-    try:
-        return CohortMapping.model_validate(plain(tree))
-    except ValidationError as error:
-        raise InputError(first_fault(error, tree, origin)) from error
+    return checked(CohortMapping, text, origin, "docs/cohort-tables.md")
 
 
 def load_cohort_mapping(path: str | Path) -> CohortMapping:

@@ -6,15 +6,16 @@ import re
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, TypeVar, get_args
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from tailort.errors import InputError
 from tailort.protocols.records.units import conversion_factor, unit_name
 from tailort.protocols.section import Name, Number, Positive, Section
 from tailort.text_files import first_fault, number, parse_yaml, plain, read_text
 
+M = TypeVar("M", bound=BaseModel)
 Absence = Literal["unknown", "not done", "not applicable"]
 ABSENCES: tuple[Absence, ...] = get_args(Absence)
 _DATE_PARTS = {"%Y", "%m", "%d", "%H", "%M", "%S"}
@@ -293,11 +294,16 @@ def parse_mapping(text: str, origin: str = "mapping.yaml") -> TableMapping:
     InputError
         When it is not valid, with file, line and place.
     """
+    return checked(TableMapping, text, origin, "docs/records.md")
+
+
+def checked(kind: type[M], text: str, origin: str, explained_in: str) -> M:
+    """Read a mapping file of a kind from YAML text; a mistake is told with file, line and place."""
     tree = parse_yaml(text, origin)
     if not isinstance(tree, Mapping):
-        raise InputError(f"{origin}: a mapping file is a list of 'key: value' lines; see docs/records.md")
+        raise InputError(f"{origin}: a mapping file is a list of 'key: value' lines; see {explained_in}")
     try:
-        return TableMapping.model_validate(plain(tree))
+        return kind.model_validate(plain(tree))
     except ValidationError as error:
         raise InputError(first_fault(error, tree, origin)) from error
 
