@@ -27,8 +27,8 @@ from tailort.phantom import adaptive
 from tailort.protocols import load
 from tailort.protocols.proposals import proposals
 from tailort.registration import Registration
-from tailort.workflow import StageClock
 from tailort.workflow.adaptation_facts import contour_change, tumour_change, weight_loss, with_measured
+from tailort.workflow.clock import StageClock
 from tailort.workflow.propagating import structures_of_today
 from tailort.workflow.registering import failures, registration_of
 

@@ -16,7 +16,9 @@ from pathlib import Path
 from tailort import dicom
 from tailort.evaluation import histograms
 from tailort.protocols import load
-from tailort.workflow import PlanningOptions, StageClock, plan
+from tailort.workflow.clock import StageClock
+from tailort.workflow.options import PlanningOptions
+from tailort.workflow.planning import plan
 
 LEVELS = {"PTV70": 70.0, "PTV63": 63.0, "PTV56": 56.0}
 # Organ means may be at most this far above those of the reference plan, Gy.

@@ -18,7 +18,9 @@ from typing import Any
 
 from tailort.phantom import tg119
 from tailort.protocols import load
-from tailort.workflow import PlanningOptions, StageClock, plan
+from tailort.workflow.clock import StageClock
+from tailort.workflow.options import PlanningOptions
+from tailort.workflow.planning import plan
 
 FOLDER = Path(__file__).parent / "tg119"
 PHANTOMS = {

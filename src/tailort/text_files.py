@@ -70,7 +70,7 @@ def parse_csv(text: str, origin: str, delimiter: str = ",") -> list[list[str]]:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as error:
         raise InputError(f"{origin}: this is not a table with '{delimiter}' between cells: {error}") from error
-    table = [[cell.strip() for cell in row] for row in rows]
+    table = [list(map(str.strip, row)) for row in rows]
     header = table[0] if table else []
     if not any(header):
         raise InputError(f"{origin}, row 1: expected the names of the columns, found nothing")

@@ -16,7 +16,7 @@ from tailort.cli.cohort_write import as_plain
 from tailort.cli.write_cohort import write_virtual_cohort
 from tailort.cohort.survival import kaplan_meier
 from tailort.phantom.virtual_cohort import spine_cohort
-from tailort.workflow import StageClock
+from tailort.workflow.clock import StageClock
 
 PROTOCOL = ("--protocol", "reirradiation-spine", "--until", "2023-09-30")
 

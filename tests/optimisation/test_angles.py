@@ -13,16 +13,9 @@ from hypothesis import strategies as st
 from toy_patient import toy
 
 from tailort.errors import InputError
+from tailort.geometry.gantry_angles import candidates_deg, is_excluded, nearest_free
 from tailort.optimisation import Effort, Limit, Problem, VoxelSet, Wish, reference_weight, solve
-from tailort.optimisation.angles import (
-    ChosenBeams,
-    Worth,
-    candidates_deg,
-    choose_beams,
-    is_excluded,
-    nearest_free,
-    of_beams,
-)
+from tailort.optimisation.angles import ChosenBeams, Worth, choose_beams, of_beams
 from tailort.optimisation.fewer_rows import FewerRows
 from tailort.optimisation.objectives import MeanDose, Physical, SquaredOverdose, SquaredUnderdose
 from tailort.optimisation.objectives.quantity import Added

@@ -15,14 +15,7 @@ from tailort.errors import GeometryError, InputError
 from tailort.geometry import beam_axes
 from tailort.geometry.contours import area_mm2
 from tailort.geometry.solid import surface_points
-from tailort.optimisation.arrangements import (
-    arranged,
-    arrangement,
-    arrangements,
-    direction_name,
-    gantry_deg,
-    setups_of,
-)
+from tailort.optimisation.arrangements import arranged
 from tailort.optimisation.conformal import (
     ApertureMargin,
     Block,
@@ -35,6 +28,7 @@ from tailort.optimisation.conformal import (
 )
 from tailort.optimisation.conformal_view import beams_eye_views, shadow
 from tailort.patient import BeamSetup
+from tailort.patient.arrangements import arrangement, arrangements, direction_name, gantry_deg, setups_of
 from tailort.physics.machines import machine
 
 GENERIC = machine("generic-6MV")

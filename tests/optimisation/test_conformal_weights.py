@@ -14,12 +14,12 @@ from scipy.special import ndtr
 from tailort.errors import InputError
 from tailort.geometry import beam_axes
 from tailort.optimisation import Limit, Problem, VoxelSet, Wish
-from tailort.optimisation.arrangements import setups_of
 from tailort.optimisation.conformal import Aperture, ApertureMargin, Prisms, conform, seen
 from tailort.optimisation.conformal_subfields import field_in_field, without
 from tailort.optimisation.conformal_weights import Anchor, Segments, anchor_of, weigh
 from tailort.optimisation.objectives import MaxDoseVolume, SquaredOverdose, UniformDose
 from tailort.patient import Prescription
+from tailort.patient.arrangements import setups_of
 from tailort.patient.prescription import Normalisation
 from tailort.physics.machines import machine
 

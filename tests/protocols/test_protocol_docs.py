@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from tailort.optimisation.arrangements import arrangements
+from tailort.patient.arrangements import arrangements
 from tailort.protocols import (
     available,
     condition,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tailort.optimisation.arrangements import arrangements
+from tailort.patient.arrangements import arrangements
 from tailort.protocols import PhaseTechnique, Technique
 
 CONFORMAL: dict[str, Any] = {"kind": "3dcrt", "arrangement": "ap-pa", "aperture_margin_mm": 7.0}

@@ -19,10 +19,11 @@ from tailort.protocols import load
 from tailort.radiobiology.recurrence_fields import field_definitions
 from tailort.radiobiology.reirradiation_types import reporting_items
 from tailort.registration import Measure, Quality, Registration
-from tailort.web import reirradiation_report
 from tailort.web.page import engine_told
-from tailort.workflow import PlanningOptions, Reirradiation, reirradiate
+from tailort.web.reirradiation_report import reirradiation_report
 from tailort.workflow.budget_map import budget_map
+from tailort.workflow.options import PlanningOptions
+from tailort.workflow.reirradiating import Reirradiation, reirradiate
 
 FRAME, OTHER = "1.2.3", "1.2.4"
 SHAPE = (12, 24, 30)

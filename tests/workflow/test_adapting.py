@@ -35,7 +35,7 @@ from tailort.protocols import load
 from tailort.protocols.proposals import Proposals, proposals
 from tailort.radiobiology import course_dose
 from tailort.registration import Field, Registration
-from tailort.workflow import PlanningOptions, StageClock, cone_beam
+from tailort.workflow import cone_beam
 from tailort.workflow.adaptation_asked import Asked, NewScan, in_order
 from tailort.workflow.adaptation_facts import (
     Measured,
@@ -50,8 +50,10 @@ from tailort.workflow.adaptation_facts import (
     with_measured,
 )
 from tailort.workflow.adapting import adapt
+from tailort.workflow.clock import StageClock
 from tailort.workflow.cone_beam import corrected, correction_of
 from tailort.workflow.daily_doses import brought_here, fractions_by_scan, set_up, times_fractions
+from tailort.workflow.options import PlanningOptions
 from tailort.workflow.propagating import back_to_today, propagated, propagated_points, structures_of_today
 from tailort.workflow.replanning import remaining, require_same_course
 

@@ -15,8 +15,8 @@ from tailort.errors import InputError
 from tailort.geometry import Grid, Image, Transform
 from tailort.patient import Case, Dose, Person, RegistrationOptions, Scan, Structure, StructureSet
 from tailort.registration import Registration
-from tailort.workflow import StageClock
 from tailort.workflow.aligning import align, known_block, map_dose
+from tailort.workflow.clock import StageClock
 
 TODAY, OTHER = "1.2.826.1", "1.2.826.2"
 CT_GRID = Grid.axial((60, 60, 60), (4.0, 4.0, 4.0), (-118.0, -118.0, -118.0), TODAY)

@@ -12,8 +12,9 @@ import pytest
 from tailort.evaluation import DVH, Row, Scorecard
 from tailort.protocols import Protocol, load
 from tailort.protocols.plans import amended, with_plan
-from tailort.workflow import StageClock, amending
+from tailort.workflow import amending
 from tailort.workflow.amending import Amended, amend, amendments_of
+from tailort.workflow.clock import StageClock
 from tailort.workflow.records import AmendmentFinding
 
 SALVAGE = load("salvage-crt")

@@ -22,7 +22,10 @@ from tailort.optimisation.priorities import Slack
 from tailort.patient import Constraint
 from tailort.physics import Machine, machine
 from tailort.protocols import load
-from tailort.workflow import PlanningOptions, PlanningRun, StageClock, plan
+from tailort.workflow.clock import StageClock
+from tailort.workflow.options import PlanningOptions
+from tailort.workflow.planning import plan
+from tailort.workflow.records import PlanningRun
 
 PROTOCOL = """
 id: own

@@ -19,16 +19,20 @@ from pydantic import ValidationError
 
 from tailort import dicom
 from tailort.cli.app import run
+from tailort.geometry.gantry_angles import is_excluded
 from tailort.optimisation import solve
-from tailort.optimisation.angles import is_excluded, worth_of
+from tailort.optimisation.angles import worth_of
 from tailort.patient import Case
 from tailort.protocols import PhaseTechnique, Technique, load
-from tailort.workflow import PlanningOptions, PlanningRun, StageClock, plan
 from tailort.workflow.angles import Angled, with_angles
 from tailort.workflow.bench import Bench, set_up
+from tailort.workflow.clock import StageClock
 from tailort.workflow.courses import Request, phase_of
 from tailort.workflow.fluence_plans import fluence_problem
+from tailort.workflow.options import PlanningOptions
 from tailort.workflow.phases import Phase
+from tailort.workflow.planning import plan
+from tailort.workflow.records import PlanningRun
 
 PROTOCOL = """
 id: own

@@ -28,9 +28,10 @@ from tailort.patient import (
 )
 from tailort.radiobiology import bed
 from tailort.registration import Registration
-from tailort.workflow import PlanningOptions, reirradiate
 from tailort.workflow.bounding import bounded_doses, without_counterpart
 from tailort.workflow.earlier import earlier_on
+from tailort.workflow.options import PlanningOptions
+from tailort.workflow.reirradiating import reirradiate
 
 FRAME = "1.2.3"
 GRID = Grid.axial((9, 15, 29), (3.0, 3.0, 3.0), (-42.0, -21.0, -12.0), FRAME)

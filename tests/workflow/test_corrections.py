@@ -10,7 +10,8 @@ import pytest
 
 from tailort.optimisation import Limit
 from tailort.optimisation.objectives import Physical, SquaredMeanOverdose
-from tailort.workflow import StageClock, fluence_plans
+from tailort.workflow import fluence_plans
+from tailort.workflow.clock import StageClock
 from tailort.workflow.fluence_plans import ASKED_OVER, MOST_INSIDE
 
 GOAL = Limit("Lungs", SquaredMeanOverdose(20.0), 0.0, Physical(), "Mean[Gy] <= 20")

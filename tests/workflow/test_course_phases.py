@@ -17,7 +17,8 @@ from tailort.patient import Constraint, Dose, Normalisation, Plan, Prescription,
 from tailort.protocols import Technique
 from tailort.protocols.schema import HandOver
 from tailort.radiobiology import course_dose, eqd2
-from tailort.workflow import StageClock, courses
+from tailort.workflow import courses
+from tailort.workflow.clock import StageClock
 from tailort.workflow.phases import Phase, in_gray, is_ceiling, phase_label
 from tailort.workflow.records import Convergence, PhasePlan
 

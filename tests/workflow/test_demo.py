@@ -19,7 +19,7 @@ from tailort import dicom
 from tailort.cli import commands, demos
 from tailort.cli.app import run
 from tailort.errors import InputError
-from tailort.workflow import PlanningRun
+from tailort.workflow.records import PlanningRun
 
 PRESCRIBED = {"PTV_6600": 66.0, "PTV_5400": 54.0}
 COMPARATOR = {"PTV_6000": 60.0}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tailort.cli.demos import demo
-from tailort.workflow import PlanningRun
+from tailort.workflow.records import PlanningRun
 
 pytestmark = pytest.mark.slow
 

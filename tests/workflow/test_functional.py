@@ -26,7 +26,7 @@ from tailort.patient import (
 )
 from tailort.registration import Registration
 from tailort.registration.records import Measure, Quality
-from tailort.workflow import StageClock
+from tailort.workflow.clock import StageClock
 from tailort.workflow.functional import Reading, functional_image, local_noise, notes_of
 
 FRAME = "1.2.3"

@@ -14,8 +14,8 @@ from tailort.errors import InputError
 from tailort.geometry import Grid, Image, Transform
 from tailort.patient import Case, Course, Dose, Person, RegistrationOptions, Scan, Structure, StructureSet
 from tailort.registration import Field, Registration
-from tailort.workflow import StageClock, register_courses
-from tailort.workflow.registering import failures, judged_given, warnings_of
+from tailort.workflow.clock import StageClock
+from tailort.workflow.registering import failures, judged_given, register_courses, warnings_of
 
 sys.path.append(str(Path(__file__).parents[1] / "registration"))
 import thorax_formula as t

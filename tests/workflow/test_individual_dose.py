@@ -13,7 +13,7 @@ from tailort.geometry import Grid, Image
 from tailort.patient import Case, Constraint, Dose, Person, Scan, Structure, StructureSet
 from tailort.protocols import Protocol, load, parse, read_record
 from tailort.radiobiology import in_its_quantity
-from tailort.workflow import evaluate
+from tailort.workflow.evaluating import evaluate
 from tailort.workflow.individual_dose import DoseQuestion, IndividualDose, individual_dose
 
 FRAME = "1.2.3"

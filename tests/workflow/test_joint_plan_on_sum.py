@@ -13,7 +13,10 @@ from tailort.cli.commands import read_patient
 from tailort.geometry import Image
 from tailort.patient import Course, Dose
 from tailort.protocols import load
-from tailort.workflow import PlanningOptions, PlanResult, StageClock, plan
+from tailort.workflow.clock import StageClock
+from tailort.workflow.options import PlanningOptions
+from tailort.workflow.planning import plan
+from tailort.workflow.records import PlanResult
 
 PROTOCOL = """
 id: own

@@ -15,7 +15,10 @@ from tailort.errors import GeometryError, InputError
 from tailort.geometry import Image
 from tailort.patient import Case, FunctionalImage, quantity_named
 from tailort.protocols import Protocol, load
-from tailort.workflow import PlanningOptions, PlanningRun, StageClock, plan
+from tailort.workflow.clock import StageClock
+from tailort.workflow.options import PlanningOptions
+from tailort.workflow.planning import plan
+from tailort.workflow.records import PlanningRun
 
 TUMOUR = ("GTVp", "GTV", d.closed(-7.5, -4.5, -1.5, 1.5, 4.5, half=4.0))
 CORD = ("SpinalCord", "ORGAN", d.closed(-4.5, -1.5, 1.5, half=1.0, centre=(-5.5, 5.5)))

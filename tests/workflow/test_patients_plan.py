@@ -12,7 +12,8 @@ from tailort.errors import InputError, NotEligibleError, UndecidedError
 from tailort.geometry import Grid, Image
 from tailort.patient import Case, Dose, Person, Scan, Structure, StructureSet
 from tailort.protocols import Protocol, decide, for_patient, load, parse, read_record
-from tailort.workflow import PlanningOptions, evaluate
+from tailort.workflow.evaluating import evaluate
+from tailort.workflow.options import PlanningOptions
 from tailort.workflow.planning import Decided, decided
 from tailort.workflow.tracing import defaults_used, numbers_traced, rules_used, structures_traced
 

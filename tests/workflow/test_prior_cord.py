@@ -16,8 +16,8 @@ from tailort.geometry import Grid, Image
 from tailort.patient import Case, Constraint, Course, Dose, Person, PrescribedPhase, Scan, Structure, StructureSet
 from tailort.protocols import load, read_record
 from tailort.protocols.known import seen
-from tailort.workflow import PlanningOptions, reirradiate
 from tailort.workflow.budgeting import governed
+from tailort.workflow.options import PlanningOptions
 from tailort.workflow.prior_cord import (
     CORD,
     PRESCRIPTION,
@@ -27,6 +27,7 @@ from tailort.workflow.prior_cord import (
     told_by_courses,
     with_prior_facts,
 )
+from tailort.workflow.reirradiating import reirradiate
 
 FRAME = "1.2.3"
 GRID = Grid.axial((9, 15, 29), (3.0, 3.0, 3.0), (-42.0, -21.0, -12.0), FRAME)

@@ -33,16 +33,8 @@ from tailort.patient import (
 from tailort.protocols import load
 from tailort.radiobiology.recurrence_fields import PLACES, field_definitions
 from tailort.registration import Registration
-from tailort.workflow.recurrence import (
-    DEFAULT,
-    FACT,
-    RECURS,
-    RecurrencePlace,
-    in_earlier_field,
-    prescribed_of,
-    recurrences_of,
-    with_field_fact,
-)
+from tailort.workflow.recurrence import FACT, RECURS, in_earlier_field, prescribed_of, recurrences_of, with_field_fact
+from tailort.workflow.recurrence_places import DEFAULT, RecurrencePlace
 
 FRAME, OTHER = "1.2.3", "1.2.4"
 # x from -80 to 80 mm.

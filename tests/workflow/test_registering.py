@@ -13,9 +13,9 @@ from tailort.patient import Case, Course, Dose, Person, StructureSet
 from tailort.phantom import VirtualPatient, make
 from tailort.registration import Registration
 from tailort.registration.records import Measure, Quality
-from tailort.workflow import StageClock, register_courses
+from tailort.workflow.clock import StageClock
 from tailort.workflow.earlier import earlier_on
-from tailort.workflow.registering import failures, warnings_of
+from tailort.workflow.registering import failures, register_courses, warnings_of
 
 SHIFT_MM = np.array([17.0, -9.0, 22.0])
 ELSEWHERE = "1.2.826.0.1.77"

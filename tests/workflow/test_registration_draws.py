@@ -19,9 +19,12 @@ from tailort.patient import Case, Course, Dose
 from tailort.protocols import Protocol, load
 from tailort.registration import Registration
 from tailort.web.prior_tables import drawn_tables
-from tailort.workflow import PlanningOptions, PlanningRun, StageClock, plan
+from tailort.workflow.clock import StageClock
 from tailort.workflow.earlier import drawn_on
+from tailort.workflow.options import PlanningOptions
 from tailort.workflow.parts import cut_dose, part_around
+from tailort.workflow.planning import plan
+from tailort.workflow.records import PlanningRun
 from tailort.workflow.registration_draws import drawn_courses
 
 PROTOCOL = w.protocol("""

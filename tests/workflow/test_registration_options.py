@@ -24,8 +24,8 @@ from tailort.patient import (
     StructureSet,
 )
 from tailort.phantom import VirtualPatient, make
-from tailort.workflow import StageClock, register_courses
-from tailort.workflow.registering import registration_of
+from tailort.workflow.clock import StageClock
+from tailort.workflow.registering import register_courses, registration_of
 from tailort.workflow.registration_options import masks_of, registration_notes, registration_options
 
 FRAME, BEFORE = "1.2.3", "1.2.9"

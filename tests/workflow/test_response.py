@@ -27,7 +27,7 @@ from tailort.protocols import load
 from tailort.registration import Registration
 from tailort.registration.records import Measure, Quality
 from tailort.targets.uptake_methods import chosen_method
-from tailort.workflow import StageClock
+from tailort.workflow.clock import StageClock
 from tailort.workflow.functional import Reading
 from tailort.workflow.responding import Response, respond
 from tailort.workflow.response import FOLLOWED, Series, series_of, uptake_in

@@ -19,7 +19,7 @@ from tailort.optimisation.goals import Goals
 from tailort.optimisation.objectives import SquaredOverdose, SquaredUnderdose
 from tailort.optimisation.priorities import Goal
 from tailort.patient import Dose, Structure
-from tailort.workflow import PlanningOptions
+from tailort.workflow.options import PlanningOptions
 from tailort.workflow.positions import placed, positions_of, widened
 from tailort.workflow.robust_plans import in_every_position, united_sets
 

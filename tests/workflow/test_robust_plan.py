@@ -17,7 +17,8 @@ from tailort.errors import InputError
 from tailort.evaluation import dvh, from_cloud, within
 from tailort.patient import Normalisation, Prescription, Structure, StructureSet
 from tailort.targets import Step, Unite
-from tailort.workflow import PlanningOptions, PlanningRun
+from tailort.workflow.options import PlanningOptions
+from tailort.workflow.records import PlanningRun
 from tailort.workflow.robustness import clinical_targets
 
 # Two phases in a water phantom: the core as tumour, in a PTV about it; another organ is what is beside it.

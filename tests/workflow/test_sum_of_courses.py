@@ -32,11 +32,12 @@ from tailort.patient import (
 )
 from tailort.protocols import Technique
 from tailort.registration import Registration
-from tailort.workflow import PlanningOptions, reirradiate
 from tailort.workflow.budgeting import budget_rows
 from tailort.workflow.earlier import earlier_on, require_same_patient
 from tailort.workflow.normalising import Scaled, scaled_to_prescription
+from tailort.workflow.options import PlanningOptions
 from tailort.workflow.phases import Phase
+from tailort.workflow.reirradiating import reirradiate
 
 FRAME = "1.2.3"
 GRID = Grid.axial((9, 21, 41), (3.0, 3.0, 3.0), (-60.0, -30.0, -12.0), FRAME)

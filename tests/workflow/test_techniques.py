@@ -18,7 +18,7 @@ from tailort.errors import InputError
 from tailort.evaluation import histograms
 from tailort.geometry import interpolate
 from tailort.patient import Case, Dose, Plan
-from tailort.workflow import PlanningRun
+from tailort.workflow.records import PlanningRun
 
 HEAD = """
 id: {id}

@@ -19,8 +19,7 @@ from tailort.optimisation import Effort, Wish, solve
 from tailort.optimisation.objectives import MeanDose
 from tailort.optimisation.pareto import Times
 from tailort.optimisation.pareto_navigation import navigate
-from tailort.workflow import Asked, Trading
-from tailort.workflow.trading import HeldLimit
+from tailort.workflow.trading import Asked, HeldLimit, Trading
 
 HEAD = """
 id: trading

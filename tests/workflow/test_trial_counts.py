@@ -16,7 +16,7 @@ from tailort.errors import InputError
 from tailort.protocols import load
 from tailort.protocols.condition import months_later
 from tailort.protocols.records.table import AbsentFact
-from tailort.workflow.recurrence import DEFAULT, RecurrencePlace
+from tailort.workflow.recurrence_places import DEFAULT, RecurrencePlace
 from tailort.workflow.trial_completeness import centres, completeness
 from tailort.workflow.trial_completion import ALL_PATIENTS, Completed, completion
 from tailort.workflow.trial_measures import measure_over_time, numeric_measures, nutrition

@@ -170,20 +170,21 @@ def adapt_course(
     InputError, DicomError, UndecidedError, NotEligibleError
         See the exit statuses in docs/commands.md.
     """
-    from tailort import workflow
     from tailort.cli import commands
     from tailort.cli.decide_commands import readings_of_text
     from tailort.cli.machine_commands import load_machine
     from tailort.cli.planned_case import described_run, folder_of_ct, read_planned
     from tailort.cli.progress import Interrupt
+    from tailort.cli.run_files import hashes_of
     from tailort.cli.run_folder import whole_folder
     from tailort.cli.texts import density_of_text, read_density_table
-    from tailort.cli.write import hashes_of
     from tailort.cli.write_adaptation import write_adaptation
     from tailort.protocols import load
     from tailort.workflow.adaptation_asked import Asked
     from tailort.workflow.adapting import adapt as work
+    from tailort.workflow.clock import StageClock
     from tailort.workflow.cone_beam import correction_of
+    from tailort.workflow.options import PlanningOptions
 
     how = correction_of(hu_correction)
     if replan not in REPLANS:
@@ -209,7 +210,7 @@ def adapt_course(
         "new": [folder.name for folder in new], "priors": [prior.name for prior in priors], **chosen,
         "readings": list(texts), "same_patient": same_patient, "insist": insist,
     }  # fmt: skip
-    clock = workflow.StageClock(progress)
+    clock = StageClock(progress)
     interrupt = interrupt or Interrupt()
     with whole_folder(out, overwrite=overwrite, inputs=(plan_dir, *new, *priors)) as staging:
         with clock.stage("read the planned case"):
@@ -220,7 +221,7 @@ def adapt_course(
             plans = {plan.sop_instance_uid: plan for plan in case.plans}
             days = () if delivered else _fraction_days((plan_dir, *new), plans, case.pseudonym, same_patient)
         last = max(scans, key=lambda scan: scan.date or dt.date.min)
-        options = workflow.PlanningOptions(
+        options = PlanningOptions(
             dose_grid_mm=chosen["dose_grid_mm"], technique=chosen["technique"], engine=chosen["engine"],
             density_table=read_density_table(chosen["density_table"]),
             densities=tuple(density_of_text(text) for text in chosen["density"]),

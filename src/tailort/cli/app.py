@@ -145,7 +145,7 @@ def demo(
     """Make a virtual patient as DICOM and plan it: the main job from end to end."""
     from tailort.cli import cohort_demo, demos
     from tailort.cli.progress import Progress, interruptible
-    from tailort.workflow import PlanningRun
+    from tailort.workflow.records import PlanningRun
 
     with interruptible() as interrupt, Progress() as progress:
         run = demos.demo(

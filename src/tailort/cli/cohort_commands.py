@@ -150,10 +150,10 @@ def cohort_of(
     from tailort.cli.cohort_input import read_cohort, without_collection
     from tailort.cli.cohort_write import write_cohort_analysis
     from tailort.cli.decide_commands import readings_of_text
+    from tailort.cli.run_files import hash_inputs
     from tailort.cli.run_folder import whole_folder
-    from tailort.cli.write import hash_inputs
     from tailort.protocols import load
-    from tailort.workflow import StageClock
+    from tailort.workflow.clock import StageClock
     from tailort.workflow.cohort_analysis import analyse
     from tailort.workflow.cohort_records import CohortOptions
     from tailort.workflow.trial_grades import Unlisted

@@ -10,14 +10,14 @@ from typing import Any
 from tailort.cli.cohort_commands import MAPPING
 from tailort.cli.cohort_input import read_cohort
 from tailort.cli.cohort_write import write_cohort_analysis
+from tailort.cli.run_files import hash_inputs, write_json
 from tailort.cli.run_folder import whole_folder
 from tailort.cli.versions import run_versions
-from tailort.cli.write import _write_json, hash_inputs
 from tailort.cli.write_cohort import write_virtual_cohort
 from tailort.phantom.virtual_cohort import VirtualCohort, salvage_cohort, spine_cohort
 from tailort.protocols import load
 from tailort.web.cohort_cells import interval_told
-from tailort.workflow import StageClock
+from tailort.workflow.clock import StageClock
 from tailort.workflow.cohort_analysis import analyse
 from tailort.workflow.cohort_records import CohortAnalysis, CohortOptions
 
@@ -105,8 +105,8 @@ def demo_cohort(out: Path, seed: int, overwrite: bool, clock: StageClock) -> Coh
             analysed[cohort.name] = found
             rates += true
         result = CohortDemo(analysed, tuple(rates))
-        _write_json(staging / "truth-comparison.json", result.as_dict())
-        _write_json(staging / "run.json", {**run_versions(), "options": {"demo": COHORT, "seed": seed}})
+        write_json(staging / "truth-comparison.json", result.as_dict())
+        write_json(staging / "run.json", {**run_versions(), "options": {"demo": COHORT, "seed": seed}})
     return result
 
 

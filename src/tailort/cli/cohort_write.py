@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tailort.cli.write import _write_report
+from tailort.cli.run_files import write_report
 from tailort.cohort.incidence import CumulativeIncidence
 from tailort.cohort.survival import SurvivalCurve
 from tailort.web.cohort_figures import Drawing
@@ -23,7 +23,7 @@ from tailort.web.cohort_report import cohort_drawings, cohort_report
 from tailort.web.cohort_tables import result_tables, to_read
 from tailort.web.cohort_trial_tables import trial_tables
 from tailort.web.plain_tables import html_tables, word_tables
-from tailort.workflow import StageClock
+from tailort.workflow.clock import StageClock
 from tailort.workflow.cohort_records import CohortAnalysis, EndpointAnalysis, GroupOutcome
 
 # Of a curve the steps stand in curves.csv, of a cohort the patients in times.csv.
@@ -64,7 +64,7 @@ def write_cohort_analysis(
         "options": dict(options), "engine": "none", "inputs_sha256": dict(inputs), "notes": list(result.notes),
     }  # fmt: skip
     page: Callable[..., str] = partial(cohort_report, result, drawings=drawings, before=before)
-    _write_report(page, described, folder, clock)
+    write_report(page, described, folder, clock)
 
 
 def results_of(result: CohortAnalysis) -> dict[str, Any]:

@@ -9,13 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tailort import dicom, workflow
+from tailort import dicom
 from tailort.cli.decide_commands import readings_of_text
 from tailort.cli.earlier_courses import with_courses
 from tailort.cli.functional_images import folders_of_text, read_images
 from tailort.cli.machine_commands import load_machine
 from tailort.cli.progress import Interrupt
 from tailort.cli.registrations import given_registrations, write_registrations
+from tailort.cli.run_files import hash_inputs, hashes_of
 from tailort.cli.run_folder import whole_folder
 from tailort.cli.texts import (
     constraint_of_text,
@@ -25,8 +26,6 @@ from tailort.cli.texts import (
     setup_of_text,
 )
 from tailort.cli.write import (
-    hash_inputs,
-    hashes_of,
     read_fluences,
     write_evaluation,
     write_patient,
@@ -55,7 +54,12 @@ from tailort.phantom.weekly_map import WEEKS as SCANNED_WEEKS
 from tailort.physics import Machine
 from tailort.protocols import Protocol, available, describe, load, load_record
 from tailort.registration import Registration
-from tailort.workflow import Evaluation, PlanningOptions, PlanningRun, Recalculation, StageClock, Trading
+from tailort.workflow import evaluating, planning, recalculating, registering, trading
+from tailort.workflow.clock import StageClock
+from tailort.workflow.options import PlanningOptions
+from tailort.workflow.recalculating import Recalculation
+from tailort.workflow.records import Evaluation, PlanningRun
+from tailort.workflow.trading import Trading
 
 if TYPE_CHECKING:
     from tailort.workflow.validating import ValidationRow
@@ -324,7 +328,7 @@ def plan(
             with clock.stage("read earlier courses"):
                 case = with_courses(case, dicom_dir, priors, same_patient=same_patient)
                 given = given_registrations(case, (dicom_dir, *priors), same_patient=same_patient)
-            registrations = workflow.register_courses(
+            registrations = registering.register_courses(
                 case, clock, given=given, insist=insist, stop=interrupt.asked if interrupt else lambda: False
             )
         return plan_into(staging, dicom_dir, case, loaded, options, described, clock, interrupt, priors, registrations)
@@ -397,7 +401,7 @@ def plan_into(
 ) -> PlanningRun:
     """Plan a case that was read, and write the run folder; see `plan`."""
     interrupt = interrupt or Interrupt()
-    run = workflow.plan(
+    run = planning.plan(
         case, protocol, options, clock, stop=interrupt.asked, keep=interrupt.keep, registrations=registrations
     )
     with clock.stage("write and report"):
@@ -453,7 +457,7 @@ def evaluate(
         if loaded is not None:
             case = case.with_facts(facts_of(dicom_dir, record))
         with clock.stage("evaluate"):
-            result = workflow.evaluate(
+            result = evaluating.evaluate(
                 case, loaded, asked, fractions, PlanningOptions(readings=named, option=option, today=today)
             )
         with clock.stage("write and report"):
@@ -497,7 +501,9 @@ def recalculate(
         if chosen is None and case.plans:
             chosen = machine_of_plans(case.plans)
         with clock.stage("recalculate") as tell:
-            result = workflow.recalculate(case, chosen, engine=engine, table=table, overrides=overrides, progress=tell)
+            result = recalculating.recalculate(
+                case, chosen, engine=engine, table=table, overrides=overrides, progress=tell
+            )
         with clock.stage("write and report"):
             write_recalculation(result, staging, described, hash_inputs(dicom_dir), clock)
     return result
@@ -584,7 +590,7 @@ def tradeoffs(
     }  # fmt: skip
     with whole_folder(out, overwrite=overwrite, inputs=(dicom_dir,)) as staging:
         case = read_patient(dicom_dir, clock, series, names, record)
-        result = workflow.trade(
+        result = trading.trade(
             case, loaded, options, asked, clock, most_plans=plans, gap=gap_percent / 100.0, stop=interrupt.asked,
             keep=interrupt.keep,
         )  # fmt: skip

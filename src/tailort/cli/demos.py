@@ -10,15 +10,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tailort import dicom, workflow
+from tailort import dicom
 from tailort.cli.adapt_commands import adapt_course
 from tailort.cli.cohort_demo import COHORT, CohortDemo, demo_cohort
 from tailort.cli.commands import DEFAULT_ENGINE, Tell, plan_into, read_patient, silent
 from tailort.cli.earlier_courses import with_courses
 from tailort.cli.functional_images import read_images
 from tailort.cli.progress import Interrupt
+from tailort.cli.run_files import hashes_of
 from tailort.cli.run_folder import whole_folder
-from tailort.cli.write import hashes_of, write_patient, write_reirradiation, write_run
+from tailort.cli.write import write_patient, write_reirradiation, write_run
 from tailort.cli.write_phantom import EARLIER, PLANNING, TODAY, write_adaptive, write_painting, write_scans
 from tailort.errors import InputError
 from tailort.phantom import adaptive, earlier_scan, make, painting, salvage, spine
@@ -26,10 +27,13 @@ from tailort.phantom.pet import FDG
 from tailort.phantom.tumour_biology import ALPHA_BETA_GY
 from tailort.phantom.virtual_patient import Size, VirtualPatient
 from tailort.protocols import load
-from tailort.workflow import PlanningOptions, PlanningRun, StageClock
+from tailort.workflow import planning, registering, reirradiating
 from tailort.workflow.adaptation_truth import against_truth
 from tailort.workflow.adapted_records import Adaptation
+from tailort.workflow.clock import StageClock
+from tailort.workflow.options import PlanningOptions
 from tailort.workflow.painting import true_control
+from tailort.workflow.records import PlanningRun
 
 # What each virtual patient is planned by, and what gave him the dose that he had before.
 PROTOCOLS = {
@@ -124,7 +128,7 @@ def _painted(job: _Job) -> PlanningRun:
     found = read_images(case, images, job.clock, job.interrupt, insist=False, same_patient=False)
     asked = replace(job.options, images=found)
     interrupt = job.interrupt or Interrupt()
-    run = workflow.plan(case, load(PROTOCOLS["painting"]), asked, job.clock, stop=interrupt.asked, keep=interrupt.keep)
+    run = planning.plan(case, load(PROTOCOLS["painting"]), asked, job.clock, stop=interrupt.asked, keep=interrupt.keep)
     with job.clock.stage("true tumour control"):
         plans = [plan for plan in (run.main, run.comparator) if plan is not None]
         truth = (patient.alpha_per_gy, patient.clonogens_per_cm3, ALPHA_BETA_GY)
@@ -192,7 +196,7 @@ def _second_course(job: _Job, name: str) -> PlanningRun:
     with job.clock.stage("read earlier courses"):
         case = with_courses(case, today, (then,))
     interrupt = job.interrupt or Interrupt()
-    found = workflow.register_courses(case, job.clock, stop=interrupt.asked)
+    found = registering.register_courses(case, job.clock, stop=interrupt.asked)
     day = dt.datetime.strptime(case.person.study_date, "%Y%m%d").date()
     loaded = load(PROTOCOLS[name])
     # Only limits on the sum make a plan another one than without the earlier dose.
@@ -204,7 +208,7 @@ def _second_course(job: _Job, name: str) -> PlanningRun:
         plans=tuple(phase.plan for phase in done.main.phases),
     )  # fmt: skip
     with job.clock.stage("sum the courses") as tell:
-        result = workflow.reirradiate(treated, loaded, asked, found, tell)
+        result = reirradiating.reirradiate(treated, loaded, asked, found, tell)
     (job.staging / SUM).mkdir()
     with job.clock.stage("write and report"):
         write_reirradiation(result, job.staging / SUM, job.described, hashes_of(today, (then,)), job.clock)

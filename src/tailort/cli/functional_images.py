@@ -9,7 +9,7 @@ from tailort.cli.progress import Interrupt
 from tailort.dicom.reading_functional import read_functional
 from tailort.errors import InputError
 from tailort.patient import Case, FunctionalImage, quantity_named
-from tailort.workflow import StageClock
+from tailort.workflow.clock import StageClock
 from tailort.workflow.functional import Reading, functional_image
 
 

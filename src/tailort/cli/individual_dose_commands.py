@@ -115,14 +115,16 @@ def individual_dose_of(
     InputError, DicomError, UndecidedError
         See the exit statuses in docs/commands.md.
     """
-    from tailort import dicom, workflow
+    from tailort import dicom
     from tailort.cli.commands import asked_of_protocol, facts_of
     from tailort.cli.decide_commands import readings_of_text
+    from tailort.cli.run_files import hash_inputs
     from tailort.cli.run_folder import whole_folder
-    from tailort.cli.write import hash_inputs
     from tailort.cli.write_individual_dose import write_individual_dose
     from tailort.protocols import load
+    from tailort.workflow.clock import StageClock
     from tailort.workflow.individual_dose import DoseQuestion, individual_dose
+    from tailort.workflow.options import PlanningOptions
 
     question = DoseQuestion(
         None if range_gy is None else range_of_text(range_gy),
@@ -132,7 +134,7 @@ def individual_dose_of(
         planned_gy,
     )
     loaded, named, today = load(protocol), readings_of_text(readings), today or dt.date.today()
-    clock = workflow.StageClock(progress)
+    clock = StageClock(progress)
     described = {
         "protocol": protocol, "range": range_gy, "fractions": fractions, "caps": list(caps), "tcp": tcp,
         "planned_gy": planned_gy, "series": series, "names": names.name if names else None,
@@ -144,7 +146,7 @@ def individual_dose_of(
             case = dicom.read_case(dicom_dir, series_uid=series, names=told, progress=lambda _, share: tell(share))
             case = case.with_facts(facts_of(dicom_dir, record))
         with clock.stage("raise the dose"):
-            options = workflow.PlanningOptions(readings=named, option=option, today=today)
+            options = PlanningOptions(readings=named, option=option, today=today)
             result = individual_dose(case, loaded, question, options)
         with clock.stage("write and report"):
             write_individual_dose(result, staging, described, hash_inputs(dicom_dir), clock)

@@ -76,15 +76,16 @@ def motion_of_folder(
     InputError, DicomError
         See the exit statuses in docs/commands.md.
     """
-    from tailort import dicom, workflow
+    from tailort import dicom
+    from tailort.cli.run_files import hash_inputs, write_json
     from tailort.cli.run_folder import whole_folder
     from tailort.cli.versions import run_versions
-    from tailort.cli.write import _write_json, hash_inputs
     from tailort.dicom.reading_phases import read_phases
     from tailort.dicom.writing_motion import write_motion
+    from tailort.workflow.clock import StageClock
     from tailort.workflow.motion import motion_of
 
-    clock = workflow.StageClock(progress)
+    clock = StageClock(progress)
     options = {"structures": list(structures), "name": name, "names": names.name if names else None}
     with whole_folder(out, overwrite=overwrite, inputs=(dicom_dir,)) as staging:
         told = dicom.load_names(names) if names else None
@@ -95,8 +96,8 @@ def motion_of_folder(
         with clock.stage("write"):
             write_motion(result.images, result.internal, read.phases[0].scan, read.person, staging)
         notes = (*read.notes, *result.notes)
-        _write_json(staging / "motion.json", result.as_dict())
-        _write_json(
+        write_json(staging / "motion.json", result.as_dict())
+        write_json(
             staging / "run.json",
             {**run_versions(), "options": options, "inputs_sha256": hash_inputs(dicom_dir), "notes": list(notes)},
         )

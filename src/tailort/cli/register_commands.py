@@ -162,13 +162,15 @@ def register_scans(
     InputError, DicomError
         See the exit statuses in docs/commands.md.
     """
-    from tailort import dicom, workflow
+    from tailort import dicom
+    from tailort.cli.run_files import hashes_of
     from tailort.cli.run_folder import whole_folder
-    from tailort.cli.write import hashes_of, write_registration_run
+    from tailort.cli.write import write_registration_run
     from tailort.workflow.aligning import align
+    from tailort.workflow.clock import StageClock
     from tailort.workflow.earlier import require_same_patient
 
-    clock = workflow.StageClock(progress)
+    clock = StageClock(progress)
     described = {
         "series": series, "other": other.name, "other_series": other_series, "modality": modality, "metric": metric,
         "deformable": deformable, "region": region, "guides": list(guides), "without": list(without),

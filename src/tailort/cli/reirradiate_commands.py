@@ -25,7 +25,7 @@ from tailort.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from tailort.workflow import Reirradiation
+    from tailort.workflow.reirradiating import Reirradiation
 
 Prior = Annotated[
     list[Path],
@@ -129,18 +129,21 @@ def sum_courses(
     InputError, DicomError, UndecidedError
         See the exit statuses in docs/commands.md.
     """
-    from tailort import workflow
     from tailort.cli import commands
     from tailort.cli.decide_commands import readings_of_text
     from tailort.cli.earlier_courses import with_courses
     from tailort.cli.registrations import given_registrations, write_registrations
+    from tailort.cli.run_files import hashes_of
     from tailort.cli.run_folder import whole_folder
-    from tailort.cli.write import hashes_of, write_reirradiation
+    from tailort.cli.write import write_reirradiation
     from tailort.protocols import load
+    from tailort.workflow import registering, reirradiating
+    from tailort.workflow.clock import StageClock
+    from tailort.workflow.options import PlanningOptions
 
     loaded = load(protocol) if protocol else None
-    options = workflow.PlanningOptions(readings=readings_of_text(readings), today=today or dt.date.today())
-    clock = workflow.StageClock(progress)
+    options = PlanningOptions(readings=readings_of_text(readings), today=today or dt.date.today())
+    clock = StageClock(progress)
     described = {
         "protocol": protocol, "priors": [prior.name for prior in priors], "series": series,
         "names": names.name if names else None, "record": record.name if record else None,
@@ -152,9 +155,9 @@ def sum_courses(
         with clock.stage("read earlier courses"):
             case = with_courses(case, dicom_dir, priors, same_patient=same_patient)
             given = given_registrations(case, (dicom_dir, *priors), same_patient=same_patient)
-        registrations = workflow.register_courses(case, clock, given=given, insist=insist)
+        registrations = registering.register_courses(case, clock, given=given, insist=insist)
         with clock.stage("sum the courses") as tell:
-            result = workflow.reirradiate(case, loaded, options, registrations, tell, fractions)
+            result = reirradiating.reirradiate(case, loaded, options, registrations, tell, fractions)
         with clock.stage("write and report"):
             write_registrations(case, registrations, staging)
             write_reirradiation(result, staging, described, hashes_of(dicom_dir, priors), clock)

@@ -28,7 +28,7 @@ from tailort.errors import InputError
 
 if TYPE_CHECKING:
     from tailort.patient import FunctionalScan, Quantity
-    from tailort.workflow import StageClock
+    from tailort.workflow.clock import StageClock
     from tailort.workflow.responding import Response
 
 # Whose triggers are asked where nobody names others.
@@ -128,14 +128,15 @@ def response_of(
     InputError, DicomError
         See the exit statuses in docs/commands.md.
     """
-    from tailort import dicom, workflow
+    from tailort import dicom
     from tailort.cli.commands import facts_of
+    from tailort.cli.run_files import hash_inputs
     from tailort.cli.run_folder import whole_folder
-    from tailort.cli.write import hash_inputs
     from tailort.cli.write_response import write_response
     from tailort.patient import RegistrationOptions, quantity_named
     from tailort.protocols import load
     from tailort.targets.uptake_methods import chosen_method
+    from tailort.workflow.clock import StageClock
     from tailort.workflow.functional import Reading
     from tailort.workflow.responding import require_triggers, respond
     from tailort.workflow.response import require_series
@@ -151,7 +152,7 @@ def response_of(
         _reference(reference), RegistrationOptions("deformable" if deformable else "rigid", region), insist,
         same_patient, during_treatment=True,
     )  # fmt: skip
-    clock = workflow.StageClock(progress)
+    clock = StageClock(progress)
     described = {
         "images": [folder.name for folder in images], "structure": structure, "quantity": wanted.id,
         "threshold": str(chosen), "reference": reference, "protocol": protocol, "deformable": deformable,
@@ -193,7 +194,8 @@ def _read(
 
 def _show(result: Response) -> None:
     """Print the series and what triggers say."""
-    from tailort.workflow.responding import ANSWERS, told
+    from tailort.protocols.condition import FIRED
+    from tailort.workflow.responding import told
 
     series = result.series
     unit = "" if series.quantity.unit == "1" else f" {series.quantity.unit}"
@@ -212,7 +214,7 @@ def _show(result: Response) -> None:
         print(f"{fact.name}: {told(fact.value)} ({fact.source})")
     for one in result.triggers:
         needs = f" (needs {', '.join(one.missing)})" if one.answer == "unknown" else ""
-        print(f"trigger {one.entry.id}, {ANSWERS[one.answer]}{needs}: {'; '.join(act.text for act in one.proposed)}")
+        print(f"trigger {one.entry.id}, {FIRED[one.answer]}{needs}: {'; '.join(act.text for act in one.proposed)}")
     print("a trigger proposes, never orders")
     for warning in result.warnings:
         print(f"warning: {warning}")

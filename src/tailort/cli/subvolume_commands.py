@@ -156,14 +156,15 @@ def subvolume_of(
     InputError, DicomError
         See the exit statuses in docs/commands.md.
     """
-    from tailort import dicom, workflow
+    from tailort import dicom
+    from tailort.cli.run_files import hashes_of
     from tailort.cli.run_folder import whole_folder
-    from tailort.cli.write import hashes_of
     from tailort.cli.write_subvolume import write_subvolume
     from tailort.patient import RegistrationOptions, quantity_named
     from tailort.protocols import load_record
     from tailort.targets.delineation import Shaping
     from tailort.targets.uptake_methods import chosen_method
+    from tailort.workflow.clock import StageClock
     from tailort.workflow.functional import Reading
     from tailort.workflow.subdividing import subdivide
 
@@ -173,7 +174,7 @@ def subvolume_of(
         _reference(reference), RegistrationOptions("deformable" if deformable else "rigid", region), insist,
         same_patient, most_days, during_treatment,
     )  # fmt: skip
-    clock = workflow.StageClock(progress)
+    clock = StageClock(progress)
     described = {
         "image": image.name, "structure": structure, "method": str(chosen), "quantity": wanted.id,
         "reference": reference, "background": background, "spare": list(spare), "smooth_mm": smooth_mm,

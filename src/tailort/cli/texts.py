@@ -12,7 +12,8 @@ from tailort.errors import InputError
 from tailort.patient import Constraint
 from tailort.physics import DensityTable, density_table_of_csv, density_tables
 from tailort.radiobiology import in_its_quantity
-from tailort.workflow import Asked, setup_errors
+from tailort.workflow.options import setup_errors
+from tailort.workflow.trading import Asked
 
 _METRIC = re.compile(
     r"^(?P<structure>[^:]+):\s*(?P<metric>[^\s]+\])"

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import csv
-import hashlib
-import json
 import math
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,27 +14,27 @@ import numpy as np
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
-from tailort import dicom, web
-from tailort.cli.versions import run_versions
+from tailort import dicom
+from tailort.cli.run_files import write_json, write_report
 from tailort.errors import InputError
 from tailort.evaluation import DVH, Robustness
 from tailort.geometry import Image
 from tailort.patient import StructureSet
 from tailort.phantom import SolidPhantom, VirtualPatient
 from tailort.protocols import Protocol
-from tailort.workflow import (
-    Evaluation,
-    PhasePlan,
-    PlanningRun,
-    PlanResult,
-    Recalculation,
-    Reirradiation,
-    Stage,
-    StageClock,
-    Trading,
-)
+from tailort.web.evaluation_report import evaluation_report
+from tailort.web.planning_report import planning_report
+from tailort.web.recalculation_report import recalculation_report
+from tailort.web.registration_report import registration_report
+from tailort.web.reirradiation_report import reirradiation_report
+from tailort.web.trading_report import trading_report
 from tailort.workflow.aligning import Alignment
+from tailort.workflow.clock import StageClock
+from tailort.workflow.recalculating import Recalculation
+from tailort.workflow.records import Evaluation, PhasePlan, PlanningRun, PlanResult
+from tailort.workflow.reirradiating import Reirradiation
 from tailort.workflow.tracing import targets_and_rules
+from tailort.workflow.trading import Trading
 from tailort.workflow.without_prior import prices
 
 DVH_STEP_GY = 0.05
@@ -54,29 +52,29 @@ def write_patient(patient: VirtualPatient | SolidPhantom, folder: Path, progress
     progress("write CT", 1.0)
     with (folder / "record.yaml").open("w", encoding="utf-8") as stream:
         YAML().dump(patient.record, stream)
-    _write_json(folder / "truth.json", patient.truth)
+    write_json(folder / "truth.json", patient.truth)
 
 
 def write_run(
     run: PlanningRun, folder: Path, options: Mapping[str, Any], inputs: Mapping[str, str], clock: StageClock
 ) -> None:
     """Write everything that a planning run made."""
-    _write_json(folder / "decision.json", run.decision.as_dict())
+    write_json(folder / "decision.json", run.decision.as_dict())
     _write_plan(run, run.main, folder)
     if run.comparator is not None:
         (folder / "comparator").mkdir()
         _write_plan(run, run.comparator, folder / "comparator")
     if run.painted:
-        _write_json(folder / "painting.json", {"targets": [one.as_dict() for one in run.painted]})
+        write_json(folder / "painting.json", {"targets": [one.as_dict() for one in run.painted]})
         for one in run.painted:
             _write_image(folder / f"prescription_{one.target}.npz", one.painted.image)
     if run.reporting is not None:
-        _write_json(folder / "reirradiation.json", run.reporting.as_dict())
+        write_json(folder / "reirradiation.json", run.reporting.as_dict())
     if run.without_prior is not None:
         (folder / "without-prior").mkdir()
         _write_plan(run, run.without_prior, folder / "without-prior")
         compared = [price.as_dict() for price in prices(run.main, run.without_prior)]
-        _write_json(folder / "without-prior.json", {"metrics": compared})
+        write_json(folder / "without-prior.json", {"metrics": compared})
     for n, plan in enumerate(run.superseded, 1):
         folder_of_it = folder / ("superseded" if n == 1 else f"superseded-{n}")
         folder_of_it.mkdir()
@@ -84,14 +82,14 @@ def write_run(
     if was_interrupted(run):
         write_fluences(run, folder / FLUENCES)
     if run.comparison is not None:
-        _write_json(folder / "comparison.json", run.comparison.as_dict())
+        write_json(folder / "comparison.json", run.comparison.as_dict())
     if run.drawn_sums is not None:
-        _write_json(folder / "registration-scenarios.json", run.drawn_sums.as_dict())
+        write_json(folder / "registration-scenarios.json", run.drawn_sums.as_dict())
     if run.robustness is not None:
-        _write_json(folder / "robustness.json", run.robustness.as_dict())
+        write_json(folder / "robustness.json", run.robustness.as_dict())
         _write_bands(folder / "dvh_bands.csv", run.robustness)
     described = {
-        "protocol": _protocol(run.protocol),
+        "protocol": protocol_told(run.protocol),
         "plan": run.plan or None,
         "options": dict(options),
         "density_table": run.density_table,
@@ -107,10 +105,11 @@ def write_run(
         "converged": all(plan.converged for plan in _plans(run)),
         "interrupted": was_interrupted(run),
     }
-    _write_report(partial(web.planning_report, run), described, folder, clock)
+    write_report(partial(planning_report, run), described, folder, clock)
 
 
-def _protocol(protocol: Protocol) -> dict[str, Any]:
+def protocol_told(protocol: Protocol) -> dict[str, Any]:
+    """By which protocol something was made, for run.json."""
     return {
         "id": protocol.id,
         "version": protocol.version,
@@ -157,26 +156,26 @@ def write_evaluation(
 ) -> None:
     """Write scorecard, DVH and report of an existing dose, and decision.json where a protocol was asked."""
     if result.decision is not None:
-        _write_json(folder / "decision.json", result.decision.as_dict())
-    _write_json(folder / "scorecard.json", result.scorecard.as_dict())
-    _write_dvh(folder / "dvh.csv", result.dvhs)
+        write_json(folder / "decision.json", result.decision.as_dict())
+    write_json(folder / "scorecard.json", result.scorecard.as_dict())
+    write_dvh(folder / "dvh.csv", result.dvhs)
     described = {
-        "protocol": None if result.protocol is None else _protocol(result.protocol),
+        "protocol": None if result.protocol is None else protocol_told(result.protocol),
         "options": dict(options),
         "engine": result.dose.engine,
         "inputs_sha256": dict(inputs),
         "notes": list(result.notes),
         "amendments": [found.as_dict() for found in result.amendments],
     }
-    _write_report(partial(web.evaluation_report, result), described, folder, clock)
+    write_report(partial(evaluation_report, result), described, folder, clock)
 
 
 def write_recalculation(
     result: Recalculation, folder: Path, options: Mapping[str, Any], inputs: Mapping[str, str], clock: StageClock
 ) -> None:
     """Write recalculation.json, the dose as RTDOSE, DVH and report of a recalculated plan."""
-    _write_json(folder / "recalculation.json", result.as_dict())
-    _write_dvh(folder / "dvh.csv", result.dvhs)
+    write_json(folder / "recalculation.json", result.as_dict())
+    write_dvh(folder / "dvh.csv", result.dvhs)
     dicom.write_dose(
         result.dose,
         result.case.person,
@@ -194,17 +193,17 @@ def write_recalculation(
         "inputs_sha256": dict(inputs),
         "notes": list(result.case.notes),
     }
-    _write_report(partial(web.recalculation_report, result), described, folder, clock)
+    write_report(partial(recalculation_report, result), described, folder, clock)
 
 
 def write_trading(
     result: Trading, folder: Path, options: Mapping[str, Any], inputs: Mapping[str, str], clock: StageClock
 ) -> None:
     """Write decision.json, tradeoffs.json and report of what can be traded."""
-    _write_json(folder / "decision.json", result.decision.as_dict())
-    _write_json(folder / "tradeoffs.json", result.as_dict())
+    write_json(folder / "decision.json", result.decision.as_dict())
+    write_json(folder / "tradeoffs.json", result.as_dict())
     described = {
-        "protocol": _protocol(result.protocol),
+        "protocol": protocol_told(result.protocol),
         "machine": result.machine.id,
         "options": dict(options),
         "engine": options["engine"],
@@ -215,7 +214,7 @@ def write_trading(
         "converged": result.converged,
         "interrupted": result.interrupted,
     }
-    _write_report(partial(web.trading_report, result), described, folder, clock)
+    write_report(partial(trading_report, result), described, folder, clock)
 
 
 def write_reirradiation(
@@ -223,18 +222,18 @@ def write_reirradiation(
 ) -> None:
     """Write cumulative.json, scorecard, DVH of all courses and report."""
     if result.decision is not None:
-        _write_json(folder / "decision.json", result.decision.as_dict())
-    _write_json(folder / "cumulative.json", result.as_dict())
-    _write_json(folder / "scorecard.json", result.scorecard.as_dict())
-    _write_dvh(folder / "dvh.csv", result.dvhs)
+        write_json(folder / "decision.json", result.decision.as_dict())
+    write_json(folder / "cumulative.json", result.as_dict())
+    write_json(folder / "scorecard.json", result.scorecard.as_dict())
+    write_dvh(folder / "dvh.csv", result.dvhs)
     described = {
-        "protocol": None if result.protocol is None else _protocol(result.protocol),
+        "protocol": None if result.protocol is None else protocol_told(result.protocol),
         "options": dict(options),
         "engine": result.totals[0].engine,
         "inputs_sha256": dict(inputs),
         "notes": list(result.notes),
     }
-    _write_report(partial(web.reirradiation_report, result), described, folder, clock)
+    write_report(partial(reirradiation_report, result), described, folder, clock)
 
 
 def write_registration_run(
@@ -243,7 +242,7 @@ def write_registration_run(
     """Write reg.dcm, registration.json, mapped doses as RTDOSE, DVH and report of a registration."""
     case = result.case
     dicom.write_registration(result.registration, case.ct, result.scan, case.person, folder / "reg.dcm")
-    _write_json(folder / "registration.json", result.as_dict())
+    write_json(folder / "registration.json", result.as_dict())
     for n, mapped in enumerate(result.doses, 1):
         number = "" if len(result.doses) == 1 else f"_{n}"
         if mapped.whole is not None and mapped.whole.plan_uid:
@@ -251,14 +250,14 @@ def write_registration_run(
                 mapped.whole, case.person, case.ct, folder / f"rtdose_mapped{number}.dcm", label=f"mapped{number}"
             )
         if mapped.dvhs:
-            _write_dvh(folder / f"dvh{number}.csv", mapped.dvhs)
+            write_dvh(folder / f"dvh{number}.csv", mapped.dvhs)
     described = {
         "options": dict(options),
         "engine": " + ".join(sorted({mapped.dose.engine for mapped in result.doses})) or "none",
         "inputs_sha256": dict(inputs),
         "notes": list(result.notes),
     }
-    _write_report(partial(web.registration_report, result), described, folder, clock)
+    write_report(partial(registration_report, result), described, folder, clock)
 
 
 def was_interrupted(run: PlanningRun) -> bool:
@@ -269,27 +268,6 @@ def was_interrupted(run: PlanningRun) -> bool:
 def _plans(run: PlanningRun) -> tuple[PlanResult, ...]:
     others = (plan for plan in (run.comparator, run.without_prior) if plan is not None)
     return (run.main, *others, *run.superseded)
-
-
-def hashes_of(folder: Path, priors: Iterable[Path]) -> dict[str, str]:
-    """SHA-256 of every file of a case and, below their folder's name, of its earlier courses."""
-    hashes = hash_inputs(folder)
-    for prior in priors:
-        hashes |= {f"{prior.name}/{name}".rstrip("/"): value for name, value in hash_inputs(prior).items()}
-    return hashes
-
-
-def hash_inputs(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file below a folder, by its relative path; of a file its own."""
-    if folder.is_file():
-        return {"": hashlib.sha256(folder.read_bytes()).hexdigest()}
-    hashes = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            # The name of a file may hold bytes that are no text.
-            name = str(path.relative_to(folder)).encode("utf-8", "backslashreplace").decode("utf-8")
-            hashes[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return hashes
 
 
 def _write_plan(run: PlanningRun, result: PlanResult, folder: Path) -> None:
@@ -321,11 +299,12 @@ def _write_plan(run: PlanningRun, result: PlanResult, folder: Path) -> None:
                 label=phase.plan.label,
             )  # fmt: skip
     dicom.write_dose(result.dose, case.person, scan, folder / "rtdose.dcm", plan_uids=tuple(uids), label=result.label)
-    _write_json(folder / "scorecard.json", result.scorecard.as_dict())
-    _write_dvh(folder / "dvh.csv", result.dvhs)
+    write_json(folder / "scorecard.json", result.scorecard.as_dict())
+    write_dvh(folder / "dvh.csv", result.dvhs)
 
 
-def _write_dvh(path: Path, dvhs: Iterable[DVH]) -> None:
+def write_dvh(path: Path, dvhs: Iterable[DVH]) -> None:
+    """Write the curves of histograms as CSV, one row a dose."""
     with path.open("w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream)
         table.writerow(("structure", "quantity", "scope", "dose_gy", "volume_cm3"))
@@ -347,17 +326,6 @@ def _write_bands(path: Path, robustness: Robustness) -> None:
             for dose_gy, *volumes_cm3 in zip(*curves, strict=True):
                 told = ("" if np.isnan(volume) else f"{volume:.5g}" for volume in volumes_cm3)
                 table.writerow((band.structure, "physical", "course", f"{dose_gy:.2f}", *told))
-
-
-def _write_report(
-    page: Callable[[Mapping[str, Any], Sequence[Stage]], str], described: Mapping[str, Any], folder: Path,
-    clock: StageClock,
-) -> None:  # fmt: skip
-    """Write report.html, and run.json: what was made, of what, by which versions and in what time."""
-    whole = {**run_versions(), **described}
-    (folder / "report.html").write_text(page(whole, clock.stages), encoding="utf-8")
-    stages = [{"name": s.name, "wall_s": round(s.wall_s, 3), "cpu_s": round(s.cpu_s, 3)} for s in clock.stages]
-    _write_json(folder / "run.json", {**whole, "stages": stages})
 
 
 def _describe_plan(result: PlanResult) -> dict[str, Any]:
@@ -392,7 +360,3 @@ def _describe_phase(phase: PhasePlan) -> dict[str, Any]:
         "optimality": end.optimality,
         "kkt_residual": end.kkt_residual if math.isfinite(end.kkt_residual) else None,
     }
-
-
-def _write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

@@ -10,11 +10,12 @@ from typing import Any
 
 from tailort import dicom
 from tailort.cli.registrations import write_registrations
-from tailort.cli.write import _protocol, _write_dvh, _write_json, _write_report
+from tailort.cli.run_files import write_json, write_report
+from tailort.cli.write import protocol_told, write_dvh
 from tailort.radiobiology import course_dose
 from tailort.web.adaptation_report import adaptation_report
-from tailort.workflow import StageClock
 from tailort.workflow.adapted_records import Adaptation
+from tailort.workflow.clock import StageClock
 
 
 def write_adaptation(
@@ -35,7 +36,7 @@ def write_adaptation(
     clock : StageClock
         Whose stages are told.
     """
-    _write_json(folder / "adaptation.json", result.as_dict())
+    write_json(folder / "adaptation.json", result.as_dict())
     case, scan, made = result.case, result.case.ct, result.replanned
     drawn = replace(
         case.structures, label="adapted" if made else "today", series_uid=scan.series_uid, sop_instance_uid=""
@@ -44,7 +45,7 @@ def write_adaptation(
     old = result.plan.sop_instance_uid
     by = (old,) if old else ()
     if made is not None:
-        _write_json(folder / "decision.json", made.asked.decision.as_dict())
+        write_json(folder / "decision.json", made.asked.decision.as_dict())
         plan = dicom.write_plan(
             made.plan, written, case.person, scan, folder / "rtplan.dcm", machine=made.asked.machine
         )
@@ -65,15 +66,15 @@ def write_adaptation(
     write_registrations(result.scans, own, folder)
     write_registrations(case, own, folder)
     if result.final_card is not None:
-        _write_json(folder / "scorecard.json", result.final_card.as_dict())
+        write_json(folder / "scorecard.json", result.final_card.as_dict())
     for name, curves in result.dvhs.items():
-        _write_dvh(folder / f"dvh_{name}.csv", curves)
+        write_dvh(folder / f"dvh_{name}.csv", curves)
     described = {
-        "protocol": None if result.protocol is None else _protocol(result.protocol),
+        "protocol": None if result.protocol is None else protocol_told(result.protocol),
         "options": dict(options),
         "engine": result.planned_dose.engine,
         "inputs_sha256": dict(inputs),
         "notes": list(result.notes),
         "interrupted": made is not None and made.result.interrupted,
     }
-    _write_report(partial(adaptation_report, result), described, folder, clock)
+    write_report(partial(adaptation_report, result), described, folder, clock)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from tailort.cli.write import _write_json
+from tailort.cli.run_files import write_json
 from tailort.phantom.virtual_cohort import VirtualCohort
 
 TABLE, MAPPING, TRUTH = "cohort.csv", "mapping.yaml", "truth.json"
@@ -19,7 +19,7 @@ def write_virtual_cohort(cohort: VirtualCohort, folder: Path) -> Path:
         writer.writeheader()
         writer.writerows(cohort.rows)
     (folder / MAPPING).write_text(cohort.mapping, encoding="utf-8")
-    _write_json(folder / TRUTH, cohort.truth)
+    write_json(folder / TRUTH, cohort.truth)
     (folder / "README.md").write_text(
         f"# Synthetic cohort '{cohort.name}'\n\n"
         "Every row is synthetic: drawn by a computer from the hazards in truth.json, no row is a person's. Follow-up "

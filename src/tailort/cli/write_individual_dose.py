@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tailort.cli.write import _protocol, _write_json, _write_report
+from tailort.cli.run_files import write_json, write_report
+from tailort.cli.write import protocol_told
 from tailort.web.individual_dose_report import individual_dose_report
-from tailort.workflow import StageClock
+from tailort.workflow.clock import StageClock
 from tailort.workflow.individual_dose import IndividualDose
 
 COLUMNS = (
@@ -24,14 +25,14 @@ def write_individual_dose(
 ) -> None:
     """Write individual-dose.json, curve.csv, report.html and run.json, and decision.json where there is a record."""
     if result.decision is not None:
-        _write_json(folder / "decision.json", result.decision.as_dict())
-    _write_json(folder / "individual-dose.json", result.as_dict())
+        write_json(folder / "decision.json", result.decision.as_dict())
+    write_json(folder / "individual-dose.json", result.as_dict())
     _write_curve(folder / "curve.csv", result)
     described = {
-        "protocol": _protocol(result.protocol), "options": dict(options), "engine": result.given.dose.engine,
+        "protocol": protocol_told(result.protocol), "options": dict(options), "engine": result.given.dose.engine,
         "inputs_sha256": dict(inputs), "notes": list(result.notes),
     }  # fmt: skip
-    _write_report(partial(individual_dose_report, result), described, folder, clock)
+    write_report(partial(individual_dose_report, result), described, folder, clock)
 
 
 def _write_curve(path: Path, result: IndividualDose) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from ruamel.yaml import YAML
 
 from tailort import dicom
+from tailort.cli.run_files import write_json
 from tailort.cli.write import write_patient
 from tailort.patient import Person
 from tailort.phantom import EarlierAnatomy, FurtherScan, VirtualPatient
@@ -49,7 +49,7 @@ def write_scans(
         _write_further(found, patient.person, folder / found.name)
     if further:
         truth["scans"] = {found.name: found.truth for found in further}
-    _write_json(folder / TRUTH, truth)
+    write_json(folder / TRUTH, truth)
 
 
 def _write_further(found: FurtherScan, person: Person, folder: Path) -> None:
@@ -89,11 +89,11 @@ def write_adaptive(
         (place / "CT").mkdir(parents=True)
         dicom.write_ct(found.scan, found.person, place / "CT", body_part="CHEST")
         _write_yaml(place / "record.yaml", found.record)
-        _write_json(place / TRUTH, found.truth)
+        write_json(place / TRUTH, found.truth)
         path = folder / TRUE_STRUCTURES / f"{found.name}.dcm"
         dicom.write_structures(found.structures, found.scan, found.person, path)
     progress("weekly scans", 1.0)
-    _write_json(folder / TRUTH, patient.told(weeks))
+    write_json(folder / TRUTH, patient.told(weeks))
 
 
 def write_painting(patient: PaintingPatient, folder: Path, progress: Callable[[str, float], None]) -> None:
@@ -108,13 +108,9 @@ def write_painting(patient: PaintingPatient, folder: Path, progress: Callable[[s
         )  # fmt: skip
     maps: dict[str, Any] = patient.maps
     np.savez_compressed(folder / "truth_maps.npz", **maps)
-    _write_json(folder / TRUTH, patient.truth)
+    write_json(folder / TRUTH, patient.truth)
 
 
 def _write_yaml(path: Path, value: object) -> None:
     with path.open("w", encoding="utf-8") as stream:
         YAML().dump(value, stream)
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tailort import dicom
-from tailort.cli.write import _write_json, _write_report
+from tailort.cli.run_files import write_json, write_report
 from tailort.web.subvolume_report import subvolume_report
-from tailort.workflow import StageClock
+from tailort.workflow.clock import StageClock
 from tailort.workflow.subdividing import Subdivision
 
 
@@ -22,8 +22,8 @@ def write_subvolume(
     case = result.case
     drawn = replace(result.structures, label="subvolume", series_uid=case.ct.series_uid, sop_instance_uid="")
     dicom.write_structures(drawn, case.ct, case.person, folder / "rtstruct.dcm")
-    _write_json(folder / "subvolume.json", result.as_dict())
+    write_json(folder / "subvolume.json", result.as_dict())
     described = {
         "options": dict(options), "engine": "none", "inputs_sha256": dict(inputs), "notes": list(result.notes),
     }  # fmt: skip
-    _write_report(partial(subvolume_report, result), described, folder, clock)
+    write_report(partial(subvolume_report, result), described, folder, clock)

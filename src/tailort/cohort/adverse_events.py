@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -81,21 +82,24 @@ def _key(term: str, scale: str) -> tuple[str, str]:
 
 def grade_table(patients: Sequence[FollowedPatient]) -> GradeTable:
     """Count patients by the worst grade of each term."""
+    # Equal rows of a table have the very same events.
+    alike = [tuple(map(id, patient.adverse_events)) for patient in patients]
+    numbers, first = Counter(alike), dict(zip(reversed(alike), reversed(patients), strict=True))
     names: dict[tuple[str, str], str] = {}
     by_term: dict[tuple[str, str], list[int]] = {}
-    highest = []
-    for patient in patients:
-        worst = worst_grades(patient.adverse_events)
+    highest = [0] * (HIGHEST_GRADE + 1)
+    for events, number in numbers.items():
+        worst = worst_grades(first[events].adverse_events)
         for key, grade in worst.items():
             if key not in by_term:
-                by_term[key], names[key] = [], _as_written(patient, key)
-            by_term[key].append(grade)
+                by_term[key], names[key] = [0] * (HIGHEST_GRADE + 1), _as_written(first[events], key)
+            by_term[key][grade] += number
         if worst:
-            highest.append(max(worst.values()))
-    terms = [TermGrades(names[key], key[1], _counts(grades), len(patients)) for key, grades in by_term.items()]
+            highest[max(worst.values())] += number
+    terms = [TermGrades(names[key], key[1], tuple(grades), len(patients)) for key, grades in by_term.items()]
     terms.sort(key=lambda t: (-t.at_least(2), -t.at_least(1), t.term.casefold(), t.scale))
-    any_term = TermGrades(ANY_TERM, "", _counts(highest), len(patients))
-    return GradeTable(len(patients), len(patients) - len(highest), any_term, tuple(terms))
+    any_term = TermGrades(ANY_TERM, "", tuple(highest), len(patients))
+    return GradeTable(len(patients), len(patients) - sum(highest), any_term, tuple(terms))
 
 
 def grade_tables(patients: Sequence[FollowedPatient], groups: Mapping[str, str | None]) -> Mapping[str, GradeTable]:
@@ -107,7 +111,3 @@ def grade_tables(patients: Sequence[FollowedPatient], groups: Mapping[str, str |
 def _as_written(patient: FollowedPatient, key: tuple[str, str]) -> str:
     """How a patient's first event of a term is written."""
     return next(event.term.strip() for event in patient.adverse_events if _key(event.term, event.scale) == key)
-
-
-def _counts(grades: Sequence[int]) -> tuple[int, ...]:
-    return tuple(grades.count(grade) for grade in range(HIGHEST_GRADE + 1))

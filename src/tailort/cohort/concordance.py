@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
 
 from tailort.cohort.observed import Float, Whole
 from tailort.cohort.partial_likelihood import RiskSets
@@ -25,7 +24,7 @@ def concordance(sets: RiskSets, linear: Float) -> float | None:
     Harrell, Lee and Mark, Stat Med 1996;15:361.
     """
     # The sum of many products differs in the last digits for equal patients.
-    ranks = stats.rankdata(np.round(linear, 10), method="dense").astype(np.int64) - 1
+    ranks = np.unique(np.round(linear, 10), return_inverse=True)[1]
     number = np.arange(len(ranks))
     stratum = np.repeat(np.arange(len(sets.strata)), [part.stop - part.start for part in sets.strata])
     order = np.lexsort((number, ~sets.events, sets.times, stratum))

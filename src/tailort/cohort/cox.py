@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy.special import ndtr
 
 from tailort.cohort.concordance import concordance
 from tailort.cohort.observed import (
@@ -24,6 +24,7 @@ from tailort.cohort.observed import (
     freeze,
 )
 from tailort.cohort.partial_likelihood import Maximum, maximise, risk_sets
+from tailort.cohort.ranks import mean_ranks
 from tailort.cohort.survival import kaplan_meier
 from tailort.errors import InputError
 
@@ -272,7 +273,7 @@ def _term(name: str, coefficient: float, error: float, width: float) -> CoxTerm:
         return CoxTerm(name, None, None, None, None, None, None, None)
     ratio, lower, upper = (float(np.exp(coefficient + side * width * error)) for side in (0.0, -1.0, 1.0))
     z = float(coefficient / error)
-    return CoxTerm(name, float(coefficient), float(error), ratio, lower, upper, z, float(2.0 * stats.norm.sf(abs(z))))
+    return CoxTerm(name, float(coefficient), float(error), ratio, lower, upper, z, float(2.0 * ndtr(-abs(z))))
 
 
 def proportional_hazards(
@@ -331,8 +332,7 @@ def proportional_hazards(
 
 def _scaled(data: _Checked, transform: Transform) -> Float:
     if transform == "rank":
-        ranks: Float = stats.rankdata(data.times)
-        return ranks
+        return mean_ranks(data.times)
     if transform == "identity":
         return data.times
     if transform == "log":

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy.special import chdtrc
 
 from tailort.cohort.observed import (
     Float,
@@ -151,4 +151,4 @@ def tested(scores: Float, covariance: Float) -> Told:
     if spread[0] <= SINGULAR * max(spread[-1], 1.0):
         return None, freedom, None
     statistic = float(scores[1:] @ np.linalg.solve(covariance[1:, 1:], scores[1:]))
-    return statistic, freedom, float(stats.chi2.sf(statistic, freedom))
+    return statistic, freedom, float(chdtrc(freedom, statistic))

@@ -18,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from tailort.errors import InputError
 
@@ -136,10 +136,10 @@ def boundary(design: MonitoringDesign) -> tuple[Look, ...]:
     for look in design.looks:
         events = np.arange(look + 1)
         if design.prior is None:
-            stops = np.asarray(stats.binom.sf(events - 1, look, design.limit)) <= design.level
+            stops = special.bdtrc(events - 1.0, look, design.limit) <= design.level
         else:
             a, b = design.prior
-            stops = np.asarray(stats.beta.sf(design.limit, a + events, b + look - events)) >= design.level
+            stops = special.betaincc(a + events, b + look - events, design.limit) >= design.level
         found.append(Look(look, int(np.argmax(stops)) if stops.any() else None))
     return tuple(found)
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy.special import chdtrc, ndtri
 
 from tailort.errors import InputError
 
@@ -53,7 +53,7 @@ class ChiSquared:
     @property
     def p_value(self) -> float:
         """Probability of a statistic at least as large when there is no difference."""
-        return float(stats.chi2.sf(self.statistic, self.degrees_of_freedom))
+        return float(chdtrc(self.degrees_of_freedom, self.statistic))
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def checked_confidence(confidence: float) -> float:
     """Standard normal quantile of a two-sided interval with this confidence."""
     if not 0.0 < confidence < 1.0:
         raise InputError(f"found a confidence of {confidence}; give a share between 0 and 1, such as 0.95")
-    return float(stats.norm.isf((1.0 - confidence) / 2.0))
+    return float(-ndtri((1.0 - confidence) / 2.0))
 
 
 def first_row(wrong: Mask) -> int:

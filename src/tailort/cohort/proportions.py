@@ -9,9 +9,10 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import special
 
 from tailort.cohort.observed import Float, Whole, checked_confidence, chosen, freeze, known
+from tailort.cohort.odds import ConditionalCount
 from tailort.errors import InputError
 
 Alternative = Literal["two-sided", "less", "greater"]
@@ -101,9 +102,10 @@ def proportion(successes: int, number: int, *, confidence: float = 0.95) -> Prop
     """
     checked_confidence(confidence)
     _checked_counts(successes, number)
-    limits = stats.binomtest(int(successes), int(number)).proportion_ci(confidence, "exact")
-    share = successes / number
-    return Proportion(int(successes), int(number), share, float(limits.low), float(limits.high), confidence)
+    tail = (1.0 - confidence) / 2.0
+    low = float(special.betaincinv(successes, number - successes + 1, tail)) if successes else 0.0
+    high = float(special.betainccinv(successes + 1, number - successes, tail)) if successes < number else 1.0
+    return Proportion(int(successes), int(number), successes / number, low, high, confidence)
 
 
 def binomial_test(successes: int, number: int, null: float, *, alternative: Alternative = "two-sided") -> float:
@@ -118,7 +120,10 @@ def binomial_test(successes: int, number: int, null: float, *, alternative: Alte
     if not 0.0 <= null <= 1.0:
         raise InputError(f"found the null {null}; give a share from 0 to 1")
     side = chosen(alternative, ALTERNATIVES, "alternative")
-    return float(stats.binomtest(int(successes), int(number), null, alternative=side).pvalue)
+    # Takes long to load, and few ask for it.
+    from scipy.stats import binomtest
+
+    return float(binomtest(int(successes), int(number), null, alternative=side).pvalue)
 
 
 def _checked_table(table: ArrayLike) -> tuple[Float, Float]:
@@ -170,7 +175,7 @@ def chi_square(table: ArrayLike, *, continuity: bool) -> TableTest:
         if expected.min() >= SMALL_EXPECTED
         else (f"the smallest expected count is {expected.min():.2g}: below 5 prefer Fisher's exact test",)
     )
-    return TableTest(method, statistic, freedom, float(stats.chi2.sf(statistic, freedom)), expected, notes=notes)
+    return TableTest(method, statistic, freedom, float(special.chdtrc(freedom, statistic)), expected, notes=notes)
 
 
 def fisher(table: ArrayLike, *, confidence: float = 0.95) -> TableTest:
@@ -196,11 +201,9 @@ def fisher(table: ArrayLike, *, confidence: float = 0.95) -> TableTest:
         return TableTest("Fisher's exact test", None, None, 1.0, expected, notes=(note,))
     if counts.shape != (2, 2):
         return TableTest("Fisher's exact test (Freeman-Halton)", None, None, _as_unlikely(whole), expected)
-    p_value = float(stats.fisher_exact(whole).pvalue)
-    ratio = stats.contingency.odds_ratio(whole, kind="conditional")
-    limits = ratio.confidence_interval(confidence)
-    odds, low, high = known(ratio.statistic), known(limits.low), known(limits.high)
-    return TableTest("Fisher's exact test", None, None, p_value, expected, odds, low, high)
+    given = ConditionalCount.of(whole)
+    odds, low, high = (known(value) for value in (given.likeliest_odds(), *given.limits(confidence)))
+    return TableTest("Fisher's exact test", None, None, given.p_value(), expected, odds, low, high)
 
 
 def _as_unlikely(counts: Whole) -> float:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from tailort.cohort.observed import Float
 from tailort.errors import InputError
@@ -40,6 +39,14 @@ class RankTest:
     p_value: float | None
     exact: bool
     notes: tuple[str, ...] = ()
+
+
+def mean_ranks(values: Float) -> Float:
+    """Rank of each value from 1 on, ascending; equal ones have the mean of theirs."""
+    _, place, number = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(number)
+    ranks: Float = (last - 0.5 * (number - 1.0))[place]
+    return ranks
 
 
 def _checked(values: ArrayLike, which: str) -> Float:
@@ -77,7 +84,10 @@ def mann_whitney(one: ArrayLike, other: ArrayLike) -> RankTest:
     method = f"Mann-Whitney test ({'exact' if exact else 'normal approximation'})"
     if np.ptp(both) == 0.0:
         return RankTest(method, None, None, None, exact, ("all values are the same: the test cannot tell anything",))
-    found = stats.mannwhitneyu(x, y, method="exact" if exact else "asymptotic", use_continuity=True)
+    # Takes long to load, and most cohorts compare no measurements.
+    from scipy.stats import mannwhitneyu
+
+    found = mannwhitneyu(x, y, method="exact" if exact else "asymptotic", use_continuity=True)
     notes = ("values are tied, so the test is not exact",) if tied and max(len(x), len(y)) < _EXACT_BELOW else ()
     return RankTest(method, float(found.statistic), None, float(found.pvalue), exact, notes)
 
@@ -101,5 +111,7 @@ def kruskal_wallis(groups: Sequence[ArrayLike]) -> RankTest:
     if np.ptp(np.concatenate(checked)) == 0.0:
         note = "all values are the same: the test cannot tell anything"
         return RankTest("Kruskal-Wallis test", None, freedom, None, False, (note,))
-    found = stats.kruskal(*checked)
+    from scipy.stats import kruskal
+
+    found = kruskal(*checked)
     return RankTest("Kruskal-Wallis test", float(found.statistic), freedom, float(found.pvalue), False)

@@ -11,6 +11,7 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -120,7 +121,8 @@ def summarise_categories(values: Sequence[FactValue], order: Sequence[str] = ())
 
 def fact_values(patients: Sequence[FollowedPatient], fact: str) -> list[FactValue]:
     """What is told of each patient; None is not known."""
-    return [patient.facts[fact].value if fact in patient.facts else None for patient in patients]
+    column = [patient.facts.get(fact) for patient in patients]
+    return [None if told is None else told.value for told in column]
 
 
 def category_of(value: FactValue) -> str | None:
@@ -144,10 +146,11 @@ def groups_of(patients: Sequence[FollowedPatient], fact: str) -> dict[str, str |
     InputError
         Where the fact is told of nobody.
     """
-    found = {
-        patient.pseudonym: group_of(fact, value)
-        for patient, value in zip(patients, fact_values(patients, fact), strict=True)
-    }
+    values = fact_values(patients, fact)
+    # A yes is not the number 1, though they are equal.
+    kinds = [(type(value), value) for value in values]
+    names = {kind: group_of(fact, kind[1]) for kind in set(kinds)}
+    found = {patient.pseudonym: names[kind] for patient, kind in zip(patients, kinds, strict=True)}
     if not any(value is not None for value in found.values()):
         known = sorted({name for one in patients for name, told in one.facts.items() if told.value is not None})
         raise InputError(f"the fact '{fact}' is told of no patient; told are {', '.join(known) or 'none'}")
@@ -188,7 +191,7 @@ def characteristics(
     InputError
         Where a fact that is asked for is told of nobody.
     """
-    told = list(dict.fromkeys(name for patient in patients for name in patient.facts))
+    told = list(dict.fromkeys(chain.from_iterable(patient.facts for patient in patients)))
     unknown = [name for name in facts or () if name not in told]
     if unknown:
         raise InputError(f"the fact '{unknown[0]}' is told of no patient; told are {', '.join(told) or 'none'}")

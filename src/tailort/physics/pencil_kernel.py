@@ -19,7 +19,6 @@ from importlib import resources
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
 
 from tailort.errors import InputError
 
@@ -101,6 +100,9 @@ def pencil_kernel(tpr20_10: float) -> PencilKernel:
     InputError
         When the beam quality is outside the range of the fit, 0.60 to 0.81.
     """
+    # Takes long to load.
+    from scipy.optimize import brentq
+
     low, high = TPR_RANGE
 
     def excess(entered: float) -> float:

@@ -24,6 +24,8 @@ from tailort.errors import ProtocolError
 from tailort.protocols.section import Name, Number, Section
 
 Answer = Literal["yes", "no", "unknown"]
+FIRED: dict[Answer, str] = {"yes": "fired", "no": "not fired", "unknown": "unknown"}
+"""What the answer says of a trigger."""
 Scalar = bool | int | float | str | dt.date
 Comparison = Literal["==", "!=", "<", "<=", ">", ">="]
 

@@ -14,9 +14,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from tailort.errors import InputError
-from tailort.optimisation.angles import candidates_deg, nearest_free
-from tailort.optimisation.arrangements import arrangements
+from tailort.geometry.gantry_angles import candidates_deg, nearest_free
 from tailort.patient import FactValue, Metric, Normalisation, Prescription
+from tailort.patient.arrangements import arrangements
 from tailort.patient.prescription import Operator, Priority
 from tailort.protocols.computed import Computed
 from tailort.protocols.condition import COMPARE, Answer, Condition

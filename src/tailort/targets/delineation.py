@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.spatial import KDTree
 
 from tailort.errors import InputError
 from tailort.targets.steepest_edge import require_contrast, steepness, within_gradient
@@ -218,6 +217,9 @@ def surface_distance_mm(one: Mask, other: Mask, spacing_mm: Spacing) -> float | 
     if not one.any() or not other.any():
         return None
     mine, theirs = (np.argwhere(_surface(mask)) * np.array(spacing_mm) for mask in (one, other))
+    # Takes long to load.
+    from scipy.spatial import KDTree
+
     away = (KDTree(theirs).query(mine)[0], KDTree(mine).query(theirs)[0])
     return float(np.percentile(np.concatenate(away), _SURFACE_PERCENTILE))
 

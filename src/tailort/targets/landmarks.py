@@ -16,7 +16,6 @@ from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from tailort.errors import GeometryError, InputError, UndecidedError
 from tailort.geometry.contours import PLANE_TOLERANCE_MM, area_mm2, by_plane, resample_edge
@@ -339,6 +338,9 @@ def _crossing(tube: Sections, sheet: Sections, beyond_mm: float) -> float | None
 
     None where the sheet lies on too few sides of the tube to show one, or nowhere near what was drawn.
     """
+    # Takes long to load.
+    from scipy.spatial import cKDTree
+
     points = []
     for z, rings in tube.items():
         edges = [resample_edge(ring, NEAR_EQUAL_MM) for ring in at_plane(sheet, z)]

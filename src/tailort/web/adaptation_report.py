@@ -24,8 +24,8 @@ from tailort.web.page import (
 from tailort.web.registration_figures import registration_blocks
 from tailort.web.registration_tables import measured_tables
 from tailort.web.rule_tables import overlay_warnings, trigger_table
-from tailort.workflow import Stage
 from tailort.workflow.adapted_records import Adaptation, SideBySide
+from tailort.workflow.clock import Stage
 
 
 def adaptation_report(result: Adaptation, described: Mapping[str, Any], stages: Sequence[Stage]) -> str:

@@ -33,7 +33,7 @@ from tailort.web.cohort_trial_tables import calendar_of, trial_lines, trial_tabl
 from tailort.web.page import plain_provenance, render
 from tailort.web.plain_tables import PlainTable
 from tailort.web.rule_tables import overlay_warnings
-from tailort.workflow import Stage
+from tailort.workflow.clock import Stage
 from tailort.workflow.cohort_records import CohortAnalysis, EndpointAnalysis
 
 

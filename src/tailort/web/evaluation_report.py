@@ -19,7 +19,8 @@ from tailort.web.page import (
     structures_shown,
 )
 from tailort.web.rule_tables import amendment_warnings, evaluation_rule_tables, overlay_warnings
-from tailort.workflow import Evaluation, Stage
+from tailort.workflow.clock import Stage
+from tailort.workflow.records import Evaluation
 
 
 def evaluation_report(result: Evaluation, described: Mapping[str, Any], stages: Sequence[Stage]) -> str:

@@ -9,7 +9,7 @@ from tailort.evaluation import Row, Scorecard
 from tailort.web.individual_dose_figures import dose_plot, held_by, limit_told
 from tailort.web.page import decision_table, plain_provenance, render, scorecard_table
 from tailort.web.rule_tables import overlay_warnings
-from tailort.workflow import Stage
+from tailort.workflow.clock import Stage
 from tailort.workflow.dose_levels import DoseLevel, Proposal
 from tailort.workflow.individual_dose import NOT_DONE, IndividualDose
 

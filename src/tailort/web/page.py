@@ -12,7 +12,6 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from tailort.dose import REPORTING_ENGINES
 from tailort.evaluation import Scorecard
 from tailort.patient import Case, Dose, Prescription, StructureSet
 from tailort.protocols import Decision, Protocol
@@ -129,6 +128,9 @@ def engine_told(engine: str, note: str) -> tuple[list[str], list[str]]:
     note : str
         What must be known to judge by it.
     """
+    # Engines take long to load, and not every report has a dose.
+    from tailort.dose import REPORTING_ENGINES
+
     told = [f"Dose engine: {note}"] if note else []
     return ([], told) if engine in REPORTING_ENGINES else (told, [])
 

@@ -21,8 +21,7 @@ from tailort.web.plane_pictures import (
     window_of,
     within,
 )
-from tailort.workflow import PlanningRun
-from tailort.workflow.records import PaintedTarget, PlanResult
+from tailort.workflow.records import PaintedTarget, PlanningRun, PlanResult
 
 Float = NDArray[np.float64]
 # Around the painted structure, mm, so that the fall-off is seen.

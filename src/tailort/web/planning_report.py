@@ -28,7 +28,8 @@ from tailort.web.registration_figures import registration_blocks
 from tailort.web.reporting_tables import reporting_table
 from tailort.web.robustness_figures import robustness_plot
 from tailort.web.rule_tables import made_tables, overlay_warnings, rule_tables, rule_warnings
-from tailort.workflow import PhasePlan, PlanningRun, PlanResult, Stage
+from tailort.workflow.clock import Stage
+from tailort.workflow.records import PhasePlan, PlanningRun, PlanResult
 from tailort.workflow.registering import warnings_of
 
 _TECHNIQUES = {"imrt": "IMRT", "vmat": "VMAT", "3dcrt": "3-D conformal"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tailort.evaluation import Row
-from tailort.workflow import PlanningRun
+from tailort.workflow.records import PlanningRun
 from tailort.workflow.without_prior import Price, in_words, prices
 
 DRAWN = ["structure", "metric", "dose", "limit", "as registered", "lowest", "highest", "worst in", "holds in"]

@@ -9,7 +9,8 @@ import numpy as np
 
 from tailort.web import figures
 from tailort.web.page import NOT_IN_DVH, leaves, plain_provenance, render, structures_drawn, structures_shown
-from tailort.workflow import Recalculation, Stage
+from tailort.workflow.clock import Stage
+from tailort.workflow.recalculating import Recalculation
 
 
 def recalculation_report(result: Recalculation, described: Mapping[str, Any], stages: Sequence[Stage]) -> str:

@@ -11,8 +11,8 @@ from tailort.web import figures
 from tailort.web.page import NOT_IN_DVH, leaves, plain_provenance, render, structures_drawn, structures_shown
 from tailort.web.registration_figures import registration_pictures
 from tailort.web.registration_tables import measured_rows
-from tailort.workflow import Stage
 from tailort.workflow.aligning import Alignment, MappedDose
+from tailort.workflow.clock import Stage
 
 _SHOWN = ("Volume[cc]", "Mean[Gy]", "D0.035cc[Gy]", "D1cc[Gy]", "D2%[Gy]", "D50%[Gy]", "D95%[Gy]")
 _VERDICTS = {"pass": ("passes", "good"), "fail": ("fails", "bad"), "report": ("nothing was compared", "")}

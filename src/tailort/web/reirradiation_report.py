@@ -25,9 +25,10 @@ from tailort.web.registration_figures import registration_blocks
 from tailort.web.registration_tables import measured_tables
 from tailort.web.reporting_tables import reporting_table
 from tailort.web.rule_tables import overlay_warnings
-from tailort.workflow import Reirradiation, Stage
+from tailort.workflow.clock import Stage
 from tailort.workflow.cumulating import ALPHA_BETAS_GY, Cumulated
-from tailort.workflow.recurrence import DEFAULT, RecurrencePlace
+from tailort.workflow.recurrence_places import DEFAULT, RecurrencePlace
+from tailort.workflow.reirradiating import Reirradiation
 
 Float = NDArray[np.float64]
 

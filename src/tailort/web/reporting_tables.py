@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tailort.radiobiology.recurrence_fields import field_definitions
-from tailort.workflow.recurrence import DEFAULT, RecurrencePlace
+from tailort.workflow.recurrence_places import DEFAULT, RecurrencePlace
 from tailort.workflow.reporting import NOT_RECORDED, UNKNOWN, Reporting
 
 

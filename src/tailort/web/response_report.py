@@ -8,7 +8,7 @@ from typing import Any
 from tailort.web.page import plain_provenance, render
 from tailort.web.response_figures import scan_planes, series_plot
 from tailort.web.rule_tables import overlay_warnings, trigger_table
-from tailort.workflow import Stage
+from tailort.workflow.clock import Stage
 from tailort.workflow.responding import NOT_SEEN, Response, told
 from tailort.workflow.response import SeriesScan
 

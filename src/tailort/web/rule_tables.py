@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tailort.protocols import Decision, Protocol
+from tailort.protocols.condition import FIRED
 from tailort.protocols.decision import AppliedDefault
 from tailort.protocols.proposals import Individual
-from tailort.workflow import AmendmentFinding, Evaluation, PlanningRun
-from tailort.workflow.responding import ANSWERS
 from tailort.workflow.tracing import defaults_used, doses_traced, numbers_traced, structures_traced
+
+if TYPE_CHECKING:
+    from tailort.workflow.records import AmendmentFinding, Evaluation, PlanningRun
 
 _KINDS = {"yes": "fail", "no": "pass", "unknown": "unknown"}
 
@@ -111,7 +113,7 @@ def trigger_table(
         "header": ["trigger", "answer", "why", *["facts that are missing"] * with_missing, asked, "rules"],
         "rows": [
             [
-                one.entry.text, ANSWERS[one.answer], one.reason, *[", ".join(one.missing)] * with_missing,
+                one.entry.text, FIRED[one.answer], one.reason, *[", ".join(one.missing)] * with_missing,
                 "; ".join(act.text for act in one.proposed),
                 ", ".join(dict.fromkeys((*one.entry.rules, *(rule for act in one.proposed for rule in act.rules)))),
             ]

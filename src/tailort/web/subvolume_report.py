@@ -12,7 +12,7 @@ from tailort.geometry import Image
 from tailort.web.figures import Picture, draw_structure
 from tailort.web.page import plain_provenance, render
 from tailort.web.plane_pictures import PLANES, Cut, background, cut_through, drawn_planes, read, window_of
-from tailort.workflow import Stage
+from tailort.workflow.clock import Stage
 from tailort.workflow.subdividing import Subdivision
 
 _TARGET, _PART, _SPARED = "#58e0ff", "#ff2d95", "#ffe94a"

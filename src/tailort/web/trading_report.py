@@ -9,7 +9,8 @@ from tailort.web.page import decision_table, engine_told, plain_provenance, rend
 from tailort.web.pareto_figures import trade_off_plot
 from tailort.web.rule_tables import overlay_warnings
 from tailort.web.trading_tables import trading_cards, trading_summary, trading_tables, trading_warnings
-from tailort.workflow import Stage, Trading
+from tailort.workflow.clock import Stage
+from tailort.workflow.trading import Trading
 
 
 def trading_report(result: Trading, described: Mapping[str, Any], stages: Sequence[Stage]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from tailort.optimisation.pareto import TradeOffs
 from tailort.optimisation.pareto_goals import TradeGoal
 from tailort.optimisation.pareto_navigation import Mixture
-from tailort.workflow import Trading
+from tailort.workflow.trading import Trading
 
 _ANSWERS = {
     "met": "what was asked is kept",

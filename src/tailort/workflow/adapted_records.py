@@ -13,8 +13,8 @@ from tailort.protocols import Protocol
 from tailort.protocols.proposals import Proposals
 from tailort.registration import Registration
 from tailort.workflow.adaptation_facts import Measured, PlannedImage, asks_for_a_plan
+from tailort.workflow.clock import Stage
 from tailort.workflow.daily_doses import Day
-from tailort.workflow.records import Stage
 from tailort.workflow.replanning import Replanned
 
 

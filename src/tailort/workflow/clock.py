@@ -5,8 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
-from tailort.workflow.records import Stage
+
+@dataclass(frozen=True)
+class Stage:
+    """Time of one stage of the work."""
+
+    name: str
+    wall_s: float
+    cpu_s: float
 
 
 class StageClock:

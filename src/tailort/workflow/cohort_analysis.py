@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from tailort.cohort.dose_comparison import compare_doses
 from tailort.cohort.patients import FollowedPatient
 from tailort.cohort.proportions import chi_square, fisher, proportion
 from tailort.cohort.subgroups import Subgroups
-from tailort.cohort.summaries import Characteristic, characteristics, groups_of
+from tailort.cohort.summaries import Characteristic, characteristics, fact_values, groups_of
 from tailort.errors import InputError
 from tailort.protocols import Protocol
 from tailort.protocols.cohort_endpoints import Endpoint, endpoint_times, missing_facts
@@ -153,10 +154,10 @@ def _entered(
     """Patients who had entered by the cut-off, and a note on the others: they are no part of that day's cohort."""
     if until is None:
         return patients, []
-    origins = {endpoint.origin for endpoint in endpoints}
+    origins = [endpoint.origin for endpoint in endpoints if endpoint.origin is not None]
     kept = []
     for patient in patients:
-        told = [fact.value for name, fact in patient.facts.items() if name in origins]
+        told = [patient.facts[name].value for name in origins if name in patient.facts]
         if min((day for day in told if isinstance(day, dt.date)), default=until) <= until:
             kept.append(patient)
     if not kept:
@@ -178,10 +179,11 @@ def _trial(
     asked = [] if options.event_for_doses is None else [options.event_for_doses]
     events = tuple(dict.fromkeys((*EVENT_DATES, WITHDRAWAL, *of_endpoints, *asked)))
     starts = {one.origin for one in endpoints} | {one.last_follow_up for one in endpoints}
-    dates = {name for p in patients for name, fact in p.facts.items() if isinstance(fact.value, dt.date)}
+    names = set[str]().union(*(patient.facts for patient in patients))
+    dates = {name for name in names if any(isinstance(value, dt.date) for value in set(fact_values(patients, name)))}
     # Of another day nobody knows whether an empty cell is a gap or an event that has not happened.
     unclear = dates - {*starts, *events, *STARTS, RADIOTHERAPY_END}
-    told = sorted({name for patient in patients for name in patient.facts} - unclear)
+    told = sorted(names - unclear)
     times = (event.noticed or event.reported for patient in patients for event in patient.adverse_events)
     zone = next((time.tzinfo for time in times if time is not None), None)
     return trial_running(
@@ -196,7 +198,7 @@ def _characteristics(
     """What patients were, by the facts that are asked for, or by all but those of what became of them."""
     if options.characteristics:
         return characteristics(patients, options.characteristics, groups)
-    told = dict.fromkeys(name for patient in patients for name in patient.facts)
+    told = dict.fromkeys(chain.from_iterable(patient.facts for patient in patients))
     outcomes = [name for name in told if name in (*OUTCOMES, options.event_for_doses)]
     rows, left_out = characteristics(patients, [name for name in told if name not in outcomes], groups)
     return rows, {**left_out, **dict.fromkeys(outcomes, "outcomes have tables of their own")}

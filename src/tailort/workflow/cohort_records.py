@@ -19,7 +19,7 @@ from tailort.cohort.survival import Quantile, SurvivalCurve
 from tailort.errors import InputError
 from tailort.protocols import Protocol
 from tailort.protocols.cohort_endpoints import Endpoint
-from tailort.workflow.records import Stage
+from tailort.workflow.clock import Stage
 from tailort.workflow.trial_grades import Unlisted
 from tailort.workflow.trial_modifications import UNLISTED_READINGS
 from tailort.workflow.trial_running import TrialRunning

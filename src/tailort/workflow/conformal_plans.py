@@ -11,11 +11,12 @@ from tailort import optimisation
 from tailort.errors import GeometryError, InputError
 from tailort.geometry import interpolate
 from tailort.optimisation import Problem, delivery_of
-from tailort.optimisation.arrangements import arranged, arrangement, setups_of
+from tailort.optimisation.arrangements import arranged
 from tailort.optimisation.conformal import Aperture, ApertureMargin, Block, Prisms, beams_of, conform
 from tailort.optimisation.conformal_subfields import field_in_field
 from tailort.optimisation.conformal_weights import Segments, anchor_of
 from tailort.patient import BeamSetup, Prescription
+from tailort.patient.arrangements import arrangement, setups_of
 from tailort.protocols.schema import Supplement, Technique
 from tailort.workflow.bench import Bench
 from tailort.workflow.clock import StageClock

@@ -14,7 +14,7 @@ from tailort.radiobiology.reirradiation_types import concern_from_gy, overlap_is
 from tailort.registration import Registration
 from tailort.workflow.budgeting import budget_rows
 from tailort.workflow.kinds import OrganDose, course_kinds
-from tailort.workflow.recurrence import RecurrencePlace
+from tailort.workflow.recurrence_places import RecurrencePlace
 from tailort.workflow.reporting import Reporting, reporting
 
 ORGANS = (

@@ -28,17 +28,9 @@ from tailort.protocols import Decision, Protocol
 from tailort.protocols.condition import Answer
 from tailort.protocols.schema import AmendmentEntry, StatementEntry
 from tailort.registration import Registration
+from tailort.workflow.clock import Stage
 from tailort.workflow.imaging import ImagingRow
 from tailort.workflow.reporting import Reporting
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Time of one stage of the work."""
-
-    name: str
-    wall_s: float
-    cpu_s: float
 
 
 @dataclass(frozen=True)

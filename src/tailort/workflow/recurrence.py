@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,9 +13,10 @@ from tailort.evaluation.sampling import Cells
 from tailort.geometry import Grid, Image, partial_volume, resample
 from tailort.patient import Case, Course, Dose, Fact, Structure
 from tailort.protocols import Protocol
-from tailort.radiobiology.recurrence_fields import Place, field_definitions
+from tailort.radiobiology.recurrence_fields import field_definitions
 from tailort.registration import Registration
 from tailort.workflow.earlier import earlier_on
+from tailort.workflow.recurrence_places import DEFAULT, RecurrencePlace
 
 # alpha/beta by which phases of unlike fractions are put together, of tumours, Gy; with one phase it changes nothing.
 ALPHA_BETA_GY = 10.0
@@ -24,55 +24,6 @@ ALPHA_BETA_GY = 10.0
 SPACING_MM = 2.0
 AROUND_MM = 10.0
 FACT, RECURS = "recurrence_in_earlier_field", "locoregional_recurrence"
-DEFAULT = next(iter(field_definitions()))
-
-
-@dataclass(frozen=True)
-class RecurrencePlace:
-    """One recurrence and one earlier course by one definition.
-
-    Parameters
-    ----------
-    structure, course, definition : str
-        Which; the definition by its id.
-    share_percent : (float, float) or None
-        Part of the recurrence's volume within the isodose or target, lowest and highest; None where there is nothing to
-        hold it against.
-    places : tuple of str
-        Every place that is possible; one where it is known.
-    reason : str
-        Why it is not known better.
-    """
-
-    structure: str
-    course: str
-    definition: str
-    share_percent: tuple[float, float] | None
-    places: tuple[Place, ...]
-    reason: str = ""
-
-    @property
-    def told(self) -> str:
-        """The place, or "unknown"."""
-        return self.places[0] if len(self.places) == 1 else "unknown"
-
-    def as_dict(self) -> dict[str, object]:
-        """Return a row of cumulative.json."""
-        found = field_definitions()[self.definition]
-        return {
-            "structure": self.structure,
-            "course": self.course,
-            "definition": self.definition,
-            "default": self.definition == DEFAULT,
-            "place": self.told,
-            "possible": list(self.places),
-            "share_percent": None if self.share_percent is None else [round(part, 2) for part in self.share_percent],
-            "source": found.source,
-            "doi": found.doi,
-            "mark": found.mark,
-            "rules": list(found.rules),
-            "reason": self.reason,
-        }
 
 
 def prescribed_of(course: Course) -> PrescribedDose:

@@ -17,7 +17,8 @@ from tailort.radiobiology.reirradiation_types import ReportingItem, reporting_it
 from tailort.registration import Registration
 from tailort.workflow.budgeting import BudgetRow
 from tailort.workflow.kinds import CourseKind
-from tailort.workflow.recurrence import DEFAULT, RecurrencePlace, prescribed_of
+from tailort.workflow.recurrence import prescribed_of
+from tailort.workflow.recurrence_places import DEFAULT, RecurrencePlace
 
 UNKNOWN, NOT_RECORDED = "unknown", "not recorded"
 # Facts of clinical records that tell an item, the first that is there counting where one is enough.

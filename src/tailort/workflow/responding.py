@@ -31,8 +31,6 @@ from tailort.workflow.response_facts import TWO_WEEKS, facts_of
 _AROUND_MM = 20.0
 # Spacing of a scan that had to be registered, mm: its own voxels do not lie along the planning CT's axes.
 _FINE_MM = 1.0
-ANSWERS = {"yes": "fired", "no": "not fired", "unknown": "unknown"}
-"""Of a trigger, in words."""
 NOT_SEEN = (
     "The structure is that of the planning CT on every scan: a tumour that shrinks leaves part of it, and what takes "
     "up tracer beside the tumour (inflamed mucosa, heart, stomach) is counted where it lies inside.",

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import fftconvolve
 
 from tailort.errors import GeometryError, InputError
 from tailort.geometry import Image, partial_volume
@@ -252,6 +251,9 @@ def minutes_of_uptake(image: FunctionalImage) -> float | None:
 
 
 def _peak(values: Values, within: NDArray[np.bool_], spacing_mm: tuple[float, float, float]) -> float | None:
+    # scipy.signal takes long to load.
+    from scipy.signal import fftconvolve
+
     ball = _ball(spacing_mm)
     seen = np.isfinite(values)
     # Beyond the grid nothing is seen either.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tailort.protocols import Decision, Protocol
 from tailort.protocols.decision import AppliedDefault, Reason
@@ -13,7 +13,9 @@ from tailort.protocols.phases import course_gy
 from tailort.protocols.recipe import StepEntry
 from tailort.protocols.recipe_words import in_words, operation_in_words, technique_in_words
 from tailort.protocols.schema import LimitEntry, PrescriptionEntry
-from tailort.workflow.records import PlanningRun
+
+if TYPE_CHECKING:
+    from tailort.workflow.records import PlanningRun
 
 
 @dataclass(frozen=True)

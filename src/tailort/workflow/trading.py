@@ -21,14 +21,13 @@ from tailort.protocols import Decision, Protocol, Technique, joined
 from tailort.targets import derive
 from tailort.workflow.angles import with_angles
 from tailort.workflow.bench import Bench, set_up
-from tailort.workflow.clock import StageClock
+from tailort.workflow.clock import Stage, StageClock
 from tailort.workflow.courses import phase_of
 from tailort.workflow.fluence_plans import fluence_problem, share_done
 from tailort.workflow.options import PlanningOptions
 from tailort.workflow.ordering import serve
 from tailort.workflow.phases import Phase
 from tailort.workflow.planning import decided
-from tailort.workflow.records import Stage
 from tailort.workflow.requesting import Request
 
 Float = NDArray[np.float64]

@@ -117,16 +117,24 @@ def completeness(
     facts = []
     gaps: dict[str, list[str]] = {one.pseudonym: [] for one in ordered}
     for name in dict.fromkeys(names):
-        told, missing = 0, []
-        for one in ordered:
-            state = _told(one, name, name in event_dates)
-            if state:
-                told += 1
-            elif state is False:
-                missing.append(one.pseudonym)
-                gaps[one.pseudonym].append(name)
+        states = _states(ordered, name, name in event_dates)
+        missing = [one.pseudonym for one, state in zip(ordered, states, strict=True) if state is False]
+        for pseudonym in missing:
+            gaps[pseudonym].append(name)
+        told = states.count(True)
         facts.append(FactTold(name, told, told + len(missing), tuple(missing)))
     return Completeness(tuple(facts), {name: tuple(missing) for name, missing in gaps.items()})
+
+
+def _states(patients: Sequence[FollowedPatient], name: str, is_event: bool) -> list[bool | None]:
+    """Whether a fact is told, of each patient."""
+    if name == OUTSIDE:
+        return [_told(one, name, is_event) for one in patients]
+    column = [one.facts.get(name) for one in patients]
+    # Equal cells of a table are one and the same fact.
+    holders = {id(fact): one for fact, one in zip(column, patients, strict=True)}
+    found = {key: _told(one, name, is_event) for key, one in holders.items()}
+    return [found[id(fact)] for fact in column]
 
 
 def _told(patient: FollowedPatient, name: str, is_event: bool) -> bool | None:

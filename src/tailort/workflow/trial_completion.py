@@ -7,6 +7,7 @@ concurrent cycles at any dose, and beside it all at the full dose.
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -95,7 +96,8 @@ def rates_of(what: str, answers: Mapping[str, Sequence[Answer]]) -> tuple[Rate, 
     groups = {ALL_PATIENTS: everybody, **{name: answers[name] for name in sorted(answers)}}
     found = []
     for name, own in groups.items():
-        yes, known = sum(one == "yes" for one in own), sum(one != "unknown" for one in own)
+        told = Counter(own)
+        yes, known = told["yes"], len(own) - told["unknown"]
         found.append(Rate(what, name, len(own) - known, proportion(yes, known) if known else None))
     return tuple(found)
 
@@ -128,16 +130,14 @@ def completion(
     """
     planned = cycles if cycles is not None else _planned_cycles(protocol)
     rows = []
+    nothing: tuple[dict[What, Answer], tuple[str, ...]] | None = None
     for patient in by_pseudonym(patients):
-        reasons: list[str] = []
-        radio = _radiotherapy(patient, today, course, reasons)
-        chemo, full = _chemotherapy(patient, today, planned, reasons)
-        answers: dict[What, Answer] = {
-            "radiotherapy": radio,
-            "chemotherapy": chemo,
-            "chemotherapy at full dose": full,
-            "both": all_of((radio, chemo)),
-        }
+        # Of all of whom neither a course nor a cycle is told the same is known: nothing.
+        is_blank = not patient.courses and not patient.cycles
+        found = nothing if is_blank and nothing is not None else _answered(patient, today, course, planned)
+        nothing = found if is_blank else nothing
+        answers, why = found
+        reasons = list(why)
         recorded = truth_of(patient, COMPLETED)
         if recorded is not None and answers["both"] == ("no" if recorded else "yes"):
             said = "completed" if recorded else "not completed"
@@ -150,6 +150,22 @@ def completion(
             by_arm.setdefault(row.arm, []).append(row.answers[what])
         rates += rates_of(what, by_arm)
     return Completion(tuple(rows), tuple(rates), planned)
+
+
+def _answered(
+    patient: FollowedPatient, today: dt.date, course: str | None, planned: int | None
+) -> tuple[dict[What, Answer], tuple[str, ...]]:
+    """What of the treatment was completed, and why not or why it is unknown."""
+    reasons: list[str] = []
+    radio = _radiotherapy(patient, today, course, reasons)
+    chemo, full = _chemotherapy(patient, today, planned, reasons)
+    answers: dict[What, Answer] = {
+        "radiotherapy": radio,
+        "chemotherapy": chemo,
+        "chemotherapy at full dose": full,
+        "both": all_of((radio, chemo)),
+    }
+    return answers, tuple(reasons)
 
 
 def _planned_cycles(protocol: Protocol) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -61,6 +62,8 @@ def by_pseudonym(patients: Sequence[FollowedPatient]) -> tuple[FollowedPatient, 
         Where a pseudonym is there twice.
     """
     names = [patient.pseudonym for patient in patients]
+    if all(map(operator.lt, names, names[1:])):
+        return tuple(patients)
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if twice:
         raise InputError(f"patient '{twice[0]}' is there {names.count(twice[0])} times; each pseudonym stands for one")

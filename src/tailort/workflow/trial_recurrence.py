@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tailort.cohort.patients import FollowedPatient
 from tailort.protocols import Answer
 from tailort.radiobiology.recurrence_fields import field_definitions
-from tailort.workflow.recurrence import DEFAULT, RecurrencePlace
+from tailort.workflow.recurrence_places import DEFAULT, RecurrencePlace
 from tailort.workflow.trial_completion import Rate, rates_of
 from tailort.workflow.trial_facts import ARM, PROGRESSION, by_pseudonym, day_of, group_name, happened, truth_of
 
@@ -89,7 +89,18 @@ def out_of_field(
     arm : str
         Fact that tells the arm.
     """
-    rows = [_row(one, today, (places or {}).get(one.pseudonym, ()), arm) for one in by_pseudonym(patients)]
+    rows = []
+    # Equal cells of a table are one and the same fact: patients with the same three are told alike.
+    alike: dict[tuple[int, ...], PatientRecurrence] = {}
+    for one in by_pseudonym(patients):
+        own = (places or {}).get(one.pseudonym, ())
+        key = tuple(id(one.facts.get(name)) for name in (PROGRESSION, OUTSIDE, arm))
+        if own or key not in alike:
+            rows.append(_row(one, today, own, arm))
+            if not own:
+                alike[key] = rows[-1]
+        else:
+            rows.append(replace(alike[key], pseudonym=one.pseudonym))
     all_, recurred = _by_arm(rows), _by_arm([row for row in rows if row.recurred == "yes"])
     definition = field_definitions()[DEFAULT]
     readings = ["The protocol gives no number for 'outside the field'; where the table says it, it is taken as it is."]

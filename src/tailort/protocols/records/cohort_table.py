@@ -19,7 +19,7 @@ from tailort.errors import InputError
 from tailort.patient import Fact
 from tailort.protocols.cohort_endpoints import Endpoint
 from tailort.protocols.records.cohort_mapping import MOMENTS, PARTS, PATIENT, CohortMapping, RowKind
-from tailort.protocols.records.cohort_times import TableRows, contradictions, in_order
+from tailort.protocols.records.cohort_times import TableRows, contradictions, in_order, sound_days
 from tailort.protocols.records.table import AbsentFact, CellFault, RowReader, TableError, require_units, table_rows
 from tailort.protocols.schema import FactEntry
 
@@ -167,7 +167,7 @@ class _CohortReader:
             if not faults:
                 self.graded_rows[cells] = events
         have = patient.records.setdefault("adverse event", [])
-        have += [(event, row) for event in events if all(event is not other for other, _ in have)]
+        have += [(event, row) for event in events if not have or all(event is not other for other, _ in have)]
         return faults
 
     def _events_of(
@@ -196,9 +196,11 @@ class _CohortReader:
         if self.metrics is None:
             return []
         found, faults = self.metrics.facts(row, told)
+        if all(fact.value is None for fact in found.values()):
+            return faults
         for name, column in self.metrics.mapping.columns.items():
             fact = found.get(column.fact)
-            if fact is None or not isinstance(fact.value, int | float):
+            if fact is None or fact.value is None or not isinstance(fact.value, int | float):
                 continue
             if fact.value < 0:
                 faults.append(CellFault(row, name, f"'{told[name]}'", "0 or more: no dose or volume is negative"))
@@ -300,6 +302,7 @@ class _CohortReader:
         mapping = self.mapping
         pairs = in_order(endpoints)
         in_months = tuple(endpoint for endpoint in endpoints if endpoint.months is not None)
+        sound = () if in_months else sound_days(self.patients, pairs)
         for name, patient in self.patients.items():
             if not patient.own_row:
                 column = mapping.row_kind.column if mapping.row_kind is not None else mapping.id_column
@@ -308,6 +311,8 @@ class _CohortReader:
                 continue
             for flag, day in mapping.flags.items():
                 yield from self._flagged(name, patient, flag, day)
+            if name in sound:
+                continue
             for row, fact, kind, found, expected in contradictions(patient, pairs, in_months):
                 column = self.columns[fact] if kind is None else self.places[kind][fact]
                 yield CellFault(row, column, _of(found, name), expected)
@@ -338,7 +343,7 @@ _RECORDS: dict[RowKind, Callable[..., Any]] = {
 def _patient(name: str, told: TableRows) -> FollowedPatient:
     def of(kind: RowKind, key: Callable[[Any], Any]) -> tuple[Any, ...]:
         found = told.records.get(kind)
-        return tuple(sorted((one for one, _ in found), key=key)) if found else ()
+        return tuple(sorted([one for one, _ in found], key=key)) if found else ()
 
     return FollowedPatient(
         name,
