@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tailort.cohort.patients import CENSORED, DAYS_PER_MONTH, EVENT, FollowedPatient, TimesToEvent
 from tailort.errors import InputError
@@ -251,8 +252,7 @@ def endpoint_times(
             f"{endpoint.name} cannot be computed: the table does not tell {', '.join(lacking)}; map a column to it"
         )
     names, found, left_out = [], [], {}
-    for patient in patients:
-        told = outcome(patient.facts, endpoint, until)
+    for patient, told in zip(patients, _outcomes(patients, endpoint, until), strict=True):
         if isinstance(told, str):
             left_out[patient.pseudonym] = told
         else:
@@ -271,6 +271,69 @@ def endpoint_times(
         readings=endpoint.readings,
         notes=tuple(_notes(endpoint, found, until)),
     )
+
+
+def _outcomes(
+    patients: Sequence[FollowedPatient], endpoint: Endpoint, until: dt.date | None
+) -> Iterable[Outcome | str]:
+    """As `outcome` of each patient; where every day is told or has not come, of all at once."""
+    if not endpoint.dates or endpoint.months is not None:
+        return (outcome(patient.facts, endpoint, until) for patient in patients)
+    plain, at_once = _by_plain_dates(patients, endpoint, until)
+    return (
+        told if is_plain else outcome(patient.facts, endpoint, until)
+        for patient, is_plain, told in zip(patients, plain, at_once, strict=True)
+    )
+
+
+def _by_plain_dates(
+    patients: Sequence[FollowedPatient], endpoint: Endpoint, until: dt.date | None
+) -> tuple[list[bool], list[Outcome]]:
+    """What `_by_dates` finds, and of which patients it does: of those with an origin, an end and no unknown day."""
+    cut_off = np.inf if until is None else float(until.toordinal())
+    origin, _ = _days(patients, endpoint.origin or "")
+    seen, _ = _days(patients, endpoint.last_follow_up or "")
+    plain = origin <= cut_off
+    event = np.full(len(patients), np.nan)
+    for name in endpoint.event_facts:
+        day, is_unknown = _days(patients, name)
+        event, plain = np.fmin(event, day), plain & ~is_unknown
+    last, status = event.copy(), np.full(len(patients), EVENT)
+    together = np.zeros(len(patients), dtype=bool)
+    for n, name in enumerate(endpoint.competing_facts, EVENT + 1):
+        day, is_unknown = _days(patients, name)
+        plain &= ~is_unknown
+        together |= day == event
+        is_first = (day < last) | (np.isnan(last) & ~np.isnan(day))
+        last[is_first], status[is_first] = day[is_first], n
+    cut, nothing = last > cut_off, np.isnan(last)
+    unseen = (seen < last) & ~cut
+    last[nothing] = np.minimum(seen[nothing], cut_off)
+    last[cut] = cut_off
+    status[cut | nothing], together[cut | nothing] = CENSORED, False
+    plain &= last >= origin
+    columns = ((last - origin) / DAYS_PER_MONTH, status, together, cut, unseen)
+    return plain.tolist(), list(map(Outcome, *(column.tolist() for column in columns)))
+
+
+def _days(patients: Sequence[FollowedPatient], name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Day of a fact of each patient, not a number without one, and whether it came on a day that nobody knows."""
+    column = [patient.facts.get(name) for patient in patients]
+    # Equal cells of a table are one and the same fact.
+    facts = dict(zip(map(id, column), column, strict=True))
+    days = {
+        key: fact.value.toordinal() if fact is not None and isinstance(fact.value, dt.date) else np.nan
+        for key, fact in facts.items()
+    }
+    unknown = {key: fact is not None and _is_unknown(fact) for key, fact in facts.items()}
+    return (
+        np.array([days[id(fact)] for fact in column], dtype=np.float64),
+        np.array([unknown[id(fact)] for fact in column], dtype=bool),
+    )
+
+
+def _is_unknown(fact: Fact) -> bool:
+    return isinstance(fact, AbsentFact) and bool(fact.code) and fact.absence != "not applicable"
 
 
 def outcome(facts: Mapping[str, Fact], endpoint: Endpoint, until: dt.date | None = None) -> Outcome | str:
@@ -344,7 +407,7 @@ def _first_day(facts: Mapping[str, Fact], names: Sequence[str]) -> dt.date | str
             continue
         if isinstance(fact.value, dt.date):
             first = fact.value if first is None or fact.value < first else first
-        elif isinstance(fact, AbsentFact) and fact.code and fact.absence != "not applicable":
+        elif _is_unknown(fact):
             unknown = unknown if unknown and name == DEATH else name
     if unknown and not (unknown == DEATH and first is not None):
         return f"{unknown} is unknown ({_code(facts[unknown])})"

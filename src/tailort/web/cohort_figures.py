@@ -67,8 +67,11 @@ class Drawing:
 
     def files(self) -> dict[str, bytes]:
         """Names of files and what they hold."""
+        drawn = _decoded(self._svg)
+        # Its parts have found their places: they need not be sought again for the PNG.
+        self.figure.set_layout_engine("none")
         return {
-            f"{self.name}.svg": _decoded(self._svg),
+            f"{self.name}.svg": drawn,
             f"{self.name}.png": _decoded(png(self.figure, dpi=_PNG_DPI)),
         }
 
