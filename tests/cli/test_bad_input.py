@@ -355,7 +355,7 @@ def test_a_plan_that_was_stopped_is_marked(
 
     monkeypatch.setattr(Interrupt, "keep", keep_and_ask)
     out = tmp_path / "out"
-    assert run(["plan", str(folder), "--protocol", str(protocol), "--dose-grid", "2", "--out", str(out)]) == 130
+    assert run(["plan", str(folder), "--protocol", str(protocol), "--dose-grid", "3", "--out", str(out)]) == 130
     assert "interrupted" in capfd.readouterr().out
     told = json.loads((out / "run.json").read_text())
     assert told["interrupted"]

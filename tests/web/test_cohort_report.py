@@ -8,11 +8,12 @@ import io
 import re
 import xml.etree.ElementTree as ET
 import zipfile
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
-from cohort_cases import EDGES, MAX, analysed, study
+from cohort_cases import EDGES, MAX, analysed, followed, study
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import image as pictures
@@ -20,9 +21,12 @@ from matplotlib import image as pictures
 from tailort.cli.cohort_input import read_cohort
 from tailort.cli.versions import run_versions
 from tailort.cli.write_cohort import write_virtual_cohort
+from tailort.cohort.patients import FollowedPatient
 from tailort.cohort.survival import kaplan_meier
+from tailort.patient import Fact
 from tailort.phantom.virtual_cohort import salvage_cohort
 from tailort.protocols import load
+from tailort.protocols.records.table import AbsentFact
 from tailort.web.cohort_cells import p_told, share
 from tailort.web.cohort_figures import survival_drawing
 from tailort.web.cohort_report import cohort_drawings, cohort_report
@@ -259,3 +263,29 @@ def test_we_97_proportions_are_printed_with_one_decimal() -> None:
 
 def test_a_small_p_is_never_printed_as_zero() -> None:
     assert (p_told(0.00004), p_told(0.04951), p_told(None)) == ("< 0.001", "0.050", "cannot be told")
+
+
+def unknown(patient: FollowedPatient, day: str) -> FollowedPatient:
+    return replace(patient, facts={**patient.facts, day: AbsentFact(day, None, "table", None, "unknown", "not known")})
+
+
+def of_both_sexes() -> list[FollowedPatient]:
+    patients = [followed(f"P{n:02d}", died=60 * n + 30, group="ab"[n % 2]) for n in range(12)]
+    return [
+        replace(one, facts={**one.facts, "sex": Fact("sex", ("female", "male")[n // 2 % 2])})
+        for n, one in enumerate(patients)
+    ]
+
+
+def test_an_endpoint_with_one_group_left_is_told_and_the_others_are_compared_in_subgroups() -> None:
+    patients = [unknown(p, "local_failure_date") if p.facts["group"].value == "b" else p for p in of_both_sexes()]
+    result = analysed(patients, by="group", subgroups=("sex",))
+    assert [one.endpoint for one in result.subgroups] == ["overall survival"]
+    assert "local failure: 'a' alone is left, so no subgroups are compared" in result.notes
+
+
+def test_a_factor_with_one_level_left_is_told_and_not_compared() -> None:
+    patients = [unknown(p, "death_date") if p.facts["sex"].value == "male" else p for p in of_both_sexes()]
+    result = analysed(patients, by="group", subgroups=("sex",), endpoints=("overall survival",))
+    assert result.subgroups == ()
+    assert "overall survival: one level of 'sex' alone is left, so it is not compared" in result.notes

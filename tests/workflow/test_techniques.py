@@ -80,7 +80,7 @@ def planned(patient: Path, folder: Path, text: str) -> PlanningRun:
     protocol = folder / "protocol.yaml"
     protocol.write_text(text, encoding="utf-8")
     return commands.plan(
-        patient, str(protocol), dose_grid_mm=6.0, engine="pencil-nyholm", out=folder / "out", overwrite=True
+        patient, str(protocol), dose_grid_mm=8.0, engine="pencil-nyholm", out=folder / "out", overwrite=True
     )
 
 

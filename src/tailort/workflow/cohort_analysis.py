@@ -98,7 +98,8 @@ def analyse(
         with clock.stage(endpoint.name):
             analysed.append(_endpoint(patients, endpoint, options, groups, strata))
     with clock.stage("subgroups"):
-        subgroups = _subgroups(analysed, groups, factors)
+        subgroups, untold = _subgroups(analysed, groups, factors)
+        notes += untold
     with clock.stage("adverse events"):
         recorded, later = _until(patients, cut_off)
         events = _adverse_events(recorded, groups)
@@ -240,10 +241,25 @@ def _subgroups(
     analysed: Sequence[EndpointAnalysis],
     groups: Mapping[str, str | None],
     factors: Mapping[str, Mapping[str, str | None]],
-) -> tuple[Subgroups, ...]:
+) -> tuple[tuple[Subgroups, ...], list[str]]:
+    """Interactions of each endpoint, and where there are none because too few groups or levels are left at it."""
     if not factors:
-        return ()
-    return tuple(subgroups_of(one.times, groups, factors) for one in analysed if one.times is not None and one.overall)
+        return (), []
+    found, notes = [], []
+    for one in analysed:
+        if one.times is None or not one.overall:
+            continue
+        if len(one.groups) == 1:
+            notes.append(f"{one.endpoint.name}: '{one.groups[0].name}' alone is left, so no subgroups are compared")
+            continue
+        seen = [name for name in one.times.pseudonyms if groups.get(name) is not None]
+        left = {fact: {told.get(name) for name in seen} - {None} for fact, told in factors.items()}
+        single = [fact for fact, told in factors.items() if len(left[fact]) < 2 <= len(set(told.values()) - {None})]
+        notes += [f"{one.endpoint.name}: one level of '{fact}' alone is left, so it is not compared" for fact in single]
+        several = {fact: told for fact, told in factors.items() if fact not in single}
+        if several:
+            found.append(subgroups_of(one.times, groups, several))
+    return tuple(found), notes
 
 
 def _until(patients: Sequence[FollowedPatient], day: dt.date) -> tuple[list[FollowedPatient], int]:
