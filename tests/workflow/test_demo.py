@@ -28,7 +28,7 @@ COMPARATOR = {"PTV_6000": 60.0}
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[PlanningRun, Path]]:
     out = tmp_path_factory.mktemp("demo") / "out"
-    yield demos.demo(out=out, size="coarse", dose_grid_mm=5.0), out
+    yield demos.demo(out=out, size="coarse", dose_grid_mm=3.0), out
     shutil.rmtree(out)
 
 
