@@ -204,6 +204,7 @@ def test_a_limit_in_eqd2_gives_way_in_eqd2() -> None:
     assert conflict.alone_gy[1] == pytest.approx(39.375 - 30.0, abs=0.05)
 
 
+@pytest.mark.slow
 def test_a_patients_conflict_is_that_of_the_linear_programme() -> None:
     influence, sets = toy(n_beams=5, spacing_mm=5.0, slices=3)
     limits = (

@@ -25,7 +25,8 @@ from tailort.phantom.shapes import Lattice, Shape
 from tailort.protocols import decide, for_patient, load
 from tailort.targets import derive
 
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1)
+ALL_SEEDS = (*SEEDS, pytest.param(2, marks=pytest.mark.slow))
 AGREED_FACTS = (
     "age_years", "sex", "kps", "histology", "t_stage", "n_stage", "m_stage", "tumour_level", "tumour_length_cm",
     "tumour_to_junction_cm", "treatment_intent", "surgery", "concurrent_chemotherapy", "prior_radiotherapy",
@@ -105,7 +106,7 @@ def test_every_wanted_structure_is_drawn_under_a_tg263_name() -> None:
         assert not structure.is_empty, structure.name
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", ALL_SEEDS)
 def test_contours_are_valid_smooth_and_on_the_planes_of_the_ct(seed: int) -> None:
     patient = coarse(seed)
     planes, _, _ = patient.scan.image.grid.axes_mm()
@@ -131,7 +132,7 @@ def test_contours_of_no_structure_cross_at_either_detail(seed: int) -> None:
             check_contours([line for rings in drawn for line in rings], name)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", ALL_SEEDS)
 def test_the_volume_inside_the_contours_is_the_true_one(seed: int) -> None:
     """1.5 %, and half the distance of the planes over the height of the structure for its ends.
 
@@ -156,7 +157,7 @@ def test_the_true_volume_of_the_node_is_that_of_an_ellipsoid() -> None:
         assert patient.truth["tumour"]["node_short_axis_mm"] == pytest.approx(2 * min(a, b, c), abs=1e-3)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", ALL_SEEDS)
 def test_the_picture_shows_the_lungs_that_the_truth_tells(seed: int) -> None:
     patient = coarse(seed)
     grid, hu = patient.scan.image.grid, patient.scan.image.values
@@ -201,7 +202,7 @@ def test_tissues_have_believable_hounsfield_units(name: str) -> None:
     assert low < float(np.mean(np.concatenate(samples))) < high
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", ALL_SEEDS)
 def test_every_structure_lies_inside_the_external(seed: int) -> None:
     patient = coarse(seed)
     outer: dict[float, list[Path]] = {}
@@ -221,7 +222,7 @@ def test_organs_do_not_lie_in_one_another(seed: int) -> None:
     assert list(overlaps(anatomy, NESTED)) == []
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", ALL_SEEDS)
 def test_left_and_right_are_where_dicom_has_them(seed: int) -> None:
     structures = coarse(seed).structures
     middle = centre(structures["SpinalCord"])[0]
@@ -239,7 +240,7 @@ def test_left_and_right_are_where_dicom_has_them(seed: int) -> None:
     assert all(c[:, 0].mean() > middle + 8 for c in behind)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", ALL_SEEDS)
 def test_landmarks_follow_each_other_from_head_to_foot(seed: int) -> None:
     patient = coarse(seed)
     mark = {name: np.array(point) for name, point in patient.truth["landmarks_mm"].items()}
@@ -392,7 +393,7 @@ def test_the_tumours_distance_to_the_junction_is_the_length_of_organ_left_below_
     assert 0.3 < patient.record["tumour_to_junction_cm"]["value"] < 5
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", ALL_SEEDS)
 @pytest.mark.parametrize("name", ["rtog-e0113", "rtog-0436", "rtog-9405"])
 def test_the_rtog_protocols_find_the_facts_and_structures_they_ask_for(name: str, seed: int) -> None:
     """Of an upper (0), a middle (1) and a lower (2) tumour."""
@@ -429,7 +430,7 @@ def test_a_seed_stays_the_person_it_was() -> None:
         {"Lungs": 3447.5, "Heart": 492.73, "GTVp": 22.643, "GTVn": 1.7783, "Liver": 1308.8},
         {"Lungs": 3915.4, "Heart": 514.94, "GTVp": 23.365, "GTVn": 2.3625, "Liver": 1756.5},
     )
-    for seed, person, volume in zip(SEEDS, persons, volumes, strict=True):
+    for seed, person, volume in zip(range(3), persons, volumes, strict=True):
         patient = coarse(seed)
         assert tuple(patient.record[name]["value"] for name in names) == person
         for organ, cm3 in volume.items():
