@@ -113,6 +113,24 @@ def test_a_dose_lies_where_the_given_registration_puts_it_and_the_run_folder_hol
     assert found.map_points((1.0, 2.0, 3.0)) == pytest.approx((1.0, 2.0, 0.0))
 
 
+@pytest.mark.parametrize("where", ["today", "prior"])
+def test_a_dose_without_its_ct_is_added_by_a_registration_that_came_with_it(
+    today: Path, tmp_path: Path, where: str
+) -> None:
+    objects = [d.plan(frame=d.OTHER_FRAME), d.dose(frame=d.OTHER_FRAME)]
+    given = matrix_object(d.OTHER_FRAME, d.FRAME, (0.0, 0.0, 3.0))
+    prior = d.write(tmp_path / "prior", *objects, *([given] if where == "prior" else []))
+    if where == "today":
+        given.save_as(today / "given.dcm", enforce_file_format=True)
+    status, means = summed(tmp_path / "out", today, prior)
+    assert status == 0
+    gy = 39.25 - 1.5
+    assert means["Esophagus"] == pytest.approx(gy * (1 + gy / 75), abs=0.05)
+    assert "could not be checked" in (tmp_path / "out" / "report.html").read_text()
+    notes = " ".join(json.loads((tmp_path / "out" / "run.json").read_text())["notes"])
+    assert "it has no CT of its own; its dose lies in another frame of reference" in notes
+
+
 def test_a_given_displacement_bends_the_dose(today: Path, same_frame: dict[str, float], tmp_path: Path) -> None:
     prior = elsewhere(tmp_path / "prior")
     case = dicom.read_case(today)

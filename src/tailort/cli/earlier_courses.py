@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from tailort import dicom
 from tailort.cli.course_facts import FACTS, CourseFacts, read_facts
 from tailort.errors import InputError
@@ -147,15 +149,17 @@ def _read(
 ) -> tuple[Course, str, tuple[str, ...]]:
     """A course with what is in its folder, whose it is, and what was noticed."""
     earlier = dicom.read_case(folder, absolute=True, fractions=told.fractions, on=case.ct, progress=progress)
-    is_on_today = earlier.ct is case.ct
+    has_ct = not np.may_share_memory(earlier.ct.image.values, case.ct.image.values)
     about = list(earlier.notes)
-    if is_on_today:
+    if not has_ct:
+        is_here = earlier.ct.image.grid.frame_of_reference == case.ct.image.grid.frame_of_reference
         about.append(
             "it has no CT of its own; its dose lies in the frame of reference of today's CT and is added there"
+            if is_here
+            else "it has no CT of its own; its dose lies in another frame of reference and is added by a registration "
+            "that came with it"
         )
-    course = replace(
-        course, scan=None if is_on_today else earlier.ct, structures=earlier.structures, plans=earlier.plans
-    )
+    course = replace(course, scan=earlier.ct if has_ct else None, structures=earlier.structures, plans=earlier.plans)
     if not earlier.doses and course.prescribed:
         return course, earlier.pseudonym, (*about, *_about_bounded(course, told, folder))
     doses = _phases(earlier, folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pydicom.uid import UID
@@ -51,7 +52,8 @@ def read_case(
     fractions : int or None
         Of doses of which no plan tells.
     on : Scan or None
-        CT of another folder that doses are read on where this one has no CT, such as today's.
+        CT of another folder that doses are read on where this one has no CT, such as today's. Where they lie in
+        another frame of reference the case's CT is that scan as if it lay there: it shows where nothing is.
     modality : {"CT", "MR", "PT"} or None
         Of the series that structures and doses are read on, which becomes the first scan; None takes a CT, or else
         the one kind of images that there is.
@@ -86,8 +88,7 @@ def _read_case(
     found: list[str] = [*notes, *copies, *_unused(files)]
     planning: Series | None = None
     if on is not None and RT_DOSE in by_kind and not any(s.modality == "CT" for s in series):
-        first, ct = by_kind[RT_DOSE][0], on
-        _require_frame_of(by_kind[RT_DOSE], on, folder)
+        first, ct = by_kind[RT_DOSE][0], _in_frame_of(by_kind[RT_DOSE], on, folder)
     else:
         planning = _planning_series(series, series_uid, files, folder, modality)
         first = planning.files[0]
@@ -141,16 +142,20 @@ def _of_frame(by_kind: Mapping[str, Sequence[DicomFile]], scan: Scan, notes: lis
     return kept
 
 
-def _require_frame_of(doses: Sequence[DicomFile], ct: Scan, folder: Path) -> None:
-    """Refuse doses without a CT of their own that are not in the frame of reference of another one."""
-    frame = ct.image.grid.frame_of_reference
+def _in_frame_of(doses: Sequence[DicomFile], ct: Scan, folder: Path) -> Scan:
+    """Return the CT of another folder, in the frame of reference of doses that have none of their own."""
+    frame = doses[0].frame_of_reference
     for file in doses:
-        if file.frame_of_reference != frame:
+        if not frame or file.frame_of_reference != frame:
             raise DicomError(
                 f"folder '{folder}' has no CT, and its dose '{file.path.name}' is in frame of reference "
-                f"{file.frame_of_reference or '(none)'}, today's CT in {frame}: add the CT on which it was planned, so "
-                "that it can be registered"
+                f"{file.frame_of_reference or '(none)'}, {doses[0].path.name} in {frame or '(none)'}: add the CT on "
+                "which it was planned"
             )
+    image = ct.image
+    if frame == image.grid.frame_of_reference:
+        return ct
+    return replace(ct, image=replace(image, grid=replace(image.grid, frame_of_reference=frame)))
 
 
 def _rt_objects(files: Sequence[DicomFile]) -> tuple[dict[str, list[DicomFile]], list[str]]:

@@ -142,7 +142,12 @@ def registration_of(
     of its displacement is added in squares to its own uncertainty. Where that cannot be made nothing is known.
     """
     if course.scan is None:
-        raise InputError(f"course '{course.label}' is in another frame of reference and has no CT to register")
+        there = ", ".join(sorted({dose.image.grid.frame_of_reference for dose in course.doses}))
+        raise InputError(
+            f"course '{course.label}' has no CT, and its dose is in frame of reference {there}, today's CT in "
+            f"{case.ct.image.grid.frame_of_reference}: add the CT on which it was planned, so that it can be "
+            "registered, or a DICOM registration between the two"
+        )
     today, earlier, chosen = case.ct.image, course.scan.image, course.registration
     masks = masks_of(chosen, case.structures, course.structures, today.grid, earlier.grid, course.label)
     with clock.stage(f"register {course.label}, rigid") as tell:
