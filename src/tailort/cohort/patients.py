@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -171,7 +173,7 @@ class CycleGiven:
             raise InputError(f"cycle {self.number} has {self.percent:g} % of the full dose; expected 0 or more")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FollowedPatient:
     """One patient of a cohort.
 
@@ -196,6 +198,31 @@ class FollowedPatient:
     courses: tuple[CourseGiven, ...] = ()
     cycles: tuple[CycleGiven, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+class Patients(tuple[FollowedPatient, ...]):
+    """Patients of a cohort, of whom facts are looked up once: there may be very many of them."""
+
+    @cached_property
+    def _columns(self) -> dict[str, list[Fact | None]]:
+        return {}
+
+    @cached_property
+    def are_in_order(self) -> bool:
+        """Whether they stand by their pseudonyms, each once."""
+        names = [patient.pseudonym for patient in self]
+        return all(map(operator.lt, names, names[1:]))
+
+    def column(self, name: str) -> list[Fact | None]:
+        """A fact of each patient; None where the table has none of that name."""
+        if name not in self._columns:
+            self._columns[name] = [patient.facts.get(name) for patient in self]
+        return self._columns[name]
+
+
+def column(patients: Sequence[FollowedPatient], name: str) -> list[Fact | None]:
+    """A fact of each patient; None where the table has none of that name."""
+    return patients.column(name) if isinstance(patients, Patients) else [one.facts.get(name) for one in patients]
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from tailort.cohort.patients import FollowedPatient
+from tailort.cohort.patients import FollowedPatient, column
 from tailort.errors import InputError
 from tailort.patient.case import FactValue
 
@@ -121,8 +121,7 @@ def summarise_categories(values: Sequence[FactValue], order: Sequence[str] = ())
 
 def fact_values(patients: Sequence[FollowedPatient], fact: str) -> list[FactValue]:
     """What is told of each patient; None is not known."""
-    column = [patient.facts.get(fact) for patient in patients]
-    return [None if told is None else told.value for told in column]
+    return [None if told is None else told.value for told in column(patients, fact)]
 
 
 def category_of(value: FactValue) -> str | None:

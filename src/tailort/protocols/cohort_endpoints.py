@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tailort.cohort.patients import CENSORED, DAYS_PER_MONTH, EVENT, FollowedPatient, TimesToEvent
+from tailort.cohort.patients import CENSORED, DAYS_PER_MONTH, EVENT, FollowedPatient, TimesToEvent, column
 from tailort.errors import InputError
 from tailort.patient import Fact
 from tailort.protocols.condition import ReadingIs, of_reading
@@ -318,17 +318,18 @@ def _by_plain_dates(
 
 def _days(patients: Sequence[FollowedPatient], name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Day of a fact of each patient, not a number without one, and whether it came on a day that nobody knows."""
-    column = [patient.facts.get(name) for patient in patients]
+    told = column(patients, name)
     # Equal cells of a table are one and the same fact.
-    facts = dict(zip(map(id, column), column, strict=True))
+    keys = list(map(id, told))
+    facts = dict(zip(keys, told, strict=True))
     days = {
         key: fact.value.toordinal() if fact is not None and isinstance(fact.value, dt.date) else np.nan
         for key, fact in facts.items()
     }
     unknown = {key: fact is not None and _is_unknown(fact) for key, fact in facts.items()}
     return (
-        np.array([days[id(fact)] for fact in column], dtype=np.float64),
-        np.array([unknown[id(fact)] for fact in column], dtype=bool),
+        np.array(list(map(days.__getitem__, keys)), dtype=np.float64),
+        np.array(list(map(unknown.__getitem__, keys)), dtype=bool),
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tailort.cohort.adverse_events import grade_table, grade_tables
 from tailort.cohort.dose_comparison import compare_doses
-from tailort.cohort.patients import FollowedPatient
+from tailort.cohort.patients import FollowedPatient, Patients
 from tailort.cohort.proportions import chi_square, fisher, proportion
 from tailort.cohort.subgroups import Subgroups
 from tailort.cohort.summaries import Characteristic, characteristics, fact_values, groups_of
@@ -156,16 +156,18 @@ def _entered(
     if until is None:
         return patients, []
     origins = [endpoint.origin for endpoint in endpoints if endpoint.origin is not None]
-    kept = []
-    for patient in patients:
-        told = [patient.facts[name].value for name in origins if name in patient.facts]
-        if min((day for day in told if isinstance(day, dt.date)), default=until) <= until:
-            kept.append(patient)
+    firsts = [
+        min((day for day in told if isinstance(day, dt.date)), default=until)
+        for told in zip(*(fact_values(patients, name) for name in origins), strict=True)
+    ]
+    kept = [one for one, first in zip(patients, firsts, strict=True) if first <= until] if origins else patients
     if not kept:
         raise InputError(f"every patient enters after {until.isoformat()}, the day of the cut-off; choose a later one")
     later = len(patients) - len(kept)
+    if not later:
+        return patients, []
     note = f"{later} of {len(patients)} patients enter after {until.isoformat()} and are left out of everything"
-    return kept, [note] if later else []
+    return Patients(kept), [note]
 
 
 def _trial(

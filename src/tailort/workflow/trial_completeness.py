@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tailort.cohort.patients import FollowedPatient
+from tailort.cohort.patients import FollowedPatient, column
 from tailort.errors import InputError
 from tailort.protocols.records.table import AbsentFact
 from tailort.workflow.trial_facts import CENTRE, PROGRESSION, by_pseudonym, group_name, happened
@@ -130,11 +130,11 @@ def _states(patients: Sequence[FollowedPatient], name: str, is_event: bool) -> l
     """Whether a fact is told, of each patient."""
     if name == OUTSIDE:
         return [_told(one, name, is_event) for one in patients]
-    column = [one.facts.get(name) for one in patients]
+    keys = list(map(id, column(patients, name)))
     # Equal cells of a table are one and the same fact.
-    holders = {id(fact): one for fact, one in zip(column, patients, strict=True)}
+    holders = dict(zip(keys, patients, strict=True))
     found = {key: _told(one, name, is_event) for key, one in holders.items()}
-    return [found[id(fact)] for fact in column]
+    return list(map(found.__getitem__, keys))
 
 
 def _told(patient: FollowedPatient, name: str, is_event: bool) -> bool | None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tailort.cohort.patients import CourseGiven, FollowedPatient
+from tailort.cohort.patients import CourseGiven, FollowedPatient, Patients
 from tailort.cohort.summaries import group_of
 from tailort.errors import InputError
 from tailort.protocols.course_dates import END, START
@@ -53,7 +52,7 @@ class TrialDays:
         return {START: self.radiotherapy_start, END: self.radiotherapy_end}.get(words)
 
 
-def by_pseudonym(patients: Sequence[FollowedPatient]) -> tuple[FollowedPatient, ...]:
+def by_pseudonym(patients: Sequence[FollowedPatient]) -> Patients:
     """Patients in the order of their pseudonyms.
 
     Raises
@@ -61,13 +60,13 @@ def by_pseudonym(patients: Sequence[FollowedPatient]) -> tuple[FollowedPatient, 
     InputError
         Where a pseudonym is there twice.
     """
+    if isinstance(patients, Patients) and patients.are_in_order:
+        return patients
     names = [patient.pseudonym for patient in patients]
-    if all(map(operator.lt, names, names[1:])):
-        return tuple(patients)
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if twice:
         raise InputError(f"patient '{twice[0]}' is there {names.count(twice[0])} times; each pseudonym stands for one")
-    return tuple(sorted(patients, key=lambda patient: patient.pseudonym))
+    return Patients(sorted(patients, key=lambda patient: patient.pseudonym))
 
 
 def trial_course(patient: FollowedPatient, course: str | None) -> CourseGiven | None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from tailort.cohort.patients import FollowedPatient
+from tailort.cohort.patients import FollowedPatient, column
 from tailort.protocols import Answer
 from tailort.radiobiology.recurrence_fields import field_definitions
 from tailort.workflow.recurrence_places import DEFAULT, RecurrencePlace
@@ -92,9 +92,10 @@ def out_of_field(
     rows = []
     # Equal cells of a table are one and the same fact: patients with the same three are told alike.
     alike: dict[tuple[int, ...], PatientRecurrence] = {}
-    for one in by_pseudonym(patients):
+    ordered = by_pseudonym(patients)
+    keys = zip(*(map(id, column(ordered, name)) for name in (PROGRESSION, OUTSIDE, arm)), strict=True)
+    for one, key in zip(ordered, keys, strict=True):
         own = (places or {}).get(one.pseudonym, ())
-        key = tuple(id(one.facts.get(name)) for name in (PROGRESSION, OUTSIDE, arm))
         if own or key not in alike:
             rows.append(_row(one, today, own, arm))
             if not own:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from tailort.cohort.patients import FollowedPatient
+from tailort.cohort.patients import FollowedPatient, Patients
 from tailort.errors import InputError
 
 
 def with_scorecards(
     patients: Sequence[FollowedPatient], cards: Mapping[str, Sequence[Mapping[str, object]]]
-) -> tuple[FollowedPatient, ...]:
+) -> Patients:
     """Add the metrics of scorecards, joined by pseudonym; a value that is not known stays absent.
 
     Parameters
@@ -49,4 +49,4 @@ def with_scorecards(
                     "one"
                 )
         made.append(replace(patient, metrics=metrics))
-    return tuple(made)
+    return Patients(made)

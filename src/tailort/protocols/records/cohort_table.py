@@ -13,6 +13,7 @@ from tailort.cohort.patients import (
     CycleGiven,
     FollowedPatient,
     LesionSize,
+    Patients,
     Visit,
 )
 from tailort.errors import InputError
@@ -34,7 +35,7 @@ def parse_cohort(
     entries: Sequence[FactEntry] = (),
     endpoints: Sequence[Endpoint] = (),
     origin: str = "table.csv",
-) -> tuple[FollowedPatient, ...]:
+) -> Patients:
     """Read the patients of a cohort.
 
     Parameters
@@ -54,7 +55,7 @@ def parse_cohort(
 
     Returns
     -------
-    tuple of FollowedPatient
+    Patients
         By pseudonym; what each has several of is in the order of time. The order of the rows does not matter.
 
     Raises
@@ -82,7 +83,7 @@ def parse_cohort(
         raise TableError(origin, sorted(dict.fromkeys(faults), key=lambda fault: fault.row))
     if not reader.patients:
         raise InputError(f"{origin}: no row is a patient's; correct 'only_rows' or 'row_kind' in the mapping")
-    return tuple(_patient(name, reader.patients[name]) for name in sorted(reader.patients))
+    return Patients(_patient(name, reader.patients[name]) for name in sorted(reader.patients))
 
 
 class _CohortReader:
