@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from tailort.cohort.patients import FollowedPatient, column
@@ -101,7 +101,10 @@ def out_of_field(
             if not own:
                 alike[key] = rows[-1]
         else:
-            rows.append(replace(alike[key], pseudonym=one.pseudonym))
+            same = alike[key]
+            rows.append(
+                PatientRecurrence(one.pseudonym, same.arm, same.recurred, same.outside, same.source, same.reason)
+            )
     all_, recurred = _by_arm(rows), _by_arm([row for row in rows if row.recurred == "yes"])
     definition = field_definitions()[DEFAULT]
     readings = ["The protocol gives no number for 'outside the field'; where the table says it, it is taken as it is."]

@@ -71,7 +71,7 @@ def parse_cohort(
     header, rows = table_rows(text, mapping, origin)
     reader = _CohortReader(mapping, today, known)
     faults: list[CellFault] = []
-    for row, cells in rows:
+    for row, cells in () if reader.read_by_columns(header, rows) else rows:
         if len(cells) != len(header):
             faults.append(_ragged(row, cells, header, mapping))
             continue
@@ -117,6 +117,61 @@ class _CohortReader:
         self.scale = mapping.adverse_event.scale if mapping.adverse_event is not None else ""
         # Boxes of a patient's own form are exported as not ticked with every other row.
         self.plain = [name for name, column in mapping.columns.items() if column.type != "member"]
+
+    def read_by_columns(self, header: Sequence[str], rows: Sequence[tuple[int, list[str]]]) -> bool:
+        """Take in a sound table with one row a patient; of any other take in nothing and return False."""
+        mapping = self.mapping
+        if mapping.row_kind is not None or self.parts or any(len(cells) != len(header) for _, cells in rows):
+            return False
+        places = {name: n for n, name in enumerate(header)}
+        wanted = [(places[name], told) for name, told in mapping.only_rows.items()]
+        rows = [(row, cells) for row, cells in rows if all(cells[n] in told for n, told in wanted)]
+        columns = dict(zip(header, zip(*(cells for _, cells in rows), strict=True), strict=True)) if rows else {}
+        names = columns.get(mapping.id_column, ())
+        if not names or not all(names) or len(set(names)) < len(names):
+            return False
+        facts = self.patient_reader.by_columns(columns)
+        events, metrics = self._grades_by_columns(columns), self._doses_by_columns(columns)
+        if facts is None or events is None or metrics is None:
+            return False
+        known = [fact for fact, _, _ in self.patient_reader.quick]
+        for (row, _), name, told, had, doses in zip(
+            rows, names, zip(*facts, strict=True), events, metrics, strict=True
+        ):
+            self.patients[name] = TableRows(
+                row, row, dict(zip(known, told, strict=True)), {},
+                {"adverse event": [(event, row) for event in had]} if had else {}, doses,
+            )  # fmt: skip
+        return True
+
+    def _grades_by_columns(self, columns: Mapping[str, Sequence[str]]) -> list[list[AdverseEvent]] | None:
+        """Adverse events of each row; None where a cell is wrong."""
+        number = len(columns[self.mapping.id_column])
+        if self.worst is None:
+            return [[] for _ in range(number)]
+        rows = list(zip(*(columns[name] for name in self.worst_cells), strict=True))
+        for cells in set(rows).difference(self.graded_rows):
+            events, faults = self._events_of(self.worst, 0, dict(zip(self.worst_cells, cells, strict=True)))
+            if faults:
+                return None
+            self.graded_rows[cells] = events
+        return [self.graded_rows[cells] for cells in rows]
+
+    def _doses_by_columns(self, columns: Mapping[str, Sequence[str]]) -> list[dict[str, float]] | None:
+        """Dose metrics of each row; None where a cell is wrong."""
+        if self.metrics is None:
+            return [{} for _ in columns[self.mapping.id_column]]
+        found = self.metrics.by_columns(columns)
+        if found is None:
+            return None
+        values = [[fact.value for fact in told] for told in found]
+        if any(isinstance(value, int | float) and value < 0 for told in values for value in told):
+            return None
+        keys = [key for key, _, _ in self.metrics.quick]
+        return [
+            {key: float(value) for key, value in zip(keys, told, strict=True) if isinstance(value, int | float)}
+            for told in zip(*values, strict=True)
+        ]
 
     def read(self, row: int, told: Mapping[str, str]) -> list[CellFault]:
         """Take in one row; return what is wrong with it."""

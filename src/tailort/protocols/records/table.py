@@ -281,6 +281,24 @@ class RowReader:
         # One wrong date is the date of many facts, and one mistake.
         return found, list(dict.fromkeys(faults)) if faults else faults
 
+    def by_columns(self, cells: Mapping[str, Sequence[str]]) -> list[list[Fact]] | None:
+        """Facts of all rows, a list a column; None where a cell is wrong, or another one bears on it: `facts` tells.
+
+        Parameters
+        ----------
+        cells : mapping of str to sequence of str
+            Of each column.
+        """
+        found = []
+        for _, name, kept in self.quick:
+            for cell in set(cells[name]).difference(kept):
+                try:
+                    kept[cell] = self._fact(name, self.mapping.columns[name], {name: cell})
+                except _CellError:
+                    return None
+            found.append(list(map(kept.__getitem__, cells[name])))
+        return found or None
+
     def _fact(self, name: str, column: Column, told: Mapping[str, str]) -> Fact:
         cell = told[name]
         source = f"{self.mapping.source}, column {name}"
