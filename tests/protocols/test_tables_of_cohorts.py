@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
+import io
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from cohort_tables import A_ROW_A_VISIT, BY_KIND, HEAD, HEADER, PATIENTS, TODAY, endpoints, read
@@ -11,8 +14,9 @@ from cohort_tables import A_ROW_A_VISIT, BY_KIND, HEAD, HEADER, PATIENTS, TODAY,
 from tailort.cohort.patients import AdverseEvent, CourseGiven, CycleGiven, FollowedPatient, LesionSize, Visit
 from tailort.errors import InputError
 from tailort.patient import Fact
+from tailort.phantom.virtual_cohort import spine_cohort
 from tailort.protocols.cohort_endpoints import cohort_endpoints
-from tailort.protocols.records import TableError
+from tailort.protocols.records import TableError, cohort_table
 from tailort.protocols.records.cohort_mapping import parse_cohort_mapping
 from tailort.protocols.records.cohort_scorecards import with_scorecards
 from tailort.protocols.records.cohort_table import parse_cohort
@@ -327,3 +331,28 @@ def test_facts_of_visits_are_checked_by_no_protocol_that_is_not_given() -> None:
     )
     weight = Fact("weight_kg", 70.0, "study, column kg")
     assert patient.visits == (Visit(dt.date(2020, 3, 1), None, {"weight_kg": weight}),)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_table_read_by_columns_is_the_table_read_row_by_row(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With worst grades, doses, a flag and rows of another source."""
+    cohort = spine_cohort(seed, 200)
+    told = io.StringIO()
+    writer = csv.DictWriter(told, cohort.columns, restval="")
+    writer.writeheader()
+    writer.writerows([*cohort.rows, {**cohort.rows[0], "source": "other"}])
+    mapping = parse_cohort_mapping(cohort.mapping)
+    taken: list[bool] = []
+    by_columns = cohort_table._CohortReader.read_by_columns
+
+    def watched(*arguments: Any) -> bool:
+        taken.append(by_columns(*arguments))
+        return taken[-1]
+
+    monkeypatch.setattr(cohort_table._CohortReader, "read_by_columns", watched)
+    quick = parse_cohort(told.getvalue(), mapping, today=TODAY, endpoints=endpoints())
+    monkeypatch.setattr(cohort_table._CohortReader, "read_by_columns", lambda *arguments: False)
+    slow = parse_cohort(told.getvalue(), mapping, today=TODAY, endpoints=endpoints())
+    assert taken == [True]
+    assert len(quick) == 200
+    assert quick == slow
