@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Literal, cast, get_args
 
@@ -57,13 +57,17 @@ def group_of(term: str, scale: str = "", own: Mapping[str, str] | None = None) -
     >>> group_of("Lung") is None, group_of("Lung", "RTOG").group
     (True, 'pneumonitis')
     """
-    wanted = _same(term)
     for name, group in (own or {}).items():
         if group not in GROUPS:
             raise InputError(f"the group of '{name}' is '{group}'; expected one of: {', '.join(GROUPS)}")
-        if _same(name) == wanted:
+        if _same(name) == _same(term):
             return TermGroup(group, "", "site")
-    for begins, found in _table().get(wanted, ()):
+    return _in_table(term, scale)
+
+
+@lru_cache(maxsize=4096)
+def _in_table(term: str, scale: str) -> TermGroup | None:
+    for begins, found in _table().get(_same(term), ()):
         if _same(scale).startswith(begins):
             return found
     return None
