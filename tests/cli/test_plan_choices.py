@@ -141,7 +141,7 @@ def test_trade_offs_are_those_of_the_plan_that_reading_and_option_lead_to(
         raise InputError(f"prescribed {prescription.dose_gy:g} Gy")
 
     record(case, FAR)
-    monkeypatch.setattr(commands.workflow, "trade", stop)
+    monkeypatch.setattr(commands.trading, "trade", stop)
     arguments = ["tradeoffs", str(case), "--protocol", protocol, *GOALS, *choice]
     assert f"prescribed {dose_gy} Gy" in refused(arguments, capfd, tmp_path)[1]
 
