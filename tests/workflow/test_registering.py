@@ -77,7 +77,7 @@ def test_the_scan_of_another_patient_is_refused() -> None:
 def test_a_course_without_a_scan_cannot_be_registered_and_one_in_the_same_frame_need_not() -> None:
     patient = make("oesophagus", 1, "coarse")
     course = moved(patient)
-    with pytest.raises(InputError, match="no CT to register"):
+    with pytest.raises(InputError, match="add the CT on which it was planned"):
         register_courses(today(patient, replace(course, scan=None)), CLOCK)
     here = patient.scan.image.grid
     dose = replace(course.doses[0], image=Image(here, course.doses[0].image.values, "Gy"))
