@@ -140,9 +140,10 @@ def _cards(plan: PlanResult) -> list[dict[str, str]]:
     for row in plan.scorecard.rows:
         if row.priority == "hard" or (row.structure, row.metric) in coverage:
             kind = {"pass": "good", "fail": "bad"}.get(row.verdict, "")
-            limit = "" if row.limit is None else f"asked {row.operator} {row.limit:g}"
+            asked = "" if row.limit is None else f"asked {row.operator} {row.limit:g}; "
+            dose = f"{row.quantity} dose {'over all courses' if row.scope == 'cumulative' else 'of the course'}"
             value = "unknown" if row.value is None else f"{row.value:.2f} {_unit(row.metric)}"
-            cards.append({"label": f"{row.structure} {row.metric}", "value": value, "note": limit, "kind": kind})
+            cards.append({"label": f"{row.structure} {row.metric}", "value": value, "note": asked + dose, "kind": kind})
     missed = [row for row in plan.scorecard.rows if row.verdict == "fail"]
     cards.append(
         {
