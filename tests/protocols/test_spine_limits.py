@@ -366,3 +366,18 @@ def test_an_unknown_reading_of_the_cord_rule_is_refused() -> None:
         with pytest.raises(InputError, match=rule.replace("_", "-")):
             decided(PATIENT, **{rule: name})
     assert {name for choice in SPINE.file.readings if choice.rule == "KO-82" for name in choice.names} == set(STEPS)
+
+
+def test_sp_08_the_target_may_have_140_percent_of_its_dose_or_as_much_as_other_limits_allow() -> None:
+    """A convention: the study prints no ceiling; 140 % of 24 Gy are 33.6 Gy."""
+
+    def most(**readings: str) -> tuple[str, float, str]:
+        (found,) = [
+            c
+            for c in own(PATIENT, **readings).constraints()
+            if c.structure == "PTV_Eval" and c.metric == "D0.035cc[Gy]" and c.operator == "<="
+        ]
+        return found.priority, round(found.limit, 6), found.source[:5]
+
+    assert most() == ("hard", 33.6, "SP-08")
+    assert most(SP_08="reported")[:2] == ("report", 33.6)
