@@ -352,7 +352,8 @@ technique: {kind: imrt, beams: 5, phases_planned: together}
 """
 
 
-@pytest.mark.parametrize("delivery", ["step-and-shoot", pytest.param("sliding-window", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("delivery", ["step-and-shoot", "sliding-window"])
 def test_two_phases_hold_the_limit_in_the_sum_and_meet_each_prescription(delivery: str, tmp_path: Path) -> None:
     case, protocol, out = tmp_path / "case", tmp_path / "protocol.yaml", tmp_path / "out"
     commands.phantom("tg119-c-shape", out=case, size="coarse")
