@@ -142,6 +142,14 @@ def test_a_dose_without_ct_in_another_frame_is_refused(
     assert all(word in told for word in ("has no CT", d.OTHER_FRAME, d.FRAME, "add the CT on which it was planned"))
 
 
+def test_doses_without_ct_in_two_frames_are_refused(
+    today: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    doses = [d.dose(plan_uid="9.9", uid="1.2.3.41"), d.dose(plan_uid="9.8", uid="1.2.3.42", frame=d.OTHER_FRAME)]
+    told = refused(today, [d.write(tmp_path / "prior", *doses)], tmp_path / "out", capfd)
+    assert all(word in told for word in ("has no CT", d.OTHER_FRAME, d.FRAME, "add the CT on which it was planned"))
+
+
 def test_a_folder_without_dose_ct_or_facts_is_refused(
     today: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

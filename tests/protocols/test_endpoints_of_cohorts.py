@@ -12,13 +12,22 @@ from cohort_tables import A_ROW_A_VISIT, DAY, HEADER, PATIENTS, Course, endpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailort.cohort.patients import DAYS_PER_MONTH, FollowedPatient, TimesToEvent
+from tailort.cohort.patients import DAYS_PER_MONTH, AdverseEvent, FollowedPatient, TimesToEvent
 from tailort.errors import InputError, ProtocolError
 from tailort.patient import Fact
 from tailort.protocols import load, parse
-from tailort.protocols.cohort_endpoints import Endpoint, cohort_endpoints, endpoint_times, endpoints_of, missing_facts
+from tailort.protocols.cohort_endpoints import (
+    Endpoint,
+    cohort_endpoints,
+    endpoint_times,
+    endpoints_of,
+    missing_facts,
+    outcome,
+)
 from tailort.protocols.records.cohort_mapping import parse_cohort_mapping
 from tailort.protocols.records.cohort_table import parse_cohort
+from tailort.protocols.records.cohort_times import TableRows, contradictions, in_order, sound_days
+from tailort.protocols.records.table import AbsentFact
 
 FAILURE, SURVIVAL = endpoints()
 SALVAGE = load("salvage-crt").file
@@ -301,3 +310,53 @@ def test_an_endpoint_of_a_protocol_names_facts_and_readings_that_are_there(was: 
     assert was in text[start:]
     with pytest.raises(ProtocolError, match=says):
         parse(text[:start] + text[start:].replace(was, becomes, 1), "own.yaml")
+
+
+DAYS = st.one_of(
+    st.integers(0, 6).map(lambda n: (DAY + dt.timedelta(n), None, "")),
+    st.sampled_from([(None, "unknown", ""), (None, "unknown", "UNK"), (None, "not applicable", "NA"), (None, "", "")]),
+)
+
+
+def told(name: str, day: tuple[dt.date | None, str, str]) -> dict[str, Fact]:
+    """A day, a cell without one, or nothing at all: the table may lack the column."""
+    value, absence, code = day
+    if value is not None:
+        return {name: Fact(name, value)}
+    return {name: AbsentFact(name, None, "table", None, absence, code)} if absence else {}
+
+
+def in_days(days: tuple[tuple[dt.date | None, str, str], ...]) -> dict[str, Fact]:
+    names = ("sbrt_start_date", "mescc_date", "local_failure_date", "death_date", "last_follow_up_date")
+    return {key: fact for name, day in zip(names, days, strict=True) for key, fact in told(name, day).items()}
+
+
+FACTS = st.tuples(DAYS, DAYS, DAYS, DAYS, DAYS).map(in_days)
+# What the table must have for an endpoint to be there at all.
+WHOLE = in_days(((DAY, None, ""),) * 5)
+
+
+@given(st.lists(FACTS, max_size=6), st.none() | st.integers(0, 6).map(lambda n: DAY + dt.timedelta(n)))
+def test_all_patients_at_once_are_each_patient_by_itself(facts: list[dict[str, Fact]], until: dt.date | None) -> None:
+    cohort = [FollowedPatient(f"P{n}", own) for n, own in enumerate([*facts, WHOLE])]
+    for endpoint in endpoints():
+        alone = {one.pseudonym: outcome(one.facts, endpoint, until) for one in cohort}
+        found = endpoint_times(cohort, endpoint, until=until)
+        known = {name: one for name, one in alone.items() if not isinstance(one, str)}
+        assert dict(found.left_out) == {name: why for name, why in alone.items() if isinstance(why, str)}
+        assert found.pseudonyms == tuple(known)
+        assert found.months.tolist() == [one.months for one in known.values()]
+        assert found.status.tolist() == [one.status for one in known.values()]
+        for flag, words in (("together", "on the same day"), ("unseen", "after the last follow-up")):
+            number = sum(getattr(one, flag) for one in known.values())
+            assert [note.split()[0] for note in found.notes if words in note] == ([str(number)] if number else [])
+
+
+@given(st.lists(FACTS, min_size=1, max_size=6), st.none() | st.integers(0, 6))
+def test_days_in_order_are_those_that_contradict_nothing(facts: list[dict[str, Fact]], event: int | None) -> None:
+    pairs = in_order(endpoints())
+    day = None if event is None else DAY + dt.timedelta(event)
+    records = {"adverse event": [(AdverseEvent("Pain", 2, day), 1)]}
+    rows = {f"P{n}": TableRows(n + 1, n + 1, own, {}, records) for n, own in enumerate(facts)}
+    sound = {name for name, told in rows.items() if not list(contradictions(told, pairs, ()))}
+    assert sound_days(rows, pairs) == sound

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tailort.cli.versions import run_versions
+from tailort.protocols import Protocol
 from tailort.workflow.clock import Stage, StageClock
 
 
@@ -47,3 +48,13 @@ def hash_inputs(folder: Path) -> dict[str, str]:
             name = str(path.relative_to(folder)).encode("utf-8", "backslashreplace").decode("utf-8")
             hashes[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return hashes
+
+
+def protocol_told(protocol: Protocol) -> dict[str, Any]:
+    """By which protocol something was made, for run.json."""
+    return {
+        "id": protocol.id,
+        "version": protocol.version,
+        "status": protocol.status,
+        "overlays": [overlay.as_dict() for overlay in protocol.overlays],
+    }

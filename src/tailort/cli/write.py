@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
 from tailort import dicom
-from tailort.cli.run_files import write_json, write_report
+from tailort.cli.run_files import protocol_told, write_json, write_report
 from tailort.errors import InputError
 from tailort.evaluation import DVH, Robustness
 from tailort.geometry import Image
 from tailort.patient import StructureSet
 from tailort.phantom import SolidPhantom, VirtualPatient
-from tailort.protocols import Protocol
 from tailort.web.evaluation_report import evaluation_report
 from tailort.web.planning_report import planning_report
 from tailort.web.recalculation_report import recalculation_report
@@ -106,16 +105,6 @@ def write_run(
         "interrupted": was_interrupted(run),
     }
     write_report(partial(planning_report, run), described, folder, clock)
-
-
-def protocol_told(protocol: Protocol) -> dict[str, Any]:
-    """By which protocol something was made, for run.json."""
-    return {
-        "id": protocol.id,
-        "version": protocol.version,
-        "status": protocol.status,
-        "overlays": [overlay.as_dict() for overlay in protocol.overlays],
-    }
 
 
 def _write_image(path: Path, image: Image) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 from tailort import dicom
 from tailort.cli.registrations import write_registrations
-from tailort.cli.run_files import write_json, write_report
-from tailort.cli.write import protocol_told, write_dvh
+from tailort.cli.run_files import protocol_told, write_json, write_report
+from tailort.cli.write import write_dvh
 from tailort.radiobiology import course_dose
 from tailort.web.adaptation_report import adaptation_report
 from tailort.workflow.adapted_records import Adaptation

@@ -8,8 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tailort.cli.run_files import write_json, write_report
-from tailort.cli.write import protocol_told
+from tailort.cli.run_files import protocol_told, write_json, write_report
 from tailort.web.individual_dose_report import individual_dose_report
 from tailort.workflow.clock import StageClock
 from tailort.workflow.individual_dose import IndividualDose

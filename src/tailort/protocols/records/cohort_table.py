@@ -223,7 +223,7 @@ class _CohortReader:
             if not faults:
                 self.graded_rows[cells] = events
         have = patient.records.setdefault("adverse event", [])
-        have += [(event, row) for event in events if not have or all(event is not other for other, _ in have)]
+        have += [(event, row) for event in events if all(event is not other for other, _ in have)]
         return faults
 
     def _events_of(
@@ -252,11 +252,9 @@ class _CohortReader:
         if self.metrics is None:
             return []
         found, faults = self.metrics.facts(row, told)
-        if all(fact.value is None for fact in found.values()):
-            return faults
         for name, column in self.metrics.mapping.columns.items():
             fact = found.get(column.fact)
-            if fact is None or fact.value is None or not isinstance(fact.value, int | float):
+            if fact is None or not isinstance(fact.value, int | float):
                 continue
             if fact.value < 0:
                 faults.append(CellFault(row, name, f"'{told[name]}'", "0 or more: no dose or volume is negative"))
