@@ -144,3 +144,11 @@ def test_an_index_without_a_value_is_unknown_and_says_why(cone_dose):
     gradient = next(row for row in rows if row.metric == "GI(Paddick)")
     assert (gradient.value, gradient.verdict) == (None, "unknown")
     assert "edge of the dose grid" in gradient.reason
+
+
+def test_the_index_of_a_lower_level_says_that_other_targets_are_not_counted(cone_dose):
+    inner, outer = replace(ball(10), name="Inner"), replace(ball(20), name="Outer")
+    curves = {s.name: dvh(s, cone_dose) for s in (inner, outer)}
+    rows = index_rows(curves, cone_dose, [prescribed("Inner", 70.0), prescribed("Outer", 60.0)])
+    told = {row.structure: "counts as other tissue" in row.source for row in rows}
+    assert told == {"Inner": False, "Outer": True}

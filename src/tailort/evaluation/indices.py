@@ -62,6 +62,8 @@ def _rows_of(target: DVH, dose: Dose, level_gy: float, is_highest: bool) -> Iter
     if is_highest:
         asked[HOMOGENEITY] = lambda: homogeneity_index(target)
     source = f"index of {target.structure} at {level_gy:g} Gy"
+    if not is_highest:
+        source += "; what of targets with higher doses lies outside it counts as other tissue"
     for name, index in asked.items():
         try:
             value, reason = round(index(), DECIMALS), ""
