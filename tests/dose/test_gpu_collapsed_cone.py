@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 
 from tailort.dose import collapsed_cone
 from tailort.dose import collapsed_cone_gpu as gpu
-from tailort.dose.collapsed_cone import DoseTo, Space, sectors
+from tailort.dose.collapsed_cone import sectors
 from tailort.dose.cones import VACUUM, Cones, order_from, transport
 from tailort.dose.fan import Fan
 from tailort.dose.head import head_fluence
+from tailort.dose.space import DoseTo, Space
 from tailort.dose.terma import RAY_PITCH_MM, Incident, add_terma
 from tailort.errors import InputError
 from tailort.geometry import Grid, Image

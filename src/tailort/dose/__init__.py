@@ -30,12 +30,15 @@ class Engine:
         (plan, density, machine, grid, *, body=None, progress=None) -> Dose, Gy per fraction, physical.
     influence : callable
         (density, beamlets, machine, grid, voxels, *, position, near_mm=25, progress=None) -> Influence.
+    saves_far : bool
+        Whether both take `detailed_mm`, the box outside of which wider voxels than those of a fine grid will do.
     """
 
     name: str
     label: str
     compute: Callable[..., Dose]
     influence: Callable[..., Influence]
+    saves_far: bool = False
 
 
 ENGINES = {
@@ -46,6 +49,7 @@ ENGINES = {
             collapsed_cone.LABELS[to],
             partial(collapsed_cone.compute, dose_to=to),
             partial(cone_influence.influence, dose_to=to),
+            saves_far=True,
         )
         for to, name in collapsed_cone.NAMES.items()
     },

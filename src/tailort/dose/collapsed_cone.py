@@ -15,32 +15,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tailort.dose.bent_tracks import bent_along_lines
-from tailort.dose.cones import Cones, transport
-from tailort.dose.fan import Fan
 from tailort.dose.fluence import Exposure, exposures
-from tailort.dose.head import head_fluence
 from tailort.dose.inputs import outline_mask, require_matching
-from tailort.dose.terma import add_terma
-from tailort.errors import GeometryError
-from tailort.geometry import Grid, Image, PatientPosition, average
+from tailort.dose.space import WIDEST_VOXEL_MM, DoseTo, Space, Voxels
+from tailort.geometry import Grid, Image
 from tailort.patient.dose import Dose
 from tailort.patient.plan import Beam, ControlPoint, Plan
 from tailort.physics.machine import Machine
-from tailort.physics.materials import relative_electron_density, water_over_medium
-from tailort.physics.point_kernel import PointKernel, point_kernel
+from tailort.physics.materials import relative_electron_density
 
 Progress = Callable[[float], None]
 Float = NDArray[np.float64]
 Values = NDArray[np.float32]
 
-DoseTo = Literal["medium", "water"]
 NAMES: dict[DoseTo, str] = {"medium": "collapsed-cone", "water": "collapsed-cone-water"}
 LABELS: dict[DoseTo, str] = {to: f"collapsed-cone superposition, dose to {to}" for to in NAMES}
 
@@ -48,8 +41,6 @@ LABELS: dict[DoseTo, str] = {to: f"collapsed-cone superposition, dose to {to}" f
 SECTOR_DEG = 9.0
 # Directions are the same to so many decimals of a degree.
 DIGITS_OF_ANGLE = 3
-# Dose grids with wider voxels are computed on voxels divided until they are not, mm.
-WIDEST_VOXEL_MM = 3.2
 # Half the side by which a water tank exceeds the field, and what lies below the deepest point, mm.
 TANK_MARGIN_MM = 100.0
 # Voxels of the tank across and along the beam, mm.
@@ -66,6 +57,7 @@ def compute(
     progress: Progress | None = None,
     dose_to: DoseTo = "medium",
     widest_voxel_mm: float = WIDEST_VOXEL_MM,
+    detailed_mm: Any = None,
 ) -> Dose:
     """Physical dose of one fraction of a deliverable plan.
 
@@ -89,6 +81,9 @@ def compute(
     widest_voxel_mm : float
         Voxels of wider dose grids are divided until they are not wider. Larger than usual only for doses on the way
         to a plan.
+    detailed_mm : (2, 3) float or None
+        Opposite corners, LPS, of the box in which the dose is asked for in voxels as small as the grid's; far from it
+        energy may be carried in wider ones (`tailort.dose.space`). None: all of the grid.
 
     Returns
     -------
@@ -104,137 +99,22 @@ def compute(
     """
     require_matching(plan, density, machine, grid)
     inside = outline_mask(density, grid, body)
-    space = Space.around(grid, density, dose_to, widest_voxel_mm)
+    voxels = Voxels.around(grid, density, dose_to, widest_voxel_mm, detailed_mm)
     parts = sectors(plan)
-    total = np.zeros(space.grid.shape, dtype=np.float32)
+    totals = [np.zeros(space.grid.shape, dtype=np.float32) for space in voxels.spaces]
     for n, (beam, sector) in enumerate(parts):
-        total += space.released_and_spread(beam, sector, plan.patient_position, machine)
+        for total, space in zip(totals, voxels.spaces, strict=True):
+            total += space.released_and_spread(beam, sector, plan.patient_position, machine)
         if progress is not None:
             progress((n + 1) / len(parts))
-    return space.dose_of(plan, total, machine, grid, inside, NAMES[dose_to])
+    return dose_of(plan, voxels.fine.on(voxels.joined(totals), grid), machine, grid, inside, NAMES[dose_to])
 
 
-@dataclass(frozen=True, eq=False)
-class Space:
-    """The voxels in which energy is transported: those of the lattice of the dose grid with tissue or close to it.
-
-    Parameters
-    ----------
-    grid : Grid
-        The voxels.
-    traced : Image
-        Electron density relative to water, through which the photons come to the voxels.
-    electrons : (k, j, i) float32
-        Its mean in each voxel.
-    to_dose : (k, j, i) float32
-        Dose to the voxel's medium, or to water in it, over the energy left per electron density.
-    """
-
-    grid: Grid
-    traced: Image
-    electrons: Values
-    to_dose: Values
-
-    @classmethod
-    def around(cls, grid: Grid, density: Image, dose_to: DoseTo, widest_mm: float = WIDEST_VOXEL_MM) -> Space:
-        """Voxels, divided where wider than told, about a dose grid in a patient of this mass density."""
-        grid.require_axial("the collapsed-cone dose")
-        traced = relative_electron_density(density)
-        fine = _tissue_voxels(grid, density, widest_mm)
-        mass = average(density, fine, 0.0)
-        electrons = relative_electron_density(mass)
-        ratio = electrons.values / np.maximum(mass.values, np.float32(1e-4))
-        if dose_to == "water":
-            ratio *= water_over_medium(mass).values
-        return cls(fine, traced, electrons.values, ratio.astype(np.float32))
-
-    def released_and_spread(
-        self, beam: Beam, sector: tuple[Exposure, ...], position: PatientPosition, machine: Machine
-    ) -> Values:
-        """Energy left per electron density by a part of a beam, in the unit of the fluence."""
-        kernel = point_kernel(machine.spectrum)
-        soft, hard, surface = (np.zeros(self.grid.shape, dtype=np.float32) for _ in range(3))
-        flow = np.zeros((3, *self.grid.shape), dtype=np.float32)
-        direction = np.zeros(3)
-        for exposure in sector:
-            fan = Fan.of(exposure.setup, position, machine.source_axis_distance_mm)
-            direction += add_terma(
-                soft, hard, flow, surface, self.grid, fan, partial(head_fluence, exposure, beam, machine), self.traced,
-                kernel, machine,
-            )  # fmt: skip
-        if not direction.any():
-            return np.zeros(self.grid.shape, dtype=np.float32)
-        for left in self.spread(soft, hard, flow, direction, kernel, sector[0].setup.isocentre_mm):
-            surface += left
-        return surface
-
-    def spread(
-        self,
-        soft: Values,
-        hard: Values,
-        flow: Values,
-        direction: Float,
-        kernel: PointKernel,
-        anchor_mm: Float | Sequence[float],
-    ) -> tuple[Values, Values]:
-        """Energy left per electron density by primary electrons and by scattered photons.
-
-        The TERMA is as `transport` takes it, the kernels' axis the direction (LPS), and the lines' jumps are counted
-        from the anchor.
-        """
-        spacing = np.array(self.grid.spacing_mm)
-        to_index = (self.grid.affine[:3, :3] / spacing).T
-        anchor = self.grid.to_index(np.asarray(anchor_mm, dtype=np.float64))
-        kernels = [Cones.around(direction, rings) for rings in (kernel.primary, kernel.scatter)]
-        primary, scatter = transport(soft, hard, flow, self.electrons, spacing / 10, to_index, anchor, *kernels)
-        radius = kernel.primary_radius
-        return bent_along_lines(primary, self.electrons, direction, radius, spacing / 10, to_index, anchor), scatter
-
-    def dose_of(
-        self, plan: Plan, left: Values, machine: Machine, grid: Grid, inside: NDArray[np.bool_], engine: str
-    ) -> Dose:
-        """Dose of one fraction within the outline, of the energy that all sectors left per electron density."""
-        dose = self.on(left, grid) * np.float32(scale_gy_per_mu(machine))
-        image = Image(grid, np.where(inside, dose, np.float32(0.0)), "Gy")
-        return Dose(image, "physical", "fraction", plan.fractions, None, engine, plan.sop_instance_uid)
-
-    def on(self, left: Values, grid: Grid) -> Values:
-        """Dose on the dose grid about which these voxels are, of energy left per electron density."""
-        dose = left * self.to_dose
-        parts = np.round(np.array(grid.spacing_mm) / np.array(self.grid.spacing_mm)).astype(int)
-        if (parts > 1).any():
-            k, j, i = np.array(dose.shape) // parts
-            dose = dose.reshape(k, parts[0], j, parts[1], i, parts[2]).mean(axis=(1, 3, 5))
-        start = np.round(grid.to_index(self.grid.to_world((parts - 1) / 2))).astype(int)
-        here, there = np.maximum(start, 0), np.minimum(start + dose.shape, grid.shape)
-        out = np.zeros(grid.shape, dtype=np.float32)
-        if (there > here).all():
-            into = tuple(slice(a, b) for a, b in zip(here, there, strict=True))
-            out[into] = dose[tuple(slice(a, b) for a, b in zip(here - start, there - start, strict=True))]
-        return out
-
-
-def _tissue_voxels(grid: Grid, density: Image, widest_mm: float) -> Grid:
-    """Grid with the voxels of the lattice of `grid`, divided if wide, where there is tissue and close about it."""
-    steps = np.array(grid.spacing_mm)
-    parts = np.ceil(steps / widest_mm - 1e-6).astype(int)
-    tissue = density.values > TISSUE_G_CM3
-    if not tissue.any():
-        raise GeometryError("the density image has no tissue; check the table from CT number to density")
-    reach = []
-    for axis in range(3):
-        there = np.flatnonzero(tissue.any(axis=tuple(other for other in range(3) if other != axis)))
-        reach.append((there[0] - 0.5, there[-1] + 0.5))
-    ends = grid.to_index(density.grid.to_world(np.array(reach).T))
-    low = np.floor(ends.min(axis=0) - ABOUT_TISSUE_MM / steps + 0.5).astype(int)
-    high = np.ceil(ends.max(axis=0) + ABOUT_TISSUE_MM / steps - 0.5).astype(int)
-    origin = grid.to_world(low - 0.5 + 0.5 / parts)
-    return Grid.axial((high - low + 1) * parts, steps / parts, origin, grid.frame_of_reference)
-
-
-# What is denser belongs to the patient or to what the beam passes, g/cm3; an outline may hold so much air about it, mm.
-TISSUE_G_CM3 = 0.05
-ABOUT_TISSUE_MM = 5.0
+def dose_of(plan: Plan, values: Values, machine: Machine, grid: Grid, inside: NDArray[np.bool_], engine: str) -> Dose:
+    """Dose of one fraction within the outline, of values on the dose grid in the unit of the engine."""
+    dose = values * np.float32(scale_gy_per_mu(machine))
+    image = Image(grid, np.where(inside, dose, np.float32(0.0)), "Gy")
+    return Dose(image, "physical", "fraction", plan.fractions, None, engine, plan.sop_instance_uid)
 
 
 def sectors(plan: Plan) -> list[tuple[Beam, tuple[Exposure, ...]]]:

@@ -18,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailort.dose.bent_tracks import bent
-from tailort.dose.collapsed_cone import DoseTo, Progress, Space, sectors
+from tailort.dose.collapsed_cone import Progress, dose_of, sectors
 from tailort.dose.cones import NEGLIGIBLE, VACUUM, Cones, Lines, order_from
 from tailort.dose.fan import Fan
 from tailort.dose.fluence import Exposure
 from tailort.dose.head import head_fluence
 from tailort.dose.inputs import outline_mask, require_matching
+from tailort.dose.space import DoseTo, Space
 from tailort.dose.terma import HARDNESS_STEP_MM, PIXEL_MM, RAY_PITCH_MM, Incident
 from tailort.errors import InputError
 from tailort.geometry import Grid, Image, PatientPosition
@@ -192,7 +193,7 @@ def compute_on(
         there.release_and_spread(beam, sector, plan.patient_position)
         if progress is not None:
             progress((n + 1) / len(parts))
-    return space.dose_of(plan, device.to_host(there.left), machine, grid, inside, NAMES[dose_to])
+    return dose_of(plan, space.on(device.to_host(there.left), grid), machine, grid, inside, NAMES[dose_to])
 
 
 def _bytes(space: Space) -> int:

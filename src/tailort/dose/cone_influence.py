@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from tailort.dose.beamlets import NEAR_MM
-from tailort.dose.collapsed_cone import NAMES, WIDEST_VOXEL_MM, DoseTo, Space, scale_gy_per_mu
+from tailort.dose.collapsed_cone import NAMES, scale_gy_per_mu
 from tailort.dose.cone_rows import OpenDose, fill_rows
 from tailort.dose.fan import Fan, voxel_centres_mm
 from tailort.dose.lattice import Lattice, beamlet_fluence, head_scatter
+from tailort.dose.space import WIDEST_VOXEL_MM, DoseTo, Space, Voxels
 from tailort.dose.terma import add_terma
 from tailort.errors import InputError
 from tailort.geometry import Grid, Image, PatientPosition
@@ -51,6 +52,7 @@ def influence(
     progress: Progress | None = None,
     dose_to: DoseTo = "medium",
     widest_voxel_mm: float = WIDEST_VOXEL_MM,
+    detailed_mm: Any = None,
 ) -> Influence:
     """Dose of each beamlet, as an open field of its own, in chosen voxels.
 
@@ -66,6 +68,8 @@ def influence(
     widest_voxel_mm : float
         As for `tailort.dose.collapsed_cone.compute`; 4 mm instead of 2 mm doubles the error of a random fluence, to
         1.3 % of its highest dose, for a seventh of the time.
+    detailed_mm : (2, 3) float or None
+        As for `tailort.dose.collapsed_cone.compute`.
     beamlets : Beamlets
         Of one size; those of each beam on a lattice of that size, with or without gaps.
 
@@ -90,7 +94,8 @@ def influence(
     count = len(beamlets.setups)
     lattices = [Lattice.of(beamlets, n) for n in range(count)]
     fans = [Fan.of(setup, position, machine.source_axis_distance_mm) for setup in beamlets.setups]
-    space = Space.around(grid, density, dose_to, widest_voxel_mm)
+    carried = Voxels.around(grid, density, dose_to, widest_voxel_mm, detailed_mm)
+    space = carried.fine
     points = voxel_centres_mm(grid.affine, grid.shape, rows)
     places = np.empty((count, len(rows), 4), dtype=np.float32)
     opened = OpenDose.empty(count, len(rows))
@@ -99,8 +104,9 @@ def influence(
         places[n, :, :3] = coordinates
         places[n, :, 3] = fan.radiological_depth_cm(space.traced, coordinates)
         if lattice.column.size:
-            parts = _open_dose(space, fan, lattice, machine)
-            doses = [np.maximum(space.on(left, grid), 0.0) * np.float32(scale_gy_per_mu(machine)) for left in parts]
+            kinds = zip(*(_open_dose(part, fan, lattice, machine) for part in carried.spaces), strict=True)
+            lefts = [space.on(carried.joined(kind), grid) for kind in kinds]
+            doses = [np.maximum(left, 0.0) * np.float32(scale_gy_per_mu(machine)) for left in lefts]
             opened.highest[n] = doses[0].max()
             for wanted, dose in zip((opened.primary, opened.scatter, opened.surface), doses, strict=True):
                 wanted[n] = dose.reshape(-1)[rows]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tailort import dose as engines
 from tailort import optimisation
+from tailort.dose.space import voxels_to_one
 from tailort.errors import GeometryError, InputError
 from tailort.evaluation import EarlierCourse, Scenario
 from tailort.geometry import Grid, Image, PartialVolume, partial_volume, volume_cm3
@@ -30,6 +31,8 @@ from tailort.workflow.rows import Rows, choose_rows
 
 # Beyond the PTV's shadow by the width of the penumbra, mm at the isocentre.
 BEAMLET_MARGIN_MM = 7.0
+# So far about the targets every engine computes on voxels as small as the dose grid's, mm.
+DETAILED_MM = 20.0
 # Arcs have beamlets every so many degrees.
 SECTOR_DEG = 10.0
 # A share of a target that is outside the body by less than this comes from voxels at its edge.
@@ -117,6 +120,16 @@ class Bench:
         """Of influence and dose."""
         return engines.engine(self.options.engine)
 
+    @property
+    def engine_note(self) -> str:
+        """What must be known to judge by the engine on this dose grid."""
+        label, spacing = self.engine.label, np.array(self.grid.spacing_mm)
+        wide = spacing * voxels_to_one(spacing)
+        if not self.engine.saves_far or np.array_equal(wide, spacing):
+            return label
+        far = " x ".join(f"{side:g}" for side in wide[::-1])
+        return f"{label}; farther than {DETAILED_MM:g} mm from the targets it may carry energy in voxels of {far} mm"
+
     def dose_of(
         self,
         label: str,
@@ -134,8 +147,9 @@ class Bench:
             frame_of_reference=self.grid.frame_of_reference,
         )
         fraction = self.engine.compute(
-            made, self.density, self.machine, self.grid, body=self.body.full() > 0, progress=tell
-        )
+            made, self.density, self.machine, self.grid, body=self.body.full() > 0, progress=tell,
+            **self._detail([p.target for p in prescriptions]),
+        )  # fmt: skip
         return made, fraction.per_course()
 
     def in_rows(self, image: Image) -> NDArray[np.float64]:
@@ -144,11 +158,19 @@ class Bench:
 
     def isocentre(self, targets: Sequence[str]) -> tuple[float, float, float]:
         """Middle of the extent of all targets, rounded to whole millimetres, LPS mm."""
-        bounds = [self.structures[name].bounds_mm() for name in targets]
-        low = np.min([b[0] for b in bounds], axis=0)
-        high = np.max([b[1] for b in bounds], axis=0)
-        x, y, z = (float(c) for c in np.round((low + high) / 2))
+        x, y, z = (float(c) for c in np.round(self._box_mm(targets).mean(axis=0)))
         return x, y, z
+
+    def _box_mm(self, targets: Sequence[str]) -> NDArray[np.float64]:
+        """Corners (2, 3) of the extent of all targets, LPS."""
+        low, high = zip(*(self.structures[name].bounds_mm() for name in targets), strict=True)
+        return np.stack([np.min(low, axis=0), np.max(high, axis=0)])
+
+    def _detail(self, targets: Sequence[str]) -> dict[str, Any]:
+        """Where an engine that saves elsewhere must not save."""
+        if not self.engine.saves_far:
+            return {}
+        return {"detailed_mm": self._box_mm(targets) + np.array([[-DETAILED_MM], [DETAILED_MM]])}
 
     def overlaps_cm3(self, one: str, other: str) -> float:
         """Volume that two targets have in common, cm3: of voxels that both share, the smaller part."""
@@ -229,8 +251,9 @@ class Bench:
             setups, contours, self.machine, position, BEAMLET_MARGIN_MM, beamlet_mm
         )
         return self.engine.influence(
-            self.density, beamlets, self.machine, self.grid, voxels, position=position, progress=tell
-        )
+            self.density, beamlets, self.machine, self.grid, voxels, position=position, progress=tell,
+            **self._detail(targets),
+        )  # fmt: skip
 
 
 def set_up(

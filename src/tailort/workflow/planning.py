@@ -242,7 +242,7 @@ def plan(
         comparator=results[1] if len(results) > 1 else None,
         comparison=comparison,
         machine=bench.machine,
-        engine_note=bench.engine.label,
+        engine_note=bench.engine_note,
         density_table=options.about_table,
         stages=clock.stages,
         robustness=robustness,

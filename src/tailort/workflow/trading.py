@@ -301,7 +301,7 @@ def trade(
             if c.priority == "hard" and c.structure.lower() not in {name.lower() for name in bench.rows.sets}
         ),
         obstacles=served.notes,
-        engine_note=bench.engine.label,
+        engine_note=bench.engine_note,
         density_table=options.about_table,
         stages=clock.stages,
     )
