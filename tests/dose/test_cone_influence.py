@@ -136,6 +136,24 @@ def test_columns_of_an_open_field_add_up_to_its_collapsed_cone_dose(lung: bool) 
     np.testing.assert_allclose(found, wanted, atol=0.002 * wanted.max())
 
 
+def test_columns_add_up_in_voxels_of_two_sizes_too() -> None:
+    """With a box that needs the grid's small voxels, in the box and far from it."""
+    box = with_lung(cube(110.0, 1.6), -20.0, 5.0, 0.26)
+    beamlets = beamlet_field(4, 4, (0.0,))
+    rows = whole(box)[::31]
+    small = np.array([(-10.0, 5.0, -10.0), (10.0, 20.0, 10.0)])
+    found = influence(box, beamlets, SHARP, box.grid, rows, position="HFS", detailed_mm=small).dose(np.ones(16))
+    points = tuple(ControlPoint(mu, 0.0, 0.0, 0.0, (-10.0, 10.0), (-10.0, 10.0), None) for mu in (0.0, 1.0))
+    field = Beam("open", 1, GENERIC.id, 6.0, True, (0.0, 0.0, 0.0), (), points)
+    body = np.ones(box.grid.shape)
+    both, one = (
+        compute(plan(field), box, SHARP, box.grid, body=body, detailed_mm=corners).image.values.ravel()[rows]
+        for corners in (small, None)
+    )
+    np.testing.assert_allclose(found, both, atol=0.002 * both.max())
+    assert np.abs(both - one).max() > 0.005 * one.max()
+
+
 @pytest.mark.parametrize("lung", [False, True], ids=["water", "lung slab"])
 def test_few_beamlets_of_a_wide_beam_have_the_dose_of_a_small_field(lung: bool) -> None:
     # With a point source nothing but the shares of the beamlets is tested: 3 x 3 of 14 x 14.
