@@ -54,7 +54,7 @@ def fill_rows(
     values, columns, starts
         As in `Influence`, Gy per MU.
     """
-    tree = grouped(beamlets, machine)
+    tree = grouped(beamlets, machine, BLOCK_MM)
     tables = _tables(beamlets, machine, places, TABLE_MM)
     starts = np.zeros(len(voxels) + 1, dtype=np.int64)
     groups = (
@@ -138,12 +138,12 @@ class Tree:
     patch_of_beam: NDArray[np.int64]
 
 
-def grouped(beamlets: Beamlets, machine: Machine) -> Tree:
-    """Group the beamlets of each beam in blocks, and those in patches."""
+def grouped(beamlets: Beamlets, machine: Machine, block_mm: float) -> Tree:
+    """Group the beamlets of each beam in blocks of about this side, and those in patches."""
     beam = np.asarray(beamlets.beam, dtype=np.int64)
     lattice = []
     for place, width in ((beamlets.x_mm, beamlets.width_x_mm), (beamlets.y_mm, beamlets.width_y_mm)):
-        side = max(1, round(BLOCK_MM / width)) * width
+        side = max(1, round(block_mm / width)) * width
         lowest = np.full(len(beamlets.setups), np.inf)
         np.minimum.at(lowest, beam, place)
         lattice.append(np.floor((place - lowest[beam]) / side + 1e-6).astype(np.int64))

@@ -65,6 +65,9 @@ HIGHEST_FACTOR = 3.0
 # Table of the distances from which scattered photons come: depths every so many cm of water, to the last one; distances
 # at the squares of whole numbers times this, mm.
 SCATTER_STEP_CM, SCATTER_END_CM, SCATTER_MM, SCATTER_DISTANCES = 0.5, 50.0, 0.1, 80
+# The distances within which beamlets have entries of their own are meant for beamlets of this side, mm; for smaller ones
+# they shrink in proportion.
+USUAL_MM = 5.0
 # Nodes between the beamlets at which energy is collected are not farther apart than this, mm.
 NODE_MM = 2.6
 
@@ -144,24 +147,26 @@ def fill_rows(
     blur_mm : float
         Standard deviation by which voxels average, mm.
     near_mm : float
-        Within this distance of a block's centre its beamlets have entries of their own, mm.
+        Within this distance of a block's centre its beamlets have entries of their own, mm, for beamlets of `USUAL_MM`.
 
     Returns
     -------
     values, columns, starts
         As in `Influence`, Gy per MU.
     """
-    tree = grouped(beamlets, machine)
+    widths = np.array([beamlets.width_x_mm, beamlets.width_y_mm])
+    # An error of a drawn column is that of one beamlet: small beamlets may be drawn from nearer.
+    near_mm, block_mm, far_mm = min(1.0, widths.mean() / USUAL_MM) * np.array([near_mm, BLOCK_MM, FAR_MM])
+    tree = grouped(beamlets, machine, block_mm)
     groups = (
         tree.patch_of_beam, tree.block_of_patch, tree.patches.first, tree.patches.centres, tree.blocks.first,
         tree.blocks.centres,
     )  # fmt: skip
-    far_mm = max(FAR_MM, near_mm + BLOCKS * BLOCK_MM)
+    far_mm = max(far_mm, near_mm + BLOCKS * block_mm)
     starts = np.zeros(len(voxels) + 1, dtype=np.int64)
     np.cumsum(count_entries(places, *groups, near_mm**2, far_mm**2), out=starts[1:])
     values = np.empty(starts[-1], dtype=np.float32)
     columns = np.empty(starts[-1], dtype=column_type(len(beamlets)))
-    widths = np.array([beamlets.width_x_mm, beamlets.width_y_mm])
     fineness = np.ceil(widths / NODE_MM).astype(np.int64)
     pitch = widths / fineness
     source = source_blur_mm(machine, machine.head.leaf_distance_mm)
