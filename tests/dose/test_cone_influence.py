@@ -236,7 +236,7 @@ def test_taking_far_beamlets_together_keeps_the_dose_of_even_fluence_in_every_vo
 
 
 def test_small_beamlets_are_drawn_together_from_nearer_with_as_small_an_error() -> None:
-    """Random strips of 2.5 mm beamlets from 5 sides: 1 % of the dose, in the root mean square of the target's voxels."""
+    """Random strips of 2.5 mm beamlets from 5 sides: 1 % of the dose (rms of the target's voxels)."""
     box = cube(100.0, 5.0)
     angles = tuple(np.arange(5) * 72.0)
     usual = beamlet_field(16, 16, angles)

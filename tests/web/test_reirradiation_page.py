@@ -22,10 +22,12 @@ from tailort.registration import Measure, Quality, Registration
 from tailort.web.page import engine_told
 from tailort.web.reirradiation_report import reirradiation_report
 from tailort.workflow.budget_map import budget_map
+from tailort.workflow.clock import StageClock
 from tailort.workflow.options import PlanningOptions
 from tailort.workflow.reirradiating import Reirradiation, reirradiate
 
 FRAME, OTHER = "1.2.3", "1.2.4"
+SILENT = StageClock(lambda stage, share: None)
 SHAPE = (12, 24, 30)
 OUTLINE = (-42.0, 42.0)
 
@@ -66,7 +68,7 @@ def summed(
     found = Registration(Transform(FRAME, OTHER, np.eye(4)), method="made for this test").judged(measured)
     options = PlanningOptions(today=dt.date(2026, 11, 1))
     asked = None if protocol is None else load(protocol)
-    return reirradiate(case, asked, options, {} if prescription_only else {"2024": found}, lambda share: None)
+    return reirradiate(case, asked, options, {} if prescription_only else {"2024": found}, SILENT)
 
 
 def page(result: Reirradiation) -> str:

@@ -29,10 +29,12 @@ from tailort.patient import (
 from tailort.radiobiology import bed
 from tailort.registration import Registration
 from tailort.workflow.bounding import bounded_doses, without_counterpart
+from tailort.workflow.clock import StageClock
 from tailort.workflow.earlier import earlier_on
 from tailort.workflow.options import PlanningOptions
 from tailort.workflow.reirradiating import reirradiate
 
+SILENT = StageClock(lambda stage, share: None)
 FRAME = "1.2.3"
 GRID = Grid.axial((9, 15, 29), (3.0, 3.0, 3.0), (-42.0, -21.0, -12.0), FRAME)
 METRICS = ("Max[Gy]", "Min[Gy]", "Mean[Gy]", "D0.035cc[Gy]", "D1cc[Gy]", "D50%[Gy]", "V40Gy[%]", "CV40Gy[cc]")
@@ -251,12 +253,10 @@ def test_bounds_do_not_hold_what_a_registration_may_be_off_and_that_is_said() ->
     unsure = Image(GRID, np.full(GRID.shape, 2.0, dtype=np.float32), "mm")
     found = Registration(Transform(FRAME, "9.9", np.eye(4), None, "test"), None, "test", None, unsure)
     apart = Course("2020", None, None, (given_gy,), last_fraction=dt.date(2020, 1, 1))
-    made = reirradiate(
-        case(apart, paper(PHASE)), None, PlanningOptions(today=TODAY), {"2020": found}, lambda share: None
-    )
+    made = reirradiate(case(apart, paper(PHASE)), None, PlanningOptions(today=TODAY), {"2020": found}, SILENT)
     assert any("'2019' is known by bounds only" in note and "'2020' may be off" in note for note in made.notes)
     assert {row.range_gy for row in made.rows} == {None}
-    alone = reirradiate(case(apart), None, PlanningOptions(today=TODAY), {"2020": found}, lambda share: None)
+    alone = reirradiate(case(apart), None, PlanningOptions(today=TODAY), {"2020": found}, SILENT)
     assert not any("known by bounds only" in note for note in alone.notes)
     # 50 Gy in 25 and up to 64.2 Gy in 30 at the cord, alpha/beta 2 Gy: 100 to 232.9 Gy.
     (flag,) = [text for text in made.warnings if "KO-84" in text]

@@ -17,6 +17,7 @@ from tailort.patient import Case, Constraint, Course, Dose, Person, PrescribedPh
 from tailort.protocols import load, read_record
 from tailort.protocols.known import seen
 from tailort.workflow.budgeting import governed
+from tailort.workflow.clock import StageClock
 from tailort.workflow.options import PlanningOptions
 from tailort.workflow.prior_cord import (
     CORD,
@@ -29,6 +30,7 @@ from tailort.workflow.prior_cord import (
 )
 from tailort.workflow.reirradiating import reirradiate
 
+SILENT = StageClock(lambda stage, share: None)
 FRAME = "1.2.3"
 GRID = Grid.axial((9, 15, 29), (3.0, 3.0, 3.0), (-42.0, -21.0, -12.0), FRAME)
 TODAY = dt.date(2026, 11, 1)
@@ -229,12 +231,12 @@ def test_the_record_governs_the_readings_as_it_does_the_limit() -> None:
 
 def test_the_sum_of_all_courses_at_the_cord_is_flagged_above_140_gy() -> None:
     made = reirradiate(
-        case(course("a", 50.0, 25, 50.0), own=(dose(11.5, 2),)), None, PlanningOptions(today=TODAY), {}, lambda s: None
+        case(course("a", 50.0, 25, 50.0), own=(dose(11.5, 2),)), None, PlanningOptions(today=TODAY), {}, SILENT
     )
     # 100 Gy and 11.5 (1 + 11.5 / 4) = 44.6 Gy.
     assert any("D0.035cc[Gy] of SpinalCord over all courses is 144.6 Gy BED" in text for text in made.warnings)
     below = reirradiate(
-        case(course("a", 50.0, 25, 50.0), own=(dose(10.8, 2),)), None, PlanningOptions(today=TODAY), {}, lambda s: None
+        case(course("a", 50.0, 25, 50.0), own=(dose(10.8, 2),)), None, PlanningOptions(today=TODAY), {}, SILENT
     )
     assert not any("KO-84" in text for text in below.warnings)
     assert made.as_dict()["cord_step_rule"]
@@ -252,7 +254,7 @@ OESOPHAGUS_LIMIT = Constraint(
 
 def test_rb_135_the_protocol_s_own_limit_governs_and_the_others_are_shown_beside_it() -> None:
     patient = case(course("a", 50.0, 25, 50.0), structure="Esophagus")
-    made = reirradiate(patient, None, PlanningOptions(today=TODAY), {}, lambda s: None)
+    made = reirradiate(patient, None, PlanningOptions(today=TODAY), {}, SILENT)
     assert made.budget
     assert not any(row.governs for row in made.budget)
     rows = governed(made.budget, [OESOPHAGUS_LIMIT])
@@ -266,7 +268,7 @@ def test_rb_135_the_protocol_s_own_limit_governs_and_the_others_are_shown_beside
 
 def test_an_organ_without_alpha_beta_is_said_to_have_none_and_nothing_is_guessed() -> None:
     patient = case(course("a", 50.0, 25, 50.0), structure="OpticNrv_L")
-    made = reirradiate(patient, None, PlanningOptions(today=TODAY), {}, lambda s: None)
+    made = reirradiate(patient, None, PlanningOptions(today=TODAY), {}, SILENT)
     (row,) = [row for row in made.budget if row.limits == "michigan"]
     assert (row.prior_gy, row.total_gy, row.left_gy, row.verdict) == (None, None, None, "unknown")
     assert "no alpha/beta of this organ is known, so its courses cannot be added" in row.reason

@@ -33,12 +33,14 @@ from tailort.patient import (
 from tailort.protocols import Technique
 from tailort.registration import Registration
 from tailort.workflow.budgeting import budget_rows
+from tailort.workflow.clock import StageClock
 from tailort.workflow.earlier import earlier_on, require_same_patient
 from tailort.workflow.normalising import Scaled, scaled_to_prescription
 from tailort.workflow.options import PlanningOptions
 from tailort.workflow.phases import Phase
 from tailort.workflow.reirradiating import reirradiate
 
+SILENT = StageClock(lambda stage, share: None)
 FRAME = "1.2.3"
 GRID = Grid.axial((9, 21, 41), (3.0, 3.0, 3.0), (-60.0, -30.0, -12.0), FRAME)
 TODAY = dt.date(2026, 11, 1)
@@ -161,7 +163,7 @@ def course(label: str, gy: Any, fractions: int, last: dt.date | None = dt.date(2
 
 
 def summed(made: Case) -> Any:
-    return reirradiate(made, None, PlanningOptions(today=TODAY), {}, lambda share: None)
+    return reirradiate(made, None, PlanningOptions(today=TODAY), {}, SILENT)
 
 
 def test_every_organ_has_its_dose_of_each_course_and_of_all() -> None:
@@ -231,7 +233,7 @@ def test_ranges_follow_the_gradient_and_the_uncertainty_of_the_registration() ->
     known = Course("2024", None, None, (dose(60.0 + 0.5 * x, 100_000, wide),))
     unsure = Image(GRID, np.full(GRID.shape, 3.0, dtype=np.float32), "mm")
     found = Registration(Transform(FRAME, "9.9", np.eye(4), None, "test"), None, "test", None, unsure)
-    made = reirradiate(case((), known), None, PlanningOptions(today=TODAY), {"2024": found}, lambda share: None)
+    made = reirradiate(case((), known), None, PlanningOptions(today=TODAY), {"2024": found}, SILENT)
     (row,) = [r for r in made.rows if (r.structure, r.metric, r.alpha_beta_gy) == ("PTV", "Mean[Gy]", 10.0)]
     assert row.range_gy is not None
     low, high = row.range_gy
@@ -239,7 +241,7 @@ def test_ranges_follow_the_gradient_and_the_uncertainty_of_the_registration() ->
     # 1.96 standard deviations of 1.91 mm, less what a structure of 24 mm evens out.
     assert 0.5 * 1.2 * 1.91 < 0.5 * (high - low) < 0.5 * 2.3 * 1.91
     sure = Registration(found.rigid, None, "test")
-    none = reirradiate(case((), known), None, PlanningOptions(today=TODAY), {"2024": sure}, lambda share: None)
+    none = reirradiate(case((), known), None, PlanningOptions(today=TODAY), {"2024": sure}, SILENT)
     assert {r.range_gy for r in none.rows} == {None}
     assert [r.cumulative_gy for r in none.rows] == [r.cumulative_gy for r in made.rows]
 

@@ -207,8 +207,7 @@ def _second_course(job: _Job, name: str) -> PlanningRun:
         case, structures=done.structures, doses=tuple(phase.dose for phase in done.main.phases),
         plans=tuple(phase.plan for phase in done.main.phases),
     )  # fmt: skip
-    with job.clock.stage("sum the courses") as tell:
-        result = reirradiating.reirradiate(treated, loaded, asked, found, tell)
+    result = reirradiating.reirradiate(treated, loaded, asked, found, job.clock)
     (job.staging / SUM).mkdir()
     with job.clock.stage("write and report"):
         write_reirradiation(result, job.staging / SUM, job.described, hashes_of(today, (then,)), job.clock)

@@ -156,8 +156,7 @@ def sum_courses(
             case = with_courses(case, dicom_dir, priors, same_patient=same_patient)
             given = given_registrations(case, (dicom_dir, *priors), same_patient=same_patient)
         registrations = registering.register_courses(case, clock, given=given, insist=insist)
-        with clock.stage("sum the courses") as tell:
-            result = reirradiating.reirradiate(case, loaded, options, registrations, tell, fractions)
+        result = reirradiating.reirradiate(case, loaded, options, registrations, clock, fractions)
         with clock.stage("write and report"):
             write_registrations(case, registrations, staging)
             write_reirradiation(result, staging, described, hashes_of(dicom_dir, priors), clock)

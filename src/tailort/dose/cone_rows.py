@@ -65,7 +65,7 @@ HIGHEST_FACTOR = 3.0
 # Table of the distances from which scattered photons come: depths every so many cm of water, to the last one; distances
 # at the squares of whole numbers times this, mm.
 SCATTER_STEP_CM, SCATTER_END_CM, SCATTER_MM, SCATTER_DISTANCES = 0.5, 50.0, 0.1, 80
-# The distances within which beamlets have entries of their own are meant for beamlets of this side, mm; for smaller ones
+# Distances within which beamlets have entries of their own are meant for beamlets of this side, mm; for smaller ones
 # they shrink in proportion.
 USUAL_MM = 5.0
 # Nodes between the beamlets at which energy is collected are not farther apart than this, mm.

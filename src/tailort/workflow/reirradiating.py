@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from tailort.radiobiology.cord import REVIEW_ABOVE_GY
 from tailort.registration import Registration
 from tailort.workflow.budget_map import BudgetMap, budget_map
 from tailort.workflow.budgeting import BudgetRow, budget_rows, governed
+from tailort.workflow.clock import StageClock
 from tailort.workflow.cord_rules import ALPHA_BETA_GY, CORDS, CordRules, cord_rules
 from tailort.workflow.cumulating import Cumulated, cumulated, with_ranges, with_worst_cases
 from tailort.workflow.earlier import bounded_warnings, earlier_on, phase_doses
@@ -127,7 +128,7 @@ def reirradiate(
     protocol: Protocol | None,
     options: PlanningOptions,
     registrations: Mapping[str, Registration],
-    progress: Callable[[float], None],
+    clock: StageClock,
     fractions: int | None = None,
 ) -> Reirradiation:
     """Sum the courses of a case and judge the sum.
@@ -142,8 +143,8 @@ def reirradiate(
         Of these the readings, the option of the plan and the day, from which months are counted.
     registrations : mapping of str to Registration
         For `earlier_on`.
-    progress : callable
-        Called with the share done.
+    clock : StageClock
+        Times and tells the stages.
     fractions : int or None
         Of a new course of which nothing else is known: what could still be given in so many; None takes those of
         today's plan, else of the protocol.
@@ -173,37 +174,37 @@ def reirradiate(
             told += [*notes, *missing]
     own = tuple(dose.per_course() for dose in phase_doses(case.doses, "today's case"))
     grid = own[0].image.grid if own else _grid(case)
-    progress(0.05)
-    earlier = earlier_on(case, grid, registrations, options.today)
-    progress(0.3)
+    with clock.stage("earlier courses on the dose grid"):
+        earlier = earlier_on(case, grid, registrations, options.today)
     slice_mm = case.ct.image.grid.spacing_mm[0]
     drawn = [s for s in case.structures if not s.is_empty and s.role != "EXTERNAL"]
-    cells = [cells_of(s, grid, single_slice_thickness_mm=slice_mm) for s in drawn]
-    totals, rows, dvhs = cumulated(cells, earlier, own)
-    rows = with_worst_cases(rows, cells, earlier, own)
-    progress(0.4)
+    with clock.stage("sum the courses"):
+        cells = [cells_of(s, grid, single_slice_thickness_mm=slice_mm) for s in drawn]
+        totals, rows, dvhs = cumulated(cells, earlier, own)
+    with clock.stage("worst cases"):
+        rows = with_worst_cases(rows, cells, earlier, own)
     if any(each.uncertainty is not None for each in registrations.values()):
-        voxels = voxels_of(cells, grid)
-        draws = drawn_in(case, grid, voxels, registrations, DRAWS, SEED)
-        keys = [(row.structure, row.metric, row.alpha_beta_gy) for row in rows]
-        found = ranges(keys, cells, voxels, earlier, own, draws, lambda n: progress(0.4 + 0.5 * n / DRAWS))
-        rows = with_ranges(rows, found)
-    progress(0.9)
+        with clock.stage("ranges of the sums") as tell:
+            voxels = voxels_of(cells, grid)
+            draws = drawn_in(case, grid, voxels, registrations, DRAWS, SEED)
+            keys = [(row.structure, row.metric, row.alpha_beta_gy) for row in rows]
+            found = ranges(keys, cells, voxels, earlier, own, draws, lambda n: tell(n / DRAWS))
+            rows = with_ranges(rows, found)
     constraints = () if judged is None else judged.constraints()
     asked = constraints if own else tuple(c for c in constraints if c.scope == "cumulative")
     # Without a plan of today a limit is judged on what is spent so far.
     doses = own or (_nothing(earlier[0].doses[0]),)
-    card = assess(
-        case.structures,
-        doses,
-        asked,
-        judged.course() if judged is not None and own else (),
-        earlier=earlier,
-        after_oesophagectomy=after_oesophagectomy(case.facts),
-        single_slice_thickness_mm=slice_mm,
-    )
+    with clock.stage("judge the sum"):
+        card = assess(
+            case.structures,
+            doses,
+            asked,
+            judged.course() if judged is not None and own else (),
+            earlier=earlier,
+            after_oesophagectomy=after_oesophagectomy(case.facts),
+            single_slice_thickness_mm=slice_mm,
+        )
     intended = _fractions(judged, own, fractions)
-    progress(1.0)
     budget = governed(budget_rows(cells, earlier, own, intended), constraints)
     prescribed = prescribed_today(case, own, judged)
     kinds = course_kinds(case, earlier, own, prescribed, _highest(rows), budget)
