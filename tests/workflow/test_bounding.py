@@ -208,7 +208,7 @@ def test_earlier_courses_come_bounded_onto_the_grid_of_today() -> None:
 
 
 def test_a_sum_with_a_bounded_course_says_so_first_and_gives_both_ends() -> None:
-    made = reirradiate(case(paper(PHASE), own=(dose(20.0, 5),)), None, PlanningOptions(today=TODAY), {}, lambda s: None)
+    made = reirradiate(case(paper(PHASE), own=(dose(20.0, 5),)), None, PlanningOptions(today=TODAY), {}, SILENT)
     assert any("'2019' is not known, only its prescription" in text for text in made.warnings)
     (row,) = [r for r in made.rows if (r.structure, r.metric, r.alpha_beta_gy) == ("Esophagus", "Max[Gy]", 3.0)]
     assert row.cumulative_gy == pytest.approx(
