@@ -15,6 +15,7 @@ from toy_plan import GENERIC, TIGHT, TINY, asked, beam_on_s, delivered, require_
 from tailort.dose.fluence import exposures, fluence
 from tailort.errors import InputError
 from tailort.optimisation import Effort, Limit, Problem, Wish, leaf_fields, solve
+from tailort.optimisation.aperture import SegmentDose, worth_summing
 from tailort.optimisation.arc import REACH, Arc, ArcDelivery, arc_fields, reweighed_arcs, sequence_arcs
 from tailort.optimisation.arc_complexity import modulation_complexity
 from tailort.optimisation.arc_motion import ArcDose, ArcField, ArcTrack, by_ends
@@ -135,6 +136,31 @@ def test_gradient_and_dose_of_an_arc_are_transposed(small, field) -> None:
     rng = np.random.default_rng(0)
     mu, rows = rng.uniform(size=arcs.shape[1]), rng.normal(size=arcs.shape[0])
     assert arcs.dose(mu) @ rows == pytest.approx(mu @ arcs.gradient(rows), rel=1e-6)
+
+
+@given(seeds)
+@settings(max_examples=10, deadline=None)
+def test_a_column_for_each_interval_gives_the_dose_of_its_beamlets(small, field, seed) -> None:
+    """Two arcs over the same beamlets; summed where it is the smaller matrix, whatever the order of the arcs."""
+    influence = small[0]
+    arcs = ArcDose.of(influence, (random_track(field, seed), random_track(field, seed + 1)), GENERIC)
+    mu = np.random.default_rng(seed).uniform(size=arcs.shape[1])
+    summed = arcs.summed()
+    assert isinstance(summed, SegmentDose)
+    assert summed.shape == arcs.shape
+    np.testing.assert_allclose(summed.dose(mu), arcs.dose(mu), rtol=1e-6)
+    by_dose = np.random.default_rng(seed + 1).normal(size=arcs.shape[0])
+    np.testing.assert_allclose(summed.gradient(by_dose), arcs.gradient(by_dose), rtol=1e-5, atol=1e-6)
+
+
+def test_intervals_keep_to_their_beamlets_where_columns_for_them_would_be_larger(small) -> None:
+    influence = small[0]
+    as_many = (influence.values.nbytes + influence.columns.nbytes) // (8 * influence.shape[0])
+    assert worth_summing(influence, as_many)
+    assert not worth_summing(influence, as_many + 1)
+    (many,) = arc_fields(influence, (SMALL,), GENERIC, 41)
+    arc = ArcDose.of(influence, (random_track(many, 5, 0.1),), GENERIC)
+    assert arc.summed() is arc
 
 
 def test_the_control_points_expose_the_beamlets_as_optimised(patient, delivery) -> None:

@@ -207,6 +207,19 @@ def test_the_derivative_by_leaf_ends_is_that_of_differences(rounded, seed) -> No
         assert (values[0] - values[1]) / 2e-5 == pytest.approx(float((slope * way).sum()), rel=1e-3, abs=1e-2)
 
 
+def test_a_column_for_each_interval_gives_the_dose_of_its_beamlets(rounded, monkeypatch) -> None:
+    """Of two sweeps over the same beamlets; summed whether it is the smaller matrix or not."""
+    influence, _ = rounded
+    sweeps = SlideDose.of(influence, (random_track(influence, 1), random_track(influence, 2)), GENERIC)
+    monkeypatch.setattr("tailort.optimisation.sliding_track.worth_summing", lambda influence, segments: False)
+    assert sweeps.summed() is sweeps
+    monkeypatch.setattr("tailort.optimisation.sliding_track.worth_summing", lambda influence, segments: True)
+    mu = np.random.default_rng(3).uniform(size=sweeps.shape[1])
+    np.testing.assert_allclose(sweeps.summed().dose(mu), sweeps.dose(mu), rtol=1e-6)
+    by_dose = np.random.default_rng(4).normal(size=sweeps.shape[0])
+    np.testing.assert_allclose(sweeps.summed().gradient(by_dose), sweeps.gradient(by_dose), rtol=1e-5, atol=1e-6)
+
+
 def test_dose_is_linear_in_the_units_and_its_gradient_transposed(rounded) -> None:
     influence = rounded[0]
     beams = SlideDose.of(influence, (random_track(influence, 1), random_track(influence, 2)), GENERIC)

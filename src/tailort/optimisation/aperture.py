@@ -232,19 +232,38 @@ class SegmentDose:
     @classmethod
     def of(cls, influence: Influence, openings: Sequence[Openings], machine: Machine) -> SegmentDose:
         """Sum the beamlets of each segment."""
-        count = np.array([len(opening) for opening in openings])
-        ends = np.cumsum(count)
-        exposure = np.zeros((influence.shape[1], int(count.max())))
-        first = np.zeros(influence.shape[1], dtype=np.int64)
-        number = np.zeros(influence.shape[1], dtype=np.int64)
-        for opening, end in zip(openings, ends, strict=True):
-            own = opening.field.beamlets
-            exposure[own, : len(opening)] = opening.exposure(machine).T
-            first[own] = end - len(opening)
-            number[own] = len(opening)
-        return cls(
-            _segment_dose(influence.values, influence.columns, influence.starts, exposure, first, number, int(ends[-1]))
-        )
+        return cls.summed(influence, [(opening.field.beamlets, opening.exposure(machine)) for opening in openings])
+
+    @classmethod
+    def summed(cls, influence: Influence, parts: Sequence[tuple[Int, Float]]) -> SegmentDose:
+        """Sum the beamlets of each segment.
+
+        Parameters
+        ----------
+        influence : Influence
+            Dose of the beamlets.
+        parts : sequence of (beamlets (n,), share (segments, n))
+            Segments one after the other, and what of the open fluence each gives to some beamlets.
+        """
+        ends = np.cumsum([len(share) for _, share in parts])
+        per_mu = np.zeros((influence.shape[0], int(ends[-1])))
+        left = list(zip(parts, ends.tolist(), strict=True))
+        # In one walk over the matrix each beamlet serves one part.
+        while left:
+            longest = max(len(share) for (_, share), _ in left)
+            exposure = np.zeros((influence.shape[1], longest))
+            first, number = np.zeros((2, influence.shape[1]), dtype=np.int64)
+            later = []
+            for (own, share), end in left:
+                if number[own].any():
+                    later.append(((own, share), end))
+                    continue
+                exposure[own, : len(share)] = share.T
+                first[own] = end - len(share)
+                number[own] = len(share)
+            _add_segments(per_mu, influence.values, influence.columns, influence.starts, exposure, first, number)
+            left = later
+        return cls(per_mu)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -263,21 +282,24 @@ class SegmentDose:
         return gradient
 
 
+def worth_summing(influence: Influence, segments: int) -> bool:
+    """Whether a matrix with a column for each of so many segments is smaller than that of the beamlets."""
+    whole = 8 * influence.shape[0] * segments
+    return whole <= influence.values.nbytes + influence.columns.nbytes
+
+
 @numba.njit(cache=True, parallel=True)
-def _segment_dose(
+def _add_segments(
+    out: Float,
     values: NDArray[np.float32],
     columns: Columns,
     starts: Int,
     exposure: Float,
     first: Int,
     number: Int,
-    segments: int,
-) -> Float:  # pragma: no cover - compiled
-    rows = starts.size - 1
-    out = np.zeros((rows, segments))
-    for r in numba.prange(rows):
+) -> None:  # pragma: no cover - compiled
+    for r in numba.prange(starts.size - 1):
         for n in range(starts[r], starts[r + 1]):
             c = columns[n]
             for s in range(number[c]):
                 out[r, first[c] + s] += values[n] * exposure[c, s]
-    return out

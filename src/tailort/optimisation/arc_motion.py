@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailort.errors import InputError
-from tailort.optimisation.aperture import LeafField, Openings
+from tailort.optimisation.aperture import LeafField, Openings, SegmentDose, worth_summing
 from tailort.patient import Influence
 from tailort.physics.machine import Machine
 
@@ -220,6 +220,17 @@ class ArcDose:
     def gradient(self, by_dose: Float) -> Float:
         """Transpose of the map times a vector of the rows."""
         return self.by_price(self.influence.gradient(by_dose))
+
+    def summed(self) -> ArcDose | SegmentDose:
+        """The same by a column for each interval, where that is the smaller matrix."""
+        if not worth_summing(self.influence, self.shape[1]):
+            return self
+        parts = [
+            (field.beamlets, exposure)
+            for track, exposures in zip(self.tracks, self.exposures, strict=True)
+            for field, exposure in zip(track.field.fields, exposures, strict=True)
+        ]
+        return SegmentDose.summed(self.influence, parts)
 
     def by_price(self, price: Float) -> Float:
         """Price of a MU of each interval, from that of each beamlet."""

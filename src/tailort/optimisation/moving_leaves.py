@@ -131,7 +131,7 @@ def weighted(
     progress: Callable[[Progress], None] | None = None,
 ) -> Solution:
     """Optimise the MU of fixed leaf tracks."""
-    return solve(replace(problem, dose_map=technique.dose_of(plan.tracks)), plan.mu, effort, stop, progress)
+    return solve(replace(problem, dose_map=technique.dose_of(plan.tracks).summed()), plan.mu, effort, stop, progress)
 
 
 def planned(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tailort.optimisation.aperture import LeafField
+from tailort.optimisation.aperture import LeafField, SegmentDose, worth_summing
 from tailort.optimisation.arc_motion import ArcField, ArcTrack, by_ends, longest_moves
 from tailort.patient import Influence
 from tailort.physics.machine import Machine
@@ -221,6 +221,16 @@ class SlideDose:
     def gradient(self, by_dose: Float) -> Float:
         """Transpose of the map times a vector of the rows."""
         return self.by_price(self.influence.gradient(by_dose))
+
+    def summed(self) -> SlideDose | SegmentDose:
+        """The same by a column for each interval, where that is the smaller matrix."""
+        if not worth_summing(self.influence, self.shape[1]):
+            return self
+        parts = [
+            (field.own, exposure[:, : field.beamlets])
+            for field, exposure in zip(self.fields, self.exposures, strict=True)
+        ]
+        return SegmentDose.summed(self.influence, parts)
 
     def by_price(self, price: Float, price_of_place: float = 0.0) -> Float:
         """Price of a MU of each interval, from that of each beamlet and of each place without."""
