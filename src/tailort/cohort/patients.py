@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -206,6 +206,15 @@ class Patients(tuple[FollowedPatient, ...]):
     @cached_property
     def _columns(self) -> dict[str, list[Fact | None]]:
         return {}
+
+    @classmethod
+    def with_columns(
+        cls, patients: Iterable[FollowedPatient], columns: Mapping[str, Sequence[Fact | None]]
+    ) -> Patients:
+        """Patients and, by name, all their facts as columns, where these are at hand already."""
+        found = cls(patients)
+        found._columns.update({name: list(told) for name, told in columns.items()})
+        return found
 
     @cached_property
     def are_in_order(self) -> bool:

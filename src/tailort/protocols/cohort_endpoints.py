@@ -291,17 +291,17 @@ def _by_plain_dates(
 ) -> tuple[list[bool], list[Outcome]]:
     """What `_by_dates` finds, and of which patients it does: of those with an origin, an end and no unknown day."""
     cut_off = np.inf if until is None else float(until.toordinal())
-    origin, _ = _days(patients, endpoint.origin or "")
-    seen, _ = _days(patients, endpoint.last_follow_up or "")
+    origin, _ = days_told(column(patients, endpoint.origin or ""))
+    seen, _ = days_told(column(patients, endpoint.last_follow_up or ""))
     plain = origin <= cut_off
     event = np.full(len(patients), np.nan)
     for name in endpoint.event_facts:
-        day, is_unknown = _days(patients, name)
+        day, is_unknown = days_told(column(patients, name))
         event, plain = np.fmin(event, day), plain & ~is_unknown
     last, status = event.copy(), np.full(len(patients), EVENT)
     together = np.zeros(len(patients), dtype=bool)
     for n, name in enumerate(endpoint.competing_facts, EVENT + 1):
-        day, is_unknown = _days(patients, name)
+        day, is_unknown = days_told(column(patients, name))
         plain &= ~is_unknown
         together |= day == event
         is_first = (day < last) | (np.isnan(last) & ~np.isnan(day))
@@ -316,9 +316,8 @@ def _by_plain_dates(
     return plain.tolist(), list(map(Outcome, *(column.tolist() for column in columns)))
 
 
-def _days(patients: Sequence[FollowedPatient], name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def days_told(told: Sequence[Fact | None]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Day of a fact of each patient, not a number without one, and whether it came on a day that nobody knows."""
-    told = column(patients, name)
     # Equal cells of a table are one and the same fact.
     keys = list(map(id, told))
     facts = dict(zip(keys, told, strict=True))
