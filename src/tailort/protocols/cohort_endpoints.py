@@ -15,7 +15,15 @@ from typing import Literal, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tailort.cohort.patients import CENSORED, DAYS_PER_MONTH, EVENT, FollowedPatient, TimesToEvent, column
+from tailort.cohort.patients import (
+    CENSORED,
+    DAYS_PER_MONTH,
+    EVENT,
+    DistinctFacts,
+    FollowedPatient,
+    TimesToEvent,
+    distinct,
+)
 from tailort.errors import InputError
 from tailort.patient import Fact
 from tailort.protocols.condition import ReadingIs, of_reading
@@ -291,17 +299,17 @@ def _by_plain_dates(
 ) -> tuple[list[bool], list[Outcome]]:
     """What `_by_dates` finds, and of which patients it does: of those with an origin, an end and no unknown day."""
     cut_off = np.inf if until is None else float(until.toordinal())
-    origin, _ = days_told(column(patients, endpoint.origin or ""))
-    seen, _ = days_told(column(patients, endpoint.last_follow_up or ""))
+    origin, _ = days_told(distinct(patients, endpoint.origin or ""))
+    seen, _ = days_told(distinct(patients, endpoint.last_follow_up or ""))
     plain = origin <= cut_off
     event = np.full(len(patients), np.nan)
     for name in endpoint.event_facts:
-        day, is_unknown = days_told(column(patients, name))
+        day, is_unknown = days_told(distinct(patients, name))
         event, plain = np.fmin(event, day), plain & ~is_unknown
     last, status = event.copy(), np.full(len(patients), EVENT)
     together = np.zeros(len(patients), dtype=bool)
     for n, name in enumerate(endpoint.competing_facts, EVENT + 1):
-        day, is_unknown = days_told(column(patients, name))
+        day, is_unknown = days_told(distinct(patients, name))
         plain &= ~is_unknown
         together |= day == event
         is_first = (day < last) | (np.isnan(last) & ~np.isnan(day))
@@ -316,20 +324,14 @@ def _by_plain_dates(
     return plain.tolist(), list(map(Outcome, *(column.tolist() for column in columns)))
 
 
-def days_told(told: Sequence[Fact | None]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def days_told(told: DistinctFacts) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Day of a fact of each patient, not a number without one, and whether it came on a day that nobody knows."""
-    # Equal cells of a table are one and the same fact.
-    keys = list(map(id, told))
-    facts = dict(zip(keys, told, strict=True))
-    days = {
-        key: fact.value.toordinal() if fact is not None and isinstance(fact.value, dt.date) else np.nan
-        for key, fact in facts.items()
-    }
-    unknown = {key: fact is not None and _is_unknown(fact) for key, fact in facts.items()}
-    return (
-        np.array(list(map(days.__getitem__, keys)), dtype=np.float64),
-        np.array(list(map(unknown.__getitem__, keys)), dtype=bool),
-    )
+    days = [
+        fact.value.toordinal() if fact is not None and isinstance(fact.value, dt.date) else np.nan
+        for fact in told.facts
+    ]
+    unknown = [fact is not None and _is_unknown(fact) for fact in told.facts]
+    return np.array(days, dtype=np.float64)[told.which], np.array(unknown, dtype=bool)[told.which]
 
 
 def _is_unknown(fact: Fact) -> bool:

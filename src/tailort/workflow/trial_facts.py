@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tailort.cohort.patients import CourseGiven, FollowedPatient, Patients
+from tailort.cohort.patients import CourseGiven, FollowedPatient, Patients, distinct
 from tailort.cohort.summaries import group_of
 from tailort.errors import InputError
 from tailort.protocols.course_dates import END, START
@@ -138,6 +138,12 @@ def group_name(patient: FollowedPatient, name: str) -> str:
     """A fact as the name of a group of patients; "not told" where it is not."""
     value = patient.facts[name].value if name in patient.facts else None
     return group_of(name, value) or "not told"
+
+
+def group_names(patients: Sequence[FollowedPatient], name: str) -> list[str]:
+    """As `group_name`, of each patient."""
+    told = distinct(patients, name)
+    return told.spread([group_of(name, None if fact is None else fact.value) or "not told" for fact in told.facts])
 
 
 def days_of(patient: FollowedPatient, today: dt.date, course: str | None = None) -> TrialDays:

@@ -157,11 +157,10 @@ class _CohortReader:
                 return None
             facts[day] = days
         own = [dict(zip(facts, told, strict=True)) for told in zip(*facts.values(), strict=True)]
-        if not are_in_order(facts, in_order(endpoints)) or any(_disagree(own, endpoints)):
-            return None
         none: repeat[tuple[()]] = repeat(())
         made = map(FollowedPatient, names, own, events, none, none, none, none, metrics)
-        return Patients.with_columns(made, facts)
+        found = Patients.with_columns(made, facts)
+        return found if are_in_order(found, in_order(endpoints)) and not any(_disagree(own, endpoints)) else None
 
     def _grades_by_columns(self, columns: Mapping[str, Sequence[str]]) -> list[tuple[AdverseEvent, ...]] | None:
         """Adverse events of each row; None where a cell is wrong."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from tailort.cohort.patients import FollowedPatient, distinct
 from tailort.patient import Fact
 from tailort.protocols.cohort_endpoints import DEATH, Endpoint, by_months, days_told, outcome
 from tailort.protocols.records.cohort_mapping import RowKind
@@ -102,19 +103,18 @@ def contradictions(
                 yield Contradiction(row, name, kind, f"'{day.isoformat()}'", after)
 
 
-def are_in_order(columns: Mapping[str, Sequence[Fact]], pairs: Sequence[tuple[str, str]]) -> bool:
+def are_in_order(patients: Sequence[FollowedPatient], pairs: Sequence[tuple[str, str]]) -> bool:
     """Whether `contradictions` would find no days of facts out of order, looked for in all patients at once.
 
     Parameters
     ----------
-    columns : mapping of str to sequence of Fact
-        A fact of each patient, by name.
+    patients : sequence of FollowedPatient
+        As read.
     pairs : sequence of (str, str)
         As `in_order` gives them.
     """
-    told = [pair for pair in pairs if set(pair) <= set(columns)]
-    days = {name: days_told(columns[name])[0] for name in {name for pair in told for name in pair}}
-    return not any((days[late] < days[early]).any() for late, early in told)
+    days = {name: days_told(distinct(patients, name))[0] for name in {name for pair in pairs for name in pair}}
+    return not any((days[late] < days[early]).any() for late, early in pairs)
 
 
 def _ordered(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
