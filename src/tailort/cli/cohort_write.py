@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tailort.cli.run_files import write_report
 from tailort.cohort.incidence import CumulativeIncidence
@@ -237,8 +238,15 @@ def _write_times(path: Path, result: CohortAnalysis) -> None:
             if one.times is None:
                 continue
             groups = [result.groups.get(name) or "" for name in one.times.pseudonyms]
-            months, status = map(repr, one.times.months.tolist()), map(str, one.times.status.tolist())
+            months, status = _all_digits(one.times.months), map(str, one.times.status.tolist())
             stream.write(csv_lines([[one.endpoint.name] * len(groups), one.times.pseudonyms, groups, months, status]))
+
+
+def _all_digits(values: NDArray[np.float64]) -> list[str]:
+    """As `repr` of each: days make few different times of very many patients."""
+    different, which = np.unique(values.view(np.int64), return_inverse=True)
+    words = list(map(repr, different.view(np.float64).tolist()))
+    return list(map(words.__getitem__, which.tolist()))
 
 
 def csv_lines(columns: Sequence[Iterable[str]]) -> str:

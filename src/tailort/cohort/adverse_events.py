@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from tailort.cohort.patients import HIGHEST_GRADE, AdverseEvent, FollowedPatient
+from tailort.cohort.patients import HIGHEST_GRADE, AdverseEvent, FollowedPatient, numbers_of_events
 from tailort.errors import InputError
 
 ANY_TERM = "any adverse event"
@@ -78,14 +77,6 @@ def worst_grades(events: Sequence[AdverseEvent]) -> dict[tuple[str, str], int]:
 @lru_cache(maxsize=4096)
 def _key(term: str, scale: str) -> tuple[str, str]:
     return term.strip().casefold(), scale
-
-
-def numbers_of_events(patients: Sequence[FollowedPatient]) -> list[tuple[tuple[AdverseEvent, ...], int]]:
-    """Adverse events of patients, and how many have the very same: equal rows of a table have."""
-    events = [patient.adverse_events for patient in patients]
-    keys = list(map(id, events))
-    numbers, held = Counter(keys), dict(zip(keys, events, strict=True))
-    return [(held[key], number) for key, number in numbers.items()]
 
 
 def grade_table(patients: Sequence[FollowedPatient]) -> GradeTable:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import operator
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -268,6 +269,14 @@ class Patients(tuple[FollowedPatient, ...]):
         """Names of all facts, in the order in which patients tell them."""
         return tuple(dict.fromkeys(chain.from_iterable(patient.facts for patient in self)))
 
+    @cached_property
+    def events(self) -> tuple[tuple[tuple[AdverseEvent, ...], int], ...]:
+        """Adverse events of patients, and how many have the very same: those with equal rows of a table do."""
+        told = [patient.adverse_events for patient in self]
+        keys = list(map(id, told))
+        numbers, held = Counter(keys), dict(zip(keys, told, strict=True))
+        return tuple((held[key], number) for key, number in numbers.items())
+
     def column(self, name: str) -> Sequence[Fact | None]:
         """A fact of each patient; None where the table has none of that name."""
         if name not in self._columns:
@@ -294,6 +303,11 @@ def distinct(patients: Sequence[FollowedPatient], name: str) -> DistinctFacts:
 def fact_names(patients: Sequence[FollowedPatient]) -> tuple[str, ...]:
     """Names of all facts, in the order in which patients tell them."""
     return patients.names if isinstance(patients, Patients) else Patients(patients).names
+
+
+def numbers_of_events(patients: Sequence[FollowedPatient]) -> tuple[tuple[tuple[AdverseEvent, ...], int], ...]:
+    """Adverse events of patients, and how many have the very same: those with equal rows of a table do."""
+    return patients.events if isinstance(patients, Patients) else Patients(patients).events
 
 
 @dataclass(frozen=True, eq=False)

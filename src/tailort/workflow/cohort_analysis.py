@@ -9,9 +9,9 @@ from itertools import compress
 
 import numpy as np
 
-from tailort.cohort.adverse_events import grade_table, grade_tables, numbers_of_events
+from tailort.cohort.adverse_events import grade_table, grade_tables
 from tailort.cohort.dose_comparison import compare_doses
-from tailort.cohort.patients import FollowedPatient, Patients, distinct, fact_names
+from tailort.cohort.patients import FollowedPatient, Patients, distinct, fact_names, numbers_of_events
 from tailort.cohort.proportions import chi_square, fisher, proportion
 from tailort.cohort.subgroups import Subgroups
 from tailort.cohort.summaries import Characteristic, characteristics, groups_of

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress
 
 import numpy as np
 
-from tailort.cohort.patients import FollowedPatient, distinct
+from tailort.cohort.patients import FollowedPatient, distinct, numbers_of_events
 from tailort.errors import InputError
 from tailort.patient import Fact
 from tailort.protocols.records.table import AbsentFact
@@ -122,23 +121,24 @@ def completeness(
     pseudonyms = [one.pseudonym for one in ordered]
     gaps: dict[str, tuple[str, ...]] = dict.fromkeys(pseudonyms, ())
     for name in dict.fromkeys(names):
-        told, is_missing = _states(ordered, name, name in event_dates)
-        missing = tuple(compress(pseudonyms, is_missing))
+        told, places = _states(ordered, name, name in event_dates)
+        missing = tuple(pseudonyms[place] for place in places)
         for pseudonym in missing:
             gaps[pseudonym] += (name,)
         facts.append(FactTold(name, told, told + len(missing), missing))
     return Completeness(tuple(facts), gaps)
 
 
-def _states(patients: Sequence[FollowedPatient], name: str, is_event: bool) -> tuple[int, list[bool]]:
-    """Of how many patients a fact is told, and of whom it is missing."""
+def _states(patients: Sequence[FollowedPatient], name: str, is_event: bool) -> tuple[int, list[int]]:
+    """Of how many patients a fact is told, and the places of those of whom it is missing."""
     if name == OUTSIDE:
         states = [_told(one, name, is_event) for one in patients]
-        return states.count(True), [state is False for state in states]
+        return states.count(True), [n for n, state in enumerate(states) if state is False]
     told = distinct(patients, name)
     of_facts = [_is_told(fact, is_event) for fact in told.facts]
     is_told = np.array([state is True for state in of_facts], dtype=bool)
-    return int(told.counts[is_told].sum()), told.spread([state is False for state in of_facts])
+    is_missing = np.array([state is False for state in of_facts], dtype=bool)
+    return int(told.counts[is_told].sum()), np.flatnonzero(is_missing[told.which]).tolist()
 
 
 def _told(patient: FollowedPatient, name: str, is_event: bool) -> bool | None:
@@ -200,14 +200,16 @@ def centres(
         own = {one.pseudonym for one in members}
         planned = [v for one in (calendar.patients if calendar else ()) if one.pseudonym in own for v in one.planned]
         rows = [row for row in (serious.rows if serious else ()) if row.pseudonym in own]
-        missing = sum(len(complete.by_patient[one]) for one in own)
+        missing = sum(map(len, map(complete.by_patient.__getitem__, own)))
         expected = len(own) * (len(complete.facts) - len(partly))
         expected += sum(_told(one, fact, False) is not None for one in members for fact in partly)
         found.append(
             Centre(
                 name=name,
                 patients=len(own),
-                adverse_events=sum(event.grade > 0 for one in members for event in one.adverse_events),
+                adverse_events=sum(
+                    number * sum(event.grade > 0 for event in had) for had, number in numbers_of_events(members)
+                ),
                 overdue_visits=sum(visit.status == "overdue" for visit in planned),
                 missed_visits=sum(visit.status == "missed" for visit in planned),
                 incomplete_visits=sum(bool(visit.not_made) for visit in planned),

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tailort.cohort.adverse_events import numbers_of_events
-from tailort.cohort.patients import AdverseEvent, FollowedPatient
+from tailort.cohort.patients import AdverseEvent, FollowedPatient, numbers_of_events
 from tailort.errors import InputError
 from tailort.protocols import Protocol
 from tailort.workflow.trial_facts import CENTRE, by_pseudonym, group_name
