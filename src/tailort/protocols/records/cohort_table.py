@@ -218,7 +218,7 @@ class _CohortReader:
                 return [CellFault(row, mapping.id_column, found, what)]
             patient.own_row = patient.own_row or row
             faults += self._own(patient, row, told, alone)
-        elif any(told[one] for one in self.plain):
+        elif any(map(told.__getitem__, self.plain)):
             faults += self._repeated(patient, row, told)
         for part, reader in self.parts.items():
             if part == kind or (kind is None and any(told[one] for one in reader.mapping.columns)):
