@@ -120,7 +120,8 @@ def analyse(
     with clock.stage("trial"):
         trial = None if protocol is None else _trial(patients, protocol, endpoints, options, cut_off)
     found = CohortAnalysis(
-        tuple(patients), protocol, options, cut_off, groups, rows, left_out, tuple(analysed), subgroups, events, doses,
+        patients if isinstance(patients, tuple) else tuple(patients),
+        protocol, options, cut_off, groups, rows, left_out, tuple(analysed), subgroups, events, doses,
         trial, tuple(notes),
     )  # fmt: skip
     return replace(found, stages=clock.stages)

@@ -281,20 +281,21 @@ def _check(lesions: Sequence[TargetLesion], non_target: NonTarget | None) -> Non
 
 
 @lru_cache(maxsize=4096)
-def _exact(size: float) -> Fraction:
+def _exact(size: float) -> Fraction | int:
     # 0.7 x 80 mm is 56 mm, not a bit less: sizes are decimals as printed.
-    return Fraction(str(size))
+    exact = Fraction(str(size))
+    return exact.numerator if exact.denominator == 1 else exact
 
 
 def _target(lesions: Sequence[TargetLesion]) -> _Target:
     visits = list(zip(*(lesion.sizes_mm for lesion in lesions), strict=True))
     earlier = [sum(map(_exact, known)) for sizes in visits[:-1] if len(known := _known(sizes)) == len(sizes)]
-    baseline, nadir = Fraction(earlier[0]), Fraction(min(earlier))
+    baseline, nadir = earlier[0], min(earlier)
     flags = []
     if len(earlier) < len(visits) - 1:
         flags.append("an earlier examination was not complete and is not asked for the smallest sum")
     measured = _known(visits[-1])
-    now = Fraction(sum(map(_exact, measured)))
+    now = sum(map(_exact, measured))
     missing = tuple(f"size of {lesion.name}" for lesion in lesions if lesion.sizes_mm[-1] is None)
     grown = now >= _GROWN * nadir and now - nadir >= _GROWN_BY_MM
     gone = not missing and all(
