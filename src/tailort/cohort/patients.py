@@ -9,11 +9,11 @@ import datetime as dt
 import math
 import operator
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -246,6 +246,11 @@ class Patients(tuple[FollowedPatient, ...]):
 
     @cached_property
     def _distinct(self) -> dict[str, DistinctFacts]:
+        return {}
+
+    @cached_property
+    def kept(self) -> dict[Hashable, Any]:
+        """What others have worked out of these patients and will ask for again."""
         return {}
 
     @classmethod

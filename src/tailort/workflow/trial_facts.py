@@ -184,6 +184,19 @@ def days_of(patient: FollowedPatient, today: dt.date, course: str | None = None)
     )
 
 
+def days_in(
+    patients: Sequence[FollowedPatient], patient: FollowedPatient, today: dt.date, course: str | None = None
+) -> TrialDays:
+    """As `days_of` one of these patients; what was found once is kept with them."""
+    if not isinstance(patients, Patients):
+        return days_of(patient, today, course)
+    key = ("days", patient.pseudonym, today, course)
+    if key not in patients.kept:
+        patients.kept[key] = days_of(patient, today, course)
+    found: TrialDays = patients.kept[key]
+    return found
+
+
 def _day_unknown(patient: FollowedPatient, name: str) -> bool:
     fact = patient.facts.get(name)
     return isinstance(fact, AbsentFact) and bool(fact.code) and fact.absence != "not applicable"

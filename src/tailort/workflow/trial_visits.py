@@ -26,7 +26,7 @@ from tailort.protocols import Protocol
 from tailort.protocols.condition import months_later
 from tailort.protocols.records.table import AbsentFact
 from tailort.protocols.schedule import FollowUpSection, visit_months
-from tailort.workflow.trial_facts import TrialDays, by_pseudonym, days_of
+from tailort.workflow.trial_facts import TrialDays, by_pseudonym, days_in
 
 Status = Literal[
     "done", "done early", "done late", "due", "overdue", "missed", "upcoming", "not due: died", "not due: withdrawn",
@@ -252,7 +252,8 @@ def visit_calendar(
     )
     rules = {month: _rules(follow_up, month) for month in months}
     plan = _Plan(follow_up, today, window_days, asked, tuple(months), rules)
-    found = tuple(_patient(patient, days_of(patient, today, course), plan) for patient in by_pseudonym(patients))
+    ordered = by_pseudonym(patients)
+    found = tuple(_patient(one, days_in(ordered, one, today, course), plan) for one in ordered)
     readings = (HALF_WAY,) if window_days is not None else (HALF_WAY, NO_WINDOW)
     return VisitCalendar(today, follow_up.counted_from, window_days, found, readings)
 
