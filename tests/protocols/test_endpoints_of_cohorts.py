@@ -355,7 +355,6 @@ def test_all_patients_at_once_are_each_patient_by_itself(facts: list[dict[str, F
 @given(st.lists(FACTS, min_size=1, max_size=6))
 def test_days_in_order_are_those_that_contradict_nothing(facts: list[dict[str, Fact]]) -> None:
     pairs = in_order(endpoints())
-    names = set(facts[0]).intersection(*facts)
-    columns = {name: [own[name] for own in facts] for name in names}
-    rows = [TableRows(n, n, {name: own[name] for name in names}) for n, own in enumerate(facts)]
-    assert are_in_order(columns, pairs) == (not any(list(contradictions(one, pairs, ())) for one in rows))
+    cohort = [FollowedPatient(f"P{n}", own) for n, own in enumerate(facts)]
+    rows = [TableRows(n, n, own) for n, own in enumerate(facts)]
+    assert are_in_order(cohort, pairs) == (not any(list(contradictions(one, pairs, ())) for one in rows))
