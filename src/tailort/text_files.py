@@ -27,6 +27,11 @@ _WORDS = {
     "String should have": "the text must have",
     "after validation, not": "and has",
 }
+# All that `str.strip` takes away, but for the space and the ends of lines.
+_RARE_BLANKS = (
+    *"\t\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000",
+    *map(chr, range(0x2000, 0x200B)),
+)
 # Longer ones are no measurements.
 _NUMBER = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?")
 
@@ -70,7 +75,7 @@ def parse_csv(text: str, origin: str, delimiter: str = ",") -> list[list[str]]:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as error:
         raise InputError(f"{origin}: this is not a table with '{delimiter}' between cells: {error}") from error
-    table = [list(map(str.strip, row)) for row in rows]
+    table = [list(map(str.strip, row)) for row in rows] if _may_have_blanks(text, delimiter) else rows
     header = table[0] if table else []
     if not any(header):
         raise InputError(f"{origin}, row 1: expected the names of the columns, found nothing")
@@ -78,6 +83,15 @@ def parse_csv(text: str, origin: str, delimiter: str = ",") -> list[list[str]]:
     if twice:
         raise InputError(f"{origin}, row 1: the column '{twice[0]}' is there twice; rename or remove one")
     return table
+
+
+def _may_have_blanks(text: str, delimiter: str) -> bool:
+    """Whether a cell may begin or end with a blank, seen without looking at each of very many cells."""
+    ends = (delimiter, "\n", "\r")
+    # A cell in quotation marks may hold anything, and so may one next to a blank of another kind.
+    if any(blank in text for blank in ('"', *_RARE_BLANKS)):
+        return True
+    return text[:1] == " " or text[-1:] == " " or any(f" {end}" in text or f"{end} " in text for end in ends)
 
 
 def number(text: str) -> Fraction | None:

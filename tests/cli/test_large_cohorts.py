@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
+import io
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tailort.cli.cohort_write import _json_lines, as_plain
+from tailort.cli.cohort_write import _json_lines, as_plain, csv_lines
 from tailort.web.cohort_tables import MOST_ROWS, to_read
 from tailort.web.plain_tables import PlainTable
 
@@ -51,3 +56,44 @@ def test_a_long_table_is_cut_and_says_where_all_of_it_is() -> None:
 def test_a_table_that_a_person_can_read_stays_whole() -> None:
     whole = PlainTable("left_out", "Left out", "", ("who",), (("x",),) * MOST_ROWS)
     assert to_read(whole) is whole
+
+
+CELLS = st.text("ab1 .'") | st.text('ab,;"\r\n\t ') | st.text()
+
+
+@given(st.integers(1, 4).flatmap(lambda width: st.lists(st.tuples(*[CELLS] * width), max_size=5)))
+def test_rows_are_written_as_csv_is(rows: list[tuple[str, ...]]) -> None:
+    stream = io.StringIO(newline="")
+    csv.writer(stream).writerows(rows)
+    assert csv_lines(list(zip(*rows, strict=True))) == stream.getvalue()
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A record that keeps what it was asked once."""
+
+    name: str
+    day: dt.date | dt.datetime
+
+    @cached_property
+    def doubled(self) -> str:
+        return 2 * self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Slotted:
+    """A record without a place for more than its fields."""
+
+    inner: Kept
+
+
+DAYS = st.dates() | st.datetimes()
+
+
+@given(st.lists(st.builds(Slotted, st.builds(Kept, st.text(), DAYS)) | st.builds(Kept, st.text(), DAYS), min_size=1))
+def test_a_record_of_a_long_list_has_its_fields_and_no_more(records: list[Kept | Slotted]) -> None:
+    for one in records:
+        if isinstance(one, Kept) and len(one.name) % 2:
+            assert one.doubled
+    many = records * (1001 // len(records) + 1)
+    assert json.loads("".join(_json_lines(many, ""))) == as_plain(many)

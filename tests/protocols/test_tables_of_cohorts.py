@@ -6,20 +6,23 @@ import csv
 import datetime as dt
 import io
 from collections.abc import Callable
-from typing import Any
+from functools import cache
 
 import pytest
 from cohort_tables import A_ROW_A_VISIT, BY_KIND, HEAD, HEADER, PATIENTS, TODAY, endpoints, read
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tailort.cohort.patients import AdverseEvent, CourseGiven, CycleGiven, FollowedPatient, LesionSize, Visit
+from tailort.cohort.patients import AdverseEvent, CourseGiven, CycleGiven, FollowedPatient, LesionSize, Visit, column
 from tailort.errors import InputError
 from tailort.patient import Fact
 from tailort.phantom.virtual_cohort import spine_cohort
-from tailort.protocols.cohort_endpoints import cohort_endpoints
+from tailort.protocols.cohort_endpoints import Endpoint, cohort_endpoints
 from tailort.protocols.records import TableError, cohort_table
-from tailort.protocols.records.cohort_mapping import parse_cohort_mapping
+from tailort.protocols.records.cohort_mapping import CohortMapping, parse_cohort_mapping
 from tailort.protocols.records.cohort_scorecards import with_scorecards
 from tailort.protocols.records.cohort_table import parse_cohort
+from tailort.protocols.records.table import day_of_text
 
 GOOD = "A,2020-01-01,2020-01-11,2020-03-01,1,2020-06-01,2020-06-01"
 OTHER = "B,2020-01-01,2020-01-11,,0,,2021-06-01"
@@ -333,26 +336,124 @@ def test_facts_of_visits_are_checked_by_no_protocol_that_is_not_given() -> None:
     assert patient.visits == (Visit(dt.date(2020, 3, 1), None, {"weight_kg": weight}),)
 
 
+A_ROW_A_PATIENT = """
+id_column: id
+date_format: "%Y-%m-%d"
+only_rows: {source: [own, ours]}
+source: study
+missing: ["?"]
+columns:
+  age: {fact: age_years, type: integer, range: [0, 120]}
+  start: {fact: sbrt_start_date, type: date}
+  mescc: {fact: mescc_date, type: date}
+  failure: {fact: local_failure_date, type: date}
+  dead: {fact: dead, type: boolean, codes: {1: yes, 0: no}}
+  death: {fact: death_date, type: date}
+  seen: {fact: last_follow_up_date, type: date}
+flags: {dead: death_date}
+worst_grades: {columns: {burn: {fact: Ulcer, type: integer}, pain: {fact: Back pain, type: integer}}}
+metrics: {heart: {fact: "Heart Mean[Gy] physical course", type: number, unit: Gy}}
+"""
+IN_MONTHS = """
+endpoints: [{name: relapse, kind: primary, counted_from: a, events: [b], censored_at: c}]
+times: [{endpoint: relapse, counted_from: a, months: months, status: status}]
+"""
+# Mostly sound cells, so that whole tables are sound; and some of all that can be wrong.
+SOUND_ROW = {
+    "source": ("own", "ours", "other"), "age": ("60", "61", "", "?"), "start": ("2020-01-05", "2020-01-06"),
+    "mescc": ("2020-01-01", "2020-01-02"), "failure": ("", "2020-03-01"), "dead": ("0", "1", "?", ""),
+    "death": ("", "2021-02-28"), "seen": ("2021-02-28", "2021-03-01"), "pain": ("", "0", "3"), "burn": ("", "5", "3"),
+    "heart": ("", "3.5", "12"), "months": ("", "3", "12"), "status": ("", "0", "1"),
+}  # fmt: skip
+WRONG = st.sampled_from(
+    [
+        {"heart": "-1"}, {"failure": "2019-12-31"}, {"dead": "0", "death": "2021-02-28"}, {"dead": "1", "death": ""},
+        {"start": "2019-12-31"}, {"seen": "2020-01-03"}, {"age": "200"}, {"age": "1,5"}, {"id": ""}, {"burn": "9"},
+        {"months": "-1", "status": "0"}, {"months": "3", "status": ""}, {"mescc": "2020-02-30"}, {"seen": "2099-01-01"},
+    ]
+)  # fmt: skip
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[str, bool]:
+    """A table with one row a patient, and whether its mapping has times in months."""
+    in_months = draw(st.booleans())
+    rows = []
+    for number in draw(st.lists(st.integers(0, 30), min_size=1, max_size=8, unique=draw(st.integers(0, 3)) > 0)):
+        row = {"id": f"P{number}", **{name: draw(st.sampled_from(cells)) for name, cells in SOUND_ROW.items()}}
+        if row["dead"] == "0" or (row["dead"] == "1" and not row["death"]):
+            row["dead"] = "1" if row["death"] else "0"
+        row["status"] = row["status"] if row["months"] else ""
+        row["months"] = row["months"] if row["status"] else ""
+        rows.append(row)
+    if draw(st.booleans()):
+        rows[-1] |= {"source": "own"} | draw(WRONG)
+    lines = [",".join(cells) for cells in (rows[0], *(row.values() for row in rows))]
+    return "\n".join(lines), in_months
+
+
+@cache
+def a_row_a_patient(in_months: bool) -> tuple[CohortMapping, tuple[Endpoint, ...]]:
+    """The mapping of `tables`, and the endpoints whose days must be in order."""
+    if not in_months:
+        return parse_cohort_mapping(A_ROW_A_PATIENT + "other_columns: ignore\n"), endpoints()
+    columns = (
+        "  months: {fact: months, type: number}\n"
+        "  status: {fact: status, type: choice, codes: {0: censored, 1: event}}\n"
+    )
+    mapping = parse_cohort_mapping(A_ROW_A_PATIENT.replace("flags:", f"{columns}flags:") + IN_MONTHS)
+    return mapping, (*endpoints(), *cohort_endpoints(mapping))
+
+
+@given(tables())
+@settings(max_examples=1000)
+def test_a_table_read_by_columns_is_the_table_read_row_by_row(drawn: tuple[str, bool]) -> None:
+    """With worst grades, doses, a flag, times in months and rows of another source; and what is wrong is told alike."""
+    text, in_months = drawn
+    mapping, asked = a_row_a_patient(in_months)
+
+    def read() -> tuple[FollowedPatient, ...] | str:
+        try:
+            return parse_cohort(text, mapping, today=TODAY, endpoints=asked)
+        except InputError as error:
+            return str(error)
+
+    quick = read()
+    by_columns = cohort_table._CohortReader.by_columns
+    try:
+        cohort_table._CohortReader.by_columns = lambda *arguments: None  # type: ignore[method-assign]
+        slow = read()
+    finally:
+        cohort_table._CohortReader.by_columns = by_columns  # type: ignore[method-assign]
+    assert quick == slow
+    if not isinstance(quick, str):
+        for one, other in zip(quick, slow, strict=True):
+            assert isinstance(other, FollowedPatient)
+            assert list(one.facts) == list(other.facts)
+        for name in quick[0].facts:
+            assert column(quick, name) == [one.facts[name] for one in quick]
+
+
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_table_read_by_columns_is_the_table_read_row_by_row(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With worst grades, doses, a flag and rows of another source."""
+def test_a_sound_table_is_read_by_columns(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     cohort = spine_cohort(seed, 200)
     told = io.StringIO()
     writer = csv.DictWriter(told, cohort.columns, restval="")
     writer.writeheader()
     writer.writerows([*cohort.rows, {**cohort.rows[0], "source": "other"}])
-    mapping = parse_cohort_mapping(cohort.mapping)
-    taken: list[bool] = []
-    by_columns = cohort_table._CohortReader.read_by_columns
+    monkeypatch.setattr(cohort_table._CohortReader, "read", None)
+    read = parse_cohort(told.getvalue(), parse_cohort_mapping(cohort.mapping), today=TODAY, endpoints=endpoints())
+    assert len(read) == 200
 
-    def watched(*arguments: Any) -> bool:
-        taken.append(by_columns(*arguments))
-        return taken[-1]
 
-    monkeypatch.setattr(cohort_table._CohortReader, "read_by_columns", watched)
-    quick = parse_cohort(told.getvalue(), mapping, today=TODAY, endpoints=endpoints())
-    monkeypatch.setattr(cohort_table._CohortReader, "read_by_columns", lambda *arguments: False)
-    slow = parse_cohort(told.getvalue(), mapping, today=TODAY, endpoints=endpoints())
-    assert taken == [True]
-    assert len(quick) == 200
-    assert quick == slow
+@given(
+    st.dates() | st.from_regex(r"[0-9]{1,5}-[0-9]{1,2}-[0-9]{1,2}", fullmatch=True) | st.text("0123-W ", max_size=10)
+)
+def test_a_day_is_read_as_its_format_says(cell: dt.date | str) -> None:
+    def read(by: Callable[[str, str], dt.date]) -> dt.date | None:
+        try:
+            return by(str(cell), "%Y-%m-%d")
+        except ValueError:
+            return None
+
+    assert read(day_of_text) == read(lambda text, form: dt.datetime.strptime(text, form).date())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -70,16 +71,19 @@ def cohort(
 ) -> None:
     """Survival, competing risks, toxicity and doses of a cohort; tables, figures and report. For research only."""
     from tailort.cli.app import _on_stdout, _print_json
+    from tailort.cli.cohort_input import without_collection
     from tailort.cli.cohort_write import results_of
     from tailort.cli.progress import Progress, interruptible
 
-    with interruptible(), Progress() as progress:
+    with interruptible(), Progress() as progress, without_collection():
         result = cohort_of(
             table, mapping=mapping, protocol=protocol, readings=tuple(reading or ()), by=by, strata=strata,
             until=_day(until), scorecards=scorecards, endpoints=tuple(endpoint or ()), event_for_doses=event_for_doses,
             subgroups=tuple(subgroup or ()), characteristics=tuple(characteristic or ()), course=course,
             unlisted=unlisted, out=out, overwrite=overwrite, progress=progress,
         )  # fmt: skip
+        # The command is about to end: its records need not be looked through for circles then either.
+        gc.freeze()
     with _on_stdout():
         if as_json:
             _print_json({"out": str(out), **results_of(result)})

@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import dataclasses
 import datetime as dt
+import io
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tailort.cli.run_files import write_report
 from tailort.cohort.incidence import CumulativeIncidence
@@ -149,8 +150,13 @@ def _on_one_line(value: Any) -> str:
 
 def _unpacked(value: Any) -> Any:
     """A record as a mapping of its fields, a mapping or a sequence as it is; anything else as JSON takes it."""
-    if dataclasses.is_dataclass(value):
-        return _fields(value)
+    if type(value) is dt.date:
+        return value.isoformat()
+    fields = getattr(value, "__dataclass_fields__", None)
+    if fields is not None:
+        # What a record holds as it is, unless it keeps more than its fields: there are very many records.
+        held: dict[str, Any] = getattr(value, "__dict__", {})
+        return held if len(held) == len(fields) else _fields(value)
     if isinstance(value, Mapping):
         return dict(value)
     return value if isinstance(value, list | tuple) else as_plain(value)
@@ -197,8 +203,9 @@ def _write_curves(path: Path, result: CohortAnalysis) -> None:
         for one in result.endpoints:
             for outcome in () if one.overall is None else (one.overall, *one.groups):
                 for of, columns in _steps(one, outcome):
-                    told = [map(_number, column) for column in columns]
-                    table.writerows(zip(repeat(one.endpoint.name), repeat(outcome.name), repeat(of), *told))
+                    number = len(columns[0])
+                    named = [[name] * number for name in (one.endpoint.name, outcome.name, of)]
+                    stream.write(csv_lines([*named, *(map(_number, column) for column in columns)]))
 
 
 def _steps(one: EndpointAnalysis, outcome: GroupOutcome) -> list[tuple[str, list[Any]]]:
@@ -230,9 +237,29 @@ def _write_times(path: Path, result: CohortAnalysis) -> None:
         for one in result.endpoints:
             if one.times is None:
                 continue
-            groups = (result.groups.get(name) or "" for name in one.times.pseudonyms)
-            months, status = map(repr, one.times.months.tolist()), one.times.status.tolist()
-            table.writerows(zip(repeat(one.endpoint.name), one.times.pseudonyms, groups, months, status))
+            groups = [result.groups.get(name) or "" for name in one.times.pseudonyms]
+            months, status = _all_digits(one.times.months), map(str, one.times.status.tolist())
+            stream.write(csv_lines([[one.endpoint.name] * len(groups), one.times.pseudonyms, groups, months, status]))
+
+
+def _all_digits(values: NDArray[np.float64]) -> list[str]:
+    """As `repr` of each: days make few different times of very many patients."""
+    different, which = np.unique(values.view(np.int64), return_inverse=True)
+    words = list(map(repr, different.view(np.float64).tolist()))
+    return list(map(words.__getitem__, which.tolist()))
+
+
+def csv_lines(columns: Sequence[Iterable[str]]) -> str:
+    """Rows of a table of texts, as `csv.writer` writes them; at once where no cell stands in quotation marks."""
+    rows = list(zip(*columns, strict=True))
+    text = "\r\n".join(map(",".join, rows))
+    cells = len(columns) * len(rows)
+    lines = 1 + max(text.count("\r"), text.count("\n"))
+    if len(columns) > 1 and '"' not in text and text.count(",") + len(rows) == cells and lines == len(rows):
+        return f"{text}\r\n"
+    stream = io.StringIO(newline="")
+    csv.writer(stream).writerows(rows)
+    return stream.getvalue()
 
 
 def _write_figures(folder: Path, drawings: Sequence[Drawing]) -> None:

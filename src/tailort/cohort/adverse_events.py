@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from tailort.cohort.patients import HIGHEST_GRADE, AdverseEvent, FollowedPatient
+from tailort.cohort.patients import HIGHEST_GRADE, AdverseEvent, FollowedPatient, numbers_of_events
 from tailort.errors import InputError
 
 ANY_TERM = "any adverse event"
@@ -82,17 +81,14 @@ def _key(term: str, scale: str) -> tuple[str, str]:
 
 def grade_table(patients: Sequence[FollowedPatient]) -> GradeTable:
     """Count patients by the worst grade of each term."""
-    # Equal rows of a table have the very same events.
-    alike = [tuple(map(id, patient.adverse_events)) for patient in patients]
-    numbers, first = Counter(alike), dict(zip(reversed(alike), reversed(patients), strict=True))
     names: dict[tuple[str, str], str] = {}
     by_term: dict[tuple[str, str], list[int]] = {}
     highest = [0] * (HIGHEST_GRADE + 1)
-    for events, number in numbers.items():
-        worst = worst_grades(first[events].adverse_events)
+    for events, number in numbers_of_events(patients):
+        worst = worst_grades(events)
         for key, grade in worst.items():
             if key not in by_term:
-                by_term[key], names[key] = [0] * (HIGHEST_GRADE + 1), _as_written(first[events], key)
+                by_term[key], names[key] = [0] * (HIGHEST_GRADE + 1), _as_written(events, key)
             by_term[key][grade] += number
         if worst:
             highest[max(worst.values())] += number
@@ -105,9 +101,12 @@ def grade_table(patients: Sequence[FollowedPatient]) -> GradeTable:
 def grade_tables(patients: Sequence[FollowedPatient], groups: Mapping[str, str | None]) -> Mapping[str, GradeTable]:
     """One table a group; patients of no known group are in none."""
     names = sorted({name for name in groups.values() if name is not None})
-    return {name: grade_table([p for p in patients if groups.get(p.pseudonym) == name]) for name in names}
+    members: dict[str | None, list[FollowedPatient]] = {name: [] for name in (None, *names)}
+    for patient in patients:
+        members[groups.get(patient.pseudonym)].append(patient)
+    return {name: grade_table(members[name]) for name in names}
 
 
-def _as_written(patient: FollowedPatient, key: tuple[str, str]) -> str:
+def _as_written(events: Sequence[AdverseEvent], key: tuple[str, str]) -> str:
     """How a patient's first event of a term is written."""
-    return next(event.term.strip() for event in patient.adverse_events if _key(event.term, event.scale) == key)
+    return next(event.term.strip() for event in events if _key(event.term, event.scale) == key)

@@ -186,10 +186,14 @@ def checked_labels(labels: ArrayLike, rows: int, word: str, least: int = 1) -> L
         wrong = values == "" if values.dtype.kind == "U" else np.zeros(rows, dtype=bool)
     if wrong.any():
         raise InputError(f"row {first_row(wrong)} has no {word}; give one per row, or leave the row out")
-    names, index = np.unique(values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True)
+    # Sorting very many texts takes long; there are few different ones.
+    told = values.tolist()
+    names = sorted(set(told))
+    place = {name: n for n, name in enumerate(names)}
+    index = np.array(list(map(place.__getitem__, told)), dtype=np.int64)
     if len(names) < least:
         raise InputError(f"found {len(names)} {word} ('{names[0]}'); a comparison needs at least {least}")
-    return Labels(tuple(names.tolist()), index.astype(np.int64))
+    return Labels(tuple(names), index)
 
 
 def steps(times: Float, codes: Whole, code_count: int, groups: Whole | None = None, group_count: int = 1) -> Steps:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import datetime as dt
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from itertools import chain
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ from tailort.errors import InputError
 from tailort.patient import Fact
 
 HIGHEST_GRADE = 5
+Found = TypeVar("Found")
 LesionKind = Literal["target", "non-target", "new"]
 CENSORED = 0
 EVENT = 1
@@ -200,12 +203,65 @@ class FollowedPatient:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class DistinctFacts:
+    """A fact of each patient: the different ones, and which each patient has.
+
+    Equal cells of a table are one and the same fact, so what follows from a fact is found once for all who have it.
+
+    Parameters
+    ----------
+    facts : tuple of Fact or None
+        In the order in which patients have them; None where the table has none of that name.
+    which : int array, shape (patients,)
+        Place of each patient's in `facts`.
+    """
+
+    facts: tuple[Fact | None, ...]
+    which: NDArray[np.intp]
+
+    @property
+    def counts(self) -> NDArray[np.intp]:
+        """Number of patients who have each."""
+        return np.bincount(self.which, minlength=len(self.facts))
+
+    def spread(self, found: Sequence[Found]) -> list[Found]:
+        """What was found of each of `facts`, for each patient."""
+        return list(map(found.__getitem__, self.which.tolist()))
+
+
+def _distinct(told: Sequence[Fact | None]) -> DistinctFacts:
+    keys = list(map(id, told))
+    facts = dict(zip(keys, told, strict=True))
+    place = {key: n for n, key in enumerate(facts)}
+    return DistinctFacts(tuple(facts.values()), np.array(list(map(place.__getitem__, keys)), dtype=np.intp))
+
+
 class Patients(tuple[FollowedPatient, ...]):
     """Patients of a cohort, of whom facts are looked up once: there may be very many of them."""
 
     @cached_property
-    def _columns(self) -> dict[str, list[Fact | None]]:
+    def _columns(self) -> dict[str, Sequence[Fact | None]]:
         return {}
+
+    @cached_property
+    def _distinct(self) -> dict[str, DistinctFacts]:
+        return {}
+
+    @cached_property
+    def kept(self) -> dict[Hashable, Any]:
+        """What others have worked out of these patients and will ask for again."""
+        return {}
+
+    @classmethod
+    def with_columns(
+        cls, patients: Iterable[FollowedPatient], columns: Mapping[str, Sequence[Fact | None]]
+    ) -> Patients:
+        """Patients and, by name, all their facts as columns, where these are at hand already."""
+        found = cls(patients)
+        found._columns.update(columns)
+        found.__dict__["names"] = tuple(columns) if found else ()
+        return found
 
     @cached_property
     def are_in_order(self) -> bool:
@@ -213,16 +269,50 @@ class Patients(tuple[FollowedPatient, ...]):
         names = [patient.pseudonym for patient in self]
         return all(map(operator.lt, names, names[1:]))
 
-    def column(self, name: str) -> list[Fact | None]:
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of all facts, in the order in which patients tell them."""
+        return tuple(dict.fromkeys(chain.from_iterable(patient.facts for patient in self)))
+
+    @cached_property
+    def events(self) -> tuple[tuple[tuple[AdverseEvent, ...], int], ...]:
+        """Adverse events of patients, and how many have the very same: those with equal rows of a table do."""
+        told = [patient.adverse_events for patient in self]
+        keys = list(map(id, told))
+        numbers, held = Counter(keys), dict(zip(keys, told, strict=True))
+        return tuple((held[key], number) for key, number in numbers.items())
+
+    def column(self, name: str) -> Sequence[Fact | None]:
         """A fact of each patient; None where the table has none of that name."""
         if name not in self._columns:
             self._columns[name] = [patient.facts.get(name) for patient in self]
         return self._columns[name]
 
+    def distinct(self, name: str) -> DistinctFacts:
+        """The different ones of a fact, and who has which."""
+        if name not in self._distinct:
+            self._distinct[name] = _distinct(self.column(name))
+        return self._distinct[name]
 
-def column(patients: Sequence[FollowedPatient], name: str) -> list[Fact | None]:
+
+def column(patients: Sequence[FollowedPatient], name: str) -> Sequence[Fact | None]:
     """A fact of each patient; None where the table has none of that name."""
     return patients.column(name) if isinstance(patients, Patients) else [one.facts.get(name) for one in patients]
+
+
+def distinct(patients: Sequence[FollowedPatient], name: str) -> DistinctFacts:
+    """The different ones of a fact, and who has which."""
+    return patients.distinct(name) if isinstance(patients, Patients) else _distinct(column(patients, name))
+
+
+def fact_names(patients: Sequence[FollowedPatient]) -> tuple[str, ...]:
+    """Names of all facts, in the order in which patients tell them."""
+    return patients.names if isinstance(patients, Patients) else Patients(patients).names
+
+
+def numbers_of_events(patients: Sequence[FollowedPatient]) -> tuple[tuple[tuple[AdverseEvent, ...], int], ...]:
+    """Adverse events of patients, and how many have the very same: those with equal rows of a table do."""
+    return patients.events if isinstance(patients, Patients) else Patients(patients).events
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,12 +11,12 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tailort.cohort.patients import FollowedPatient, column
+from tailort.cohort.patients import DistinctFacts, FollowedPatient, distinct, fact_names
 from tailort.errors import InputError
 from tailort.patient.case import FactValue
 
@@ -91,7 +91,10 @@ class Characteristic:
 def summarise_numbers(values: Sequence[float | None]) -> NumberSummary:
     """Summarise numbers; None is not known."""
     known = np.array([value for value in values if value is not None], dtype=np.float64)
-    missing = len(values) - len(known)
+    return _of_numbers(known, len(values) - len(known))
+
+
+def _of_numbers(known: NDArray[np.float64], missing: int) -> NumberSummary:
     if not len(known):
         return NumberSummary(0, missing, None, None, None, None, None)
     if not np.isfinite(known).all():
@@ -111,17 +114,26 @@ def summarise_categories(values: Sequence[FactValue], order: Sequence[str] = ())
         Categories that are listed, in this order, also where nobody has them.
     """
     alike = Counter(values)
-    missing = alike.pop(None, 0)
+    return _of_categories(list(alike), list(alike.values()), order)
+
+
+def _of_categories(values: Sequence[FactValue], patients: Sequence[int], order: Sequence[str]) -> CategorySummary:
+    """Count categories of values that so many patients have."""
     counts = dict.fromkeys(order, 0)
-    for value, patients in alike.items():
+    known = missing = 0
+    for value, number in zip(values, patients, strict=True):
+        if value is None:
+            missing += number
+            continue
+        known += number
         for category in dict.fromkeys(_categories(value) or ()):
-            counts[category] = counts.get(category, 0) + patients
-    return CategorySummary(len(values) - missing, missing, counts)
+            counts[category] = counts.get(category, 0) + number
+    return CategorySummary(known, missing, counts)
 
 
-def fact_values(patients: Sequence[FollowedPatient], fact: str) -> list[FactValue]:
-    """What is told of each patient; None is not known."""
-    return [None if told is None else told.value for told in column(patients, fact)]
+def _values(told: DistinctFacts) -> list[FactValue]:
+    """What the different ones of a fact tell; None is not known."""
+    return [None if fact is None else fact.value for fact in told.facts]
 
 
 def category_of(value: FactValue) -> str | None:
@@ -145,12 +157,10 @@ def groups_of(patients: Sequence[FollowedPatient], fact: str) -> dict[str, str |
     InputError
         Where the fact is told of nobody.
     """
-    values = fact_values(patients, fact)
-    # A yes is not the number 1, though they are equal.
-    kinds = [(type(value), value) for value in values]
-    names = {kind: group_of(fact, kind[1]) for kind in set(kinds)}
-    found = {patient.pseudonym: names[kind] for patient, kind in zip(patients, kinds, strict=True)}
-    if not any(value is not None for value in found.values()):
+    told = distinct(patients, fact)
+    names = [group_of(fact, value) for value in _values(told)]
+    found = dict(zip([patient.pseudonym for patient in patients], told.spread(names), strict=True))
+    if not any(name is not None for name in names):
         known = sorted({name for one in patients for name, told in one.facts.items() if told.value is not None})
         raise InputError(f"the fact '{fact}' is told of no patient; told are {', '.join(known) or 'none'}")
     return found
@@ -190,21 +200,25 @@ def characteristics(
     InputError
         Where a fact that is asked for is told of nobody.
     """
-    told = list(dict.fromkeys(chain.from_iterable(patient.facts for patient in patients)))
+    told = fact_names(patients)
     unknown = [name for name in facts or () if name not in told]
     if unknown:
         raise InputError(f"the fact '{unknown[0]}' is told of no patient; told are {', '.join(told) or 'none'}")
     members = _members(patients, groups or {})
     rows, left_out = [], {}
     for fact in told if facts is None else facts:
-        values = fact_values(patients, fact)
+        column = distinct(patients, fact)
+        values = _values(column)
         kind, why = _kind(values)
         if kind is None:
             left_out[fact] = why
             continue
         order = () if kind == "number" else _order(values)
-        summaries = {name: _summary([values[n] for n in some], kind, order) for name, some in members.items()}
-        rows.append(Characteristic(fact, kind, _summary(values, kind, order), summaries))
+        summaries = {
+            name: _summary(values, np.bincount(column.which[some], minlength=len(values)), kind, order)
+            for name, some in members.items()
+        }
+        rows.append(Characteristic(fact, kind, _summary(values, column.counts, kind, order), summaries))
     return tuple(rows), left_out
 
 
@@ -255,7 +269,12 @@ def _order(values: Sequence[FactValue]) -> list[str]:
     return sorted(names)
 
 
-def _summary(values: Sequence[FactValue], kind: Kind, order: Sequence[str]) -> NumberSummary | CategorySummary:
-    if kind == "number":
-        return summarise_numbers([float(v) if isinstance(v, int | float) else None for v in values])
-    return summarise_categories(values, order)
+def _summary(
+    values: Sequence[FactValue], patients: NDArray[np.intp], kind: Kind, order: Sequence[str]
+) -> NumberSummary | CategorySummary:
+    """Summarise values that so many patients have."""
+    if kind == "category":
+        return _of_categories(values, patients.tolist(), order)
+    numbers = np.array([float(v) if isinstance(v, int | float) else np.nan for v in values])
+    is_known = np.array([isinstance(v, int | float) for v in values])
+    return _of_numbers(np.repeat(numbers[is_known], patients[is_known]), int(patients[~is_known].sum()))

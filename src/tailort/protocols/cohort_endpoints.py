@@ -15,7 +15,15 @@ from typing import Literal, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tailort.cohort.patients import CENSORED, DAYS_PER_MONTH, EVENT, FollowedPatient, TimesToEvent, column
+from tailort.cohort.patients import (
+    CENSORED,
+    DAYS_PER_MONTH,
+    EVENT,
+    DistinctFacts,
+    FollowedPatient,
+    TimesToEvent,
+    distinct,
+)
 from tailort.errors import InputError
 from tailort.patient import Fact
 from tailort.protocols.condition import ReadingIs, of_reading
@@ -251,21 +259,16 @@ def endpoint_times(
         raise InputError(
             f"{endpoint.name} cannot be computed: the table does not tell {', '.join(lacking)}; map a column to it"
         )
-    names, found, left_out = [], [], {}
-    for patient, told in zip(patients, _outcomes(patients, endpoint, until), strict=True):
-        if isinstance(told, str):
-            left_out[patient.pseudonym] = told
-        else:
-            names.append(patient.pseudonym)
-            found.append(told)
+    left_out, found = _outcomes(patients, endpoint, until)
+    known = [one.pseudonym for one in patients if one.pseudonym not in left_out] if left_out else None
     return TimesToEvent(
         endpoint=endpoint.name,
         origin=endpoint.counted_from,
         event=" or ".join(endpoint.events),
         competing=endpoint.competing,
-        pseudonyms=tuple(names),
-        months=np.array([one.months for one in found], dtype=np.float64),
-        status=np.array([one.status for one in found], dtype=np.int64),
+        pseudonyms=tuple([one.pseudonym for one in patients] if known is None else known),
+        months=found.months,
+        status=found.status,
         left_out=left_out,
         rules=endpoint.rules,
         readings=endpoint.readings,
@@ -273,35 +276,58 @@ def endpoint_times(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _Outcomes:
+    """As `Outcome`, an array for all patients of each."""
+
+    months: NDArray[np.float64]
+    status: NDArray[np.int64]
+    together: NDArray[np.bool_]
+    cut: NDArray[np.bool_]
+    unseen: NDArray[np.bool_]
+
+    def of(self, some: NDArray[np.bool_]) -> _Outcomes:
+        return _Outcomes(self.months[some], self.status[some], self.together[some], self.cut[some], self.unseen[some])
+
+
 def _outcomes(
     patients: Sequence[FollowedPatient], endpoint: Endpoint, until: dt.date | None
-) -> Iterable[Outcome | str]:
-    """As `outcome` of each patient; where every day is told or has not come, of all at once."""
-    if not endpoint.dates or endpoint.months is not None:
-        return (outcome(patient.facts, endpoint, until) for patient in patients)
-    plain, at_once = _by_plain_dates(patients, endpoint, until)
-    return (
-        told if is_plain else outcome(patient.facts, endpoint, until)
-        for patient, is_plain, told in zip(patients, plain, at_once, strict=True)
-    )
+) -> tuple[dict[str, str], _Outcomes]:
+    """As `outcome` of each patient, and why it is not known of some; where every day is told, of all at once."""
+    if endpoint.dates and endpoint.months is None:
+        plain, found = _by_plain_dates(patients, endpoint, until)
+    else:
+        nobody = np.zeros(len(patients), dtype=bool)
+        plain = nobody
+        found = _Outcomes(nobody * 0.0, nobody.astype(np.int64), nobody.copy(), nobody.copy(), nobody.copy())
+    left_out, known = {}, np.ones(len(patients), dtype=bool)
+    for n in np.flatnonzero(~plain).tolist():
+        told = outcome(patients[n].facts, endpoint, until)
+        if isinstance(told, str):
+            left_out[patients[n].pseudonym] = told
+            known[n] = False
+            continue
+        found.months[n], found.status[n] = told.months, told.status
+        found.together[n], found.cut[n], found.unseen[n] = told.together, told.cut, told.unseen
+    return left_out, found.of(known) if left_out else found
 
 
 def _by_plain_dates(
     patients: Sequence[FollowedPatient], endpoint: Endpoint, until: dt.date | None
-) -> tuple[list[bool], list[Outcome]]:
+) -> tuple[NDArray[np.bool_], _Outcomes]:
     """What `_by_dates` finds, and of which patients it does: of those with an origin, an end and no unknown day."""
     cut_off = np.inf if until is None else float(until.toordinal())
-    origin, _ = _days(patients, endpoint.origin or "")
-    seen, _ = _days(patients, endpoint.last_follow_up or "")
+    origin, _ = days_told(distinct(patients, endpoint.origin or ""))
+    seen, _ = days_told(distinct(patients, endpoint.last_follow_up or ""))
     plain = origin <= cut_off
     event = np.full(len(patients), np.nan)
     for name in endpoint.event_facts:
-        day, is_unknown = _days(patients, name)
+        day, is_unknown = days_told(distinct(patients, name))
         event, plain = np.fmin(event, day), plain & ~is_unknown
-    last, status = event.copy(), np.full(len(patients), EVENT)
+    last, status = event.copy(), np.full(len(patients), EVENT, dtype=np.int64)
     together = np.zeros(len(patients), dtype=bool)
     for n, name in enumerate(endpoint.competing_facts, EVENT + 1):
-        day, is_unknown = _days(patients, name)
+        day, is_unknown = days_told(distinct(patients, name))
         plain &= ~is_unknown
         together |= day == event
         is_first = (day < last) | (np.isnan(last) & ~np.isnan(day))
@@ -312,25 +338,17 @@ def _by_plain_dates(
     last[cut] = cut_off
     status[cut | nothing], together[cut | nothing] = CENSORED, False
     plain &= last >= origin
-    columns = ((last - origin) / DAYS_PER_MONTH, status, together, cut, unseen)
-    return plain.tolist(), list(map(Outcome, *(column.tolist() for column in columns)))
+    return plain, _Outcomes((last - origin) / DAYS_PER_MONTH, status, together, cut, unseen)
 
 
-def _days(patients: Sequence[FollowedPatient], name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def days_told(told: DistinctFacts) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Day of a fact of each patient, not a number without one, and whether it came on a day that nobody knows."""
-    told = column(patients, name)
-    # Equal cells of a table are one and the same fact.
-    keys = list(map(id, told))
-    facts = dict(zip(keys, told, strict=True))
-    days = {
-        key: fact.value.toordinal() if fact is not None and isinstance(fact.value, dt.date) else np.nan
-        for key, fact in facts.items()
-    }
-    unknown = {key: fact is not None and _is_unknown(fact) for key, fact in facts.items()}
-    return (
-        np.array(list(map(days.__getitem__, keys)), dtype=np.float64),
-        np.array(list(map(unknown.__getitem__, keys)), dtype=bool),
-    )
+    days = [
+        fact.value.toordinal() if fact is not None and isinstance(fact.value, dt.date) else np.nan
+        for fact in told.facts
+    ]
+    unknown = [fact is not None and _is_unknown(fact) for fact in told.facts]
+    return np.array(days, dtype=np.float64)[told.which], np.array(unknown, dtype=bool)[told.which]
 
 
 def _is_unknown(fact: Fact) -> bool:
@@ -424,18 +442,18 @@ def _value(facts: Mapping[str, Fact], name: str) -> object:
     return None if fact is None else fact.value
 
 
-def _notes(endpoint: Endpoint, found: Sequence[Outcome], until: dt.date | None) -> Iterable[str]:
+def _notes(endpoint: Endpoint, found: _Outcomes, until: dt.date | None) -> Iterable[str]:
     yield f"months are days divided by {DAYS_PER_MONTH}"
-    at_once = Counter(one.status for one in found if one.months == 0)
+    at_once = Counter(found.status[found.months == 0].tolist())
     told = {CENSORED: "censored", EVENT: "the event", **dict(enumerate(endpoint.competing, EVENT + 1))}
     for status, number in sorted(at_once.items()):
         yield f"{number} at time 0, on the day of {endpoint.counted_from}: {told[status]}"
-    together = sum(one.together for one in found)
+    together = int(found.together.sum())
     if together:
         yield f"{together} with the event and {' or '.join(endpoint.competing)} on the same day: the event came first"
-    unseen = sum(one.unseen for one in found)
+    unseen = int(found.unseen.sum())
     if unseen:
         yield f"{unseen} with a death after the last follow-up: counted on its day"
     if until is not None:
-        cut = sum(one.cut for one in found)
+        cut = int(found.cut.sum())
         yield f"cut off on {until.isoformat()}: {cut} with what happened later, censored on that day"

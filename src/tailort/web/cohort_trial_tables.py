@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
+from tailort.cohort.patients import fact_names
 from tailort.web.cohort_cells import percent_told
 from tailort.web.plain_tables import PlainTable
 from tailort.workflow.cohort_records import CohortAnalysis
@@ -91,12 +93,12 @@ def trial_lines(result: CohortAnalysis) -> list[str]:
 
 def _visits(calendar: VisitCalendar) -> PlainTable:
     """Visits by month of the plan and by what became of them."""
-    statuses = list(dict.fromkeys(v.status for patient in calendar.patients for v in patient.planned))
-    months = sorted({v.month for patient in calendar.patients for v in patient.planned})
+    counted = Counter((v.month, v.status) for patient in calendar.patients for v in patient.planned)
+    statuses = list(dict.fromkeys(status for _, status in counted))
     rows = []
-    for month in months:
-        here = [v.status for patient in calendar.patients for v in patient.planned if v.month == month]
-        rows.append((str(month), str(len(here)), *(str(here.count(status)) for status in statuses)))
+    for month in sorted({month for month, _ in counted}):
+        numbers = [counted[month, status] for status in statuses]
+        rows.append((str(month), str(sum(numbers)), *map(str, numbers)))
     return PlainTable(
         "visits", f"Visits, in months from {calendar.counted_from}", " ".join(calendar.readings),
         ("month", "patients", *statuses), tuple(rows),
@@ -235,7 +237,7 @@ def _completeness(found: Completeness, result: CohortAnalysis) -> PlainTable:
     complete = sum(not one.missing for one in found.facts)
     note = f"{complete} more facts are told of every patient. A day of an event that has not happened is no gap."
     asked = {one.name for one in found.facts}
-    others = sorted({name for patient in result.patients for name in patient.facts} - asked)
+    others = sorted(set(fact_names(result.patients)) - asked)
     if others:
         note += f" Not counted, because an empty cell may be an event that has not happened: {', '.join(others)}."
     return PlainTable(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -34,6 +37,8 @@ _CYCLE = ("#e07a5f", "#81b29a", "#f2cc8f", "#7aa6c2", "#c38d9e", "#8d99ae", "#d4
 INK = "#1d2b33"
 # Control points of an arc that are shown.
 VIEWS_AN_ARC = 8
+# Points an inch of an SVG, whatever the figure says.
+_SVG_DPI = 72
 
 
 @dataclass(frozen=True)
@@ -442,13 +447,34 @@ def figure(width: float, height: float) -> Figure:
 def png(fig: Figure, dpi: int = 100) -> str:
     """Return a figure as a PNG address for a page."""
     stream = io.BytesIO()
-    fig.savefig(stream, format="png", dpi=dpi)
+    with _laid_out(fig, FigureCanvasAgg, dpi, dpi) as canvas:
+        canvas.print_png(stream)
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
 def svg(fig: Figure) -> str:
-    """Return a figure as an SVG address for a page, the same bytes for the same figure."""
+    """Return a figure as an SVG address for a page."""
     stream = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "tailort", "svg.fonttype": "path"}):
-        fig.savefig(stream, format="svg", metadata={"Date": None})
+    style = mpl.rc_context({"svg.hashsalt": "tailort", "svg.fonttype": "path"})
+    with style, _laid_out(fig, FigureCanvasSVG, _SVG_DPI, fig.dpi) as canvas:
+        canvas.print_svg(stream, metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+@contextmanager
+def _laid_out(fig: Figure, kind: type[FigureCanvasBase], layout_dpi: float, dpi: float) -> Iterator[Any]:
+    """A canvas on which a figure need only be drawn: `savefig` draws it a second time, which is not seen."""
+    dpi_before, canvas_before, engine = fig.dpi, fig.canvas, fig.get_layout_engine()
+    canvas = kind(fig)
+    try:
+        fig.set_dpi(layout_dpi)
+        if engine is not None:
+            engine.execute(fig)
+            fig.set_layout_engine("none")
+        fig.set_dpi(dpi)
+        yield canvas
+    finally:
+        fig.set_dpi(dpi_before)
+        fig.set_canvas(canvas_before)
+        if engine is not None:
+            fig.set_layout_engine(engine)

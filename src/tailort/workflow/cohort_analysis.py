@@ -5,19 +5,19 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import compress
 
 import numpy as np
 
 from tailort.cohort.adverse_events import grade_table, grade_tables
 from tailort.cohort.dose_comparison import compare_doses
-from tailort.cohort.patients import FollowedPatient, Patients
+from tailort.cohort.patients import FollowedPatient, Patients, distinct, fact_names, numbers_of_events
 from tailort.cohort.proportions import chi_square, fisher, proportion
 from tailort.cohort.subgroups import Subgroups
-from tailort.cohort.summaries import Characteristic, characteristics, fact_values, groups_of
+from tailort.cohort.summaries import Characteristic, characteristics, groups_of
 from tailort.errors import InputError
 from tailort.protocols import Protocol
-from tailort.protocols.cohort_endpoints import Endpoint, endpoint_times, missing_facts
+from tailort.protocols.cohort_endpoints import Endpoint, days_told, endpoint_times, missing_facts
 from tailort.workflow.clock import StageClock
 from tailort.workflow.cohort_records import (
     MOST_GROUPS,
@@ -105,7 +105,10 @@ def analyse(
         events = _adverse_events(recorded, groups)
         if later:
             notes.append(f"{later} adverse events after {cut_off} are not counted")
-        undated = sum(event.day is None and event.grade > 0 for one in patients for event in one.adverse_events)
+        undated = sum(
+            number * sum(event.day is None and event.grade > 0 for event in had)
+            for had, number in numbers_of_events(patients)
+        )
         if undated and options.until is not None:
             notes.append(f"{undated} adverse events without a day count, whenever they were")
     doses = None
@@ -117,7 +120,8 @@ def analyse(
     with clock.stage("trial"):
         trial = None if protocol is None else _trial(patients, protocol, endpoints, options, cut_off)
     found = CohortAnalysis(
-        tuple(patients), protocol, options, cut_off, groups, rows, left_out, tuple(analysed), subgroups, events, doses,
+        patients if isinstance(patients, tuple) else tuple(patients),
+        protocol, options, cut_off, groups, rows, left_out, tuple(analysed), subgroups, events, doses,
         trial, tuple(notes),
     )  # fmt: skip
     return replace(found, stages=clock.stages)
@@ -156,11 +160,11 @@ def _entered(
     if until is None:
         return patients, []
     origins = [endpoint.origin for endpoint in endpoints if endpoint.origin is not None]
-    firsts = [
-        min((day for day in told if isinstance(day, dt.date)), default=until)
-        for told in zip(*(fact_values(patients, name) for name in origins), strict=True)
-    ]
-    kept = [one for one, first in zip(patients, firsts, strict=True) if first <= until] if origins else patients
+    cut_off = until.toordinal()
+    # Who has no day of entry counts as entered.
+    firsts = [days_told(distinct(patients, name))[0] for name in origins]
+    is_in = ~(np.fmin.reduce(firsts) > cut_off) if origins else np.ones(len(patients), dtype=bool)
+    kept = list(compress(patients, is_in.tolist()))
     if not kept:
         raise InputError(f"every patient enters after {until.isoformat()}, the day of the cut-off; choose a later one")
     later = len(patients) - len(kept)
@@ -182,12 +186,16 @@ def _trial(
     asked = [] if options.event_for_doses is None else [options.event_for_doses]
     events = tuple(dict.fromkeys((*EVENT_DATES, WITHDRAWAL, *of_endpoints, *asked)))
     starts = {one.origin for one in endpoints} | {one.last_follow_up for one in endpoints}
-    names = set[str]().union(*(patient.facts for patient in patients))
-    dates = {name for name in names if any(isinstance(value, dt.date) for value in set(fact_values(patients, name)))}
+    names = set(fact_names(patients))
+    dates = {
+        name
+        for name in names
+        if any(fact is not None and isinstance(fact.value, dt.date) for fact in distinct(patients, name).facts)
+    }
     # Of another day nobody knows whether an empty cell is a gap or an event that has not happened.
     unclear = dates - {*starts, *events, *STARTS, RADIOTHERAPY_END}
     told = sorted(names - unclear)
-    times = (event.noticed or event.reported for patient in patients for event in patient.adverse_events)
+    times = (event.noticed or event.reported for had, _ in numbers_of_events(patients) for event in had)
     zone = next((time.tzinfo for time in times if time is not None), None)
     return trial_running(
         protocol, patients, dt.datetime.combine(day, dt.time.max, tzinfo=zone), unlisted=options.unlisted,
@@ -201,7 +209,7 @@ def _characteristics(
     """What patients were, by the facts that are asked for, or by all but those of what became of them."""
     if options.characteristics:
         return characteristics(patients, options.characteristics, groups)
-    told = dict.fromkeys(chain.from_iterable(patient.facts for patient in patients))
+    told = fact_names(patients)
     outcomes = [name for name in told if name in (*OUTCOMES, options.event_for_doses)]
     rows, left_out = characteristics(patients, [name for name in told if name not in outcomes], groups)
     return rows, {**left_out, **dict.fromkeys(outcomes, "outcomes have tables of their own")}
@@ -264,8 +272,10 @@ def _subgroups(
     return tuple(found), notes
 
 
-def _until(patients: Sequence[FollowedPatient], day: dt.date) -> tuple[list[FollowedPatient], int]:
+def _until(patients: Sequence[FollowedPatient], day: dt.date) -> tuple[Sequence[FollowedPatient], int]:
     """Patients with the adverse events up to a day, and how many later ones there were; undated ones stay."""
+    if not any(event.day is not None and event.day > day for had, _ in numbers_of_events(patients) for event in had):
+        return patients, 0
     kept, later = [], 0
     for patient in patients:
         left = sum(event.day is not None and event.day > day for event in patient.adverse_events)
@@ -281,11 +291,12 @@ def _until(patients: Sequence[FollowedPatient], day: dt.date) -> tuple[list[Foll
 def _adverse_events(patients: Sequence[FollowedPatient], groups: Mapping[str, str | None]) -> AdverseEvents | None:
     if not any(patient.adverse_events for patient in patients):
         return None
-    worst = {p.pseudonym: max((event.grade for event in p.adverse_events), default=0) for p in patients}
+    worst = {id(had): max((event.grade for event in had), default=0) for had, _ in numbers_of_events(patients)}
+    of_patients = {one.pseudonym: worst[id(one.adverse_events)] for one in patients}
     compared = tuple(
         _compare(
             f"any adverse event of grade {grade} and higher",
-            {name: had >= grade for name, had in worst.items()},
+            {name: had >= grade for name, had in of_patients.items()},
             groups,
         )
         for grade in COMPARED_GRADES
@@ -296,8 +307,11 @@ def _adverse_events(patients: Sequence[FollowedPatient], groups: Mapping[str, st
 def _compare(what: str, had: Mapping[str, bool], groups: Mapping[str, str | None]) -> ProportionComparison:
     names = sorted({name for name in groups.values() if name is not None})
     overall = GroupProportion("", proportion(sum(had.values()), len(had)))
-    members = {name: [had[who] for who, group in groups.items() if group == name] for name in names}
-    shares = tuple(GroupProportion(name, proportion(sum(of), len(of))) for name, of in members.items())
+    members: dict[str | None, list[bool]] = {name: [] for name in (None, *names)}
+    for who, group in groups.items():
+        members[group].append(had[who])
+    del members[None]
+    shares = tuple(GroupProportion(name, proportion(sum(members[name]), len(members[name]))) for name in names)
     if len(names) < 2:
         return ProportionComparison(what, overall, shares)
     counts = np.array([[sum(of), len(of) - sum(of)] for of in members.values()], dtype=np.int64)

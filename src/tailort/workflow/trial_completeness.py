@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tailort.cohort.patients import FollowedPatient, column
+import numpy as np
+
+from tailort.cohort.patients import FollowedPatient, distinct, numbers_of_events
 from tailort.errors import InputError
+from tailort.patient import Fact
 from tailort.protocols.records.table import AbsentFact
-from tailort.workflow.trial_facts import CENTRE, PROGRESSION, by_pseudonym, group_name, happened
+from tailort.workflow.trial_facts import CENTRE, PROGRESSION, by_pseudonym, group_names, happened
 from tailort.workflow.trial_recurrence import OUTSIDE
 from tailort.workflow.trial_serious import SeriousEvents
 from tailort.workflow.trial_visits import VisitCalendar
@@ -115,38 +118,40 @@ def completeness(
     """
     ordered = by_pseudonym(patients)
     facts = []
-    gaps: dict[str, list[str]] = {one.pseudonym: [] for one in ordered}
+    pseudonyms = [one.pseudonym for one in ordered]
+    gaps: dict[str, tuple[str, ...]] = dict.fromkeys(pseudonyms, ())
     for name in dict.fromkeys(names):
-        states = _states(ordered, name, name in event_dates)
-        missing = [one.pseudonym for one, state in zip(ordered, states, strict=True) if state is False]
+        told, places = _states(ordered, name, name in event_dates)
+        missing = tuple(pseudonyms[place] for place in places)
         for pseudonym in missing:
-            gaps[pseudonym].append(name)
-        told = states.count(True)
-        facts.append(FactTold(name, told, told + len(missing), tuple(missing)))
-    return Completeness(tuple(facts), {name: tuple(missing) for name, missing in gaps.items()})
+            gaps[pseudonym] += (name,)
+        facts.append(FactTold(name, told, told + len(missing), missing))
+    return Completeness(tuple(facts), gaps)
 
 
-def _states(patients: Sequence[FollowedPatient], name: str, is_event: bool) -> list[bool | None]:
-    """Whether a fact is told, of each patient."""
+def _states(patients: Sequence[FollowedPatient], name: str, is_event: bool) -> tuple[int, list[int]]:
+    """Of how many patients a fact is told, and the places of those of whom it is missing."""
     if name == OUTSIDE:
-        return [_told(one, name, is_event) for one in patients]
-    keys = list(map(id, column(patients, name)))
-    # Equal cells of a table are one and the same fact.
-    holders = dict(zip(keys, patients, strict=True))
-    found = {key: _told(one, name, is_event) for key, one in holders.items()}
-    return list(map(found.__getitem__, keys))
+        states = [_told(one, name, is_event) for one in patients]
+        return states.count(True), [n for n, state in enumerate(states) if state is False]
+    told = distinct(patients, name)
+    of_facts = [_is_told(fact, is_event) for fact in told.facts]
+    is_told = np.array([state is True for state in of_facts], dtype=bool)
+    is_missing = np.array([state is False for state in of_facts], dtype=bool)
+    return int(told.counts[is_told].sum()), np.flatnonzero(is_missing[told.which]).tolist()
 
 
 def _told(patient: FollowedPatient, name: str, is_event: bool) -> bool | None:
     """Whether a fact is told; None where it does not apply."""
     fact = patient.facts.get(name)
+    # Where a recurrence lies is asked only of those who have one.
+    is_asked = name != OUTSIDE or happened(patient, PROGRESSION) is not False
+    return _is_told(fact, is_event) if is_asked or (fact is not None and fact.value is not None) else None
+
+
+def _is_told(fact: Fact | None, is_event: bool) -> bool | None:
     if fact is not None and fact.value is not None:
         return True
-    # Where a recurrence lies is asked only of those who have one.
-    if name == OUTSIDE and happened(patient, PROGRESSION) is False:
-        return None
-    if fact is None:
-        return False
     if not isinstance(fact, AbsentFact):
         return False
     if fact.absence == "not applicable":
@@ -180,9 +185,9 @@ def centres(
         Where the others are of other patients.
     """
     ordered = by_pseudonym(patients)
-    of_centre: dict[str, set[str]] = {}
-    for one in ordered:
-        of_centre.setdefault(group_name(one, CENTRE), set()).add(one.pseudonym)
+    of_centre: dict[str, list[FollowedPatient]] = {}
+    for one, name in zip(ordered, group_names(ordered, CENTRE), strict=True):
+        of_centre.setdefault(name, []).append(one)
     everybody = {one.pseudonym for one in ordered}
     if set(complete.by_patient) != everybody:
         raise InputError("completeness was told of other patients; make it of these")
@@ -191,18 +196,20 @@ def centres(
     partly = [one.name for one in complete.facts if one.expected < len(ordered)]
     found = []
     for name in sorted(of_centre):
-        own = of_centre[name]
+        members = of_centre[name]
+        own = {one.pseudonym for one in members}
         planned = [v for one in (calendar.patients if calendar else ()) if one.pseudonym in own for v in one.planned]
         rows = [row for row in (serious.rows if serious else ()) if row.pseudonym in own]
-        missing = sum(len(complete.by_patient[one]) for one in own)
+        missing = sum(map(len, map(complete.by_patient.__getitem__, own)))
         expected = len(own) * (len(complete.facts) - len(partly))
-        members = [one for one in ordered if one.pseudonym in own] if partly else []
         expected += sum(_told(one, fact, False) is not None for one in members for fact in partly)
         found.append(
             Centre(
                 name=name,
                 patients=len(own),
-                adverse_events=sum(e.grade > 0 for one in ordered if one.pseudonym in own for e in one.adverse_events),
+                adverse_events=sum(
+                    number * sum(event.grade > 0 for event in had) for had, number in numbers_of_events(members)
+                ),
                 overdue_visits=sum(visit.status == "overdue" for visit in planned),
                 missed_visits=sum(visit.status == "missed" for visit in planned),
                 incomplete_visits=sum(bool(visit.not_made) for visit in planned),

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tailort.cohort.patients import FollowedPatient
+from tailort.cohort.patients import FollowedPatient, distinct
 from tailort.cohort.proportions import Proportion, proportion
 from tailort.errors import InputError
 from tailort.protocols import Answer, Protocol, all_of
-from tailort.workflow.trial_facts import ARM, by_pseudonym, days_of, group_name, trial_course, truth_of
+from tailort.workflow.trial_facts import ARM, by_pseudonym, days_of, group_names, trial_course, truth_of
 
 COMPLETED = "salvage_completed"
 ALL_PATIENTS = "all patients"
@@ -131,18 +131,17 @@ def completion(
     planned = cycles if cycles is not None else _planned_cycles(protocol)
     rows = []
     nothing: tuple[dict[What, Answer], tuple[str, ...]] | None = None
-    for patient in by_pseudonym(patients):
+    ordered = by_pseudonym(patients)
+    for patient, own_arm, recorded in zip(ordered, group_names(ordered, arm), _recorded(ordered), strict=True):
         # Of all of whom neither a course nor a cycle is told the same is known: nothing.
         is_blank = not patient.courses and not patient.cycles
         found = nothing if is_blank and nothing is not None else _answered(patient, today, course, planned)
         nothing = found if is_blank else nothing
-        answers, why = found
-        reasons = list(why)
-        recorded = truth_of(patient, COMPLETED)
+        answers, reasons = found
         if recorded is not None and answers["both"] == ("no" if recorded else "yes"):
             said = "completed" if recorded else "not completed"
-            reasons.append(f"the table says {said}, which its fractions and cycles contradict")
-        rows.append(Completed(patient.pseudonym, group_name(patient, arm), answers, recorded, tuple(reasons)))
+            reasons = (*reasons, f"the table says {said}, which its fractions and cycles contradict")
+        rows.append(Completed(patient.pseudonym, own_arm, answers, recorded, reasons))
     rates: list[Rate] = []
     for what in WHAT:
         by_arm: dict[str, list[Answer]] = {}
@@ -150,6 +149,16 @@ def completion(
             by_arm.setdefault(row.arm, []).append(row.answers[what])
         rates += rates_of(what, by_arm)
     return Completion(tuple(rows), tuple(rates), planned)
+
+
+def _recorded(patients: Sequence[FollowedPatient]) -> list[bool | None]:
+    """What the table says of the whole treatment of each patient."""
+    told = distinct(patients, COMPLETED)
+    if all(fact is None or fact.value is None or isinstance(fact.value, bool) for fact in told.facts):
+        return told.spread(
+            [fact.value if fact is not None and isinstance(fact.value, bool) else None for fact in told.facts]
+        )
+    return [truth_of(patient, COMPLETED) for patient in patients]
 
 
 def _answered(

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tailort.cohort.patients import CourseGiven, FollowedPatient, Patients
+from tailort.cohort.patients import CourseGiven, FollowedPatient, Patients, distinct
 from tailort.cohort.summaries import group_of
 from tailort.errors import InputError
 from tailort.protocols.course_dates import END, START
@@ -140,6 +140,12 @@ def group_name(patient: FollowedPatient, name: str) -> str:
     return group_of(name, value) or "not told"
 
 
+def group_names(patients: Sequence[FollowedPatient], name: str) -> list[str]:
+    """As `group_name`, of each patient."""
+    told = distinct(patients, name)
+    return told.spread([group_of(name, None if fact is None else fact.value) or "not told" for fact in told.facts])
+
+
 def days_of(patient: FollowedPatient, today: dt.date, course: str | None = None) -> TrialDays:
     """Days of one patient; what is dated after `today` is not known yet.
 
@@ -176,6 +182,19 @@ def days_of(patient: FollowedPatient, today: dt.date, course: str | None = None)
     return TrialDays(
         start, began, ended, last, "" if last is None else "died" if last == death else "withdrawn", unknown
     )
+
+
+def days_in(
+    patients: Sequence[FollowedPatient], patient: FollowedPatient, today: dt.date, course: str | None = None
+) -> TrialDays:
+    """As `days_of` one of these patients; what was found once is kept with them."""
+    if not isinstance(patients, Patients):
+        return days_of(patient, today, course)
+    key = ("days", patient.pseudonym, today, course)
+    if key not in patients.kept:
+        patients.kept[key] = days_of(patient, today, course)
+    found: TrialDays = patients.kept[key]
+    return found
 
 
 def _day_unknown(patient: FollowedPatient, name: str) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tailort.cohort.patients import FollowedPatient, Visit
 from tailort.cohort.summaries import NumberSummary, summarise_numbers
 from tailort.errors import InputError
-from tailort.workflow.trial_facts import by_pseudonym, days_of, number_of
+from tailort.workflow.trial_facts import by_pseudonym, days_in, number_of
 from tailort.workflow.trial_visits import DONE, OUTSTANDING, VisitCalendar
 
 WEIGHT, HEIGHT = "weight_kg", "height_cm"
@@ -151,7 +151,8 @@ def _starts(
     calendar: VisitCalendar, patients: Sequence[FollowedPatient], course: str | None
 ) -> dict[str, dt.date | None]:
     """When treatment of each patient began."""
-    return {one.pseudonym: days_of(one, calendar.today, course).start for one in by_pseudonym(patients)}
+    ordered = by_pseudonym(patients)
+    return {one.pseudonym: days_in(ordered, one, calendar.today, course).start for one in ordered}
 
 
 def _measure(

@@ -19,7 +19,7 @@ from tailort.protocols import Answer, Protocol
 from tailort.protocols.schema import ProtocolFile
 from tailort.protocols.treatment_drugs import STOPS, toxicity_of
 from tailort.protocols.treatment_records import ToxicityAnswer
-from tailort.workflow.trial_facts import TrialDays, by_pseudonym, days_of
+from tailort.workflow.trial_facts import TrialDays, by_pseudonym, days_in
 from tailort.workflow.trial_grades import RECOVERED, Graded, Unlisted, graded
 
 Verdict = Literal["agrees", "deviates", "unknown"]
@@ -165,8 +165,9 @@ def dose_modifications(
     trial = _Trial(file, today, unlisted, own, lengths.pop() if len(lengths) == 1 else None, tuple(looked_at))
     rows: list[Judged] = []
     without, differ = [], False
-    for patient in by_pseudonym(patients):
-        days = days_of(patient, today, course)
+    ordered = by_pseudonym(patients)
+    for patient in ordered:
+        days = days_in(ordered, patient, today, course)
         found, scales = _cycles(trial, patient, days)
         rows += found
         differ = differ or scales

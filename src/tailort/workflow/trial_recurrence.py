@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tailort.cohort.patients import FollowedPatient, column
+from tailort.cohort.patients import FollowedPatient, distinct
 from tailort.protocols import Answer
 from tailort.radiobiology.recurrence_fields import field_definitions
 from tailort.workflow.recurrence_places import DEFAULT, RecurrencePlace
@@ -90,12 +90,12 @@ def out_of_field(
         Fact that tells the arm.
     """
     rows = []
-    # Equal cells of a table are one and the same fact: patients with the same three are told alike.
+    # Patients with the same three facts are told alike.
     alike: dict[tuple[int, ...], PatientRecurrence] = {}
     ordered = by_pseudonym(patients)
-    keys = zip(*(map(id, column(ordered, name)) for name in (PROGRESSION, OUTSIDE, arm)), strict=True)
+    keys = zip(*(distinct(ordered, name).which.tolist() for name in (PROGRESSION, OUTSIDE, arm)), strict=True)
     for one, key in zip(ordered, keys, strict=True):
-        own = (places or {}).get(one.pseudonym, ())
+        own = () if places is None else places.get(one.pseudonym, ())
         if own or key not in alike:
             rows.append(_row(one, today, own, arm))
             if not own:

@@ -18,7 +18,7 @@ from tailort.errors import InputError
 from tailort.patient import FactValue
 from tailort.protocols.scores import MeasurableAnswer, TargetLesion, measurable, respond
 from tailort.protocols.scores.recist import NonTarget, Response
-from tailort.workflow.trial_facts import PROGRESSION, by_pseudonym, day_of, days_of, happened, number_of, truth_of
+from tailort.workflow.trial_facts import PROGRESSION, by_pseudonym, day_of, days_in, happened, number_of, truth_of
 
 NEW_LESION, NON_TARGET_PROGRESSION, SLICE = "new_lesion", "non_target_progression", "ct_slice_mm"
 EARLIER_RADIOTHERAPY, IN_EARLIER_FIELD = "prior_radiotherapy", "recurrence_in_earlier_field"
@@ -139,14 +139,16 @@ def responses(patients: Sequence[FollowedPatient], today: dt.date, *, course: st
     """
     ordered = by_pseudonym(patients)
     return Responses(
-        tuple(_patient(one, today, course) for one in ordered if one.lesions),
+        tuple(_patient(one, ordered, today, course) for one in ordered if one.lesions),
         tuple(one.pseudonym for one in ordered if not one.lesions),
     )
 
 
-def _patient(patient: FollowedPatient, today: dt.date, course: str | None) -> PatientResponse:
+def _patient(
+    patient: FollowedPatient, patients: Sequence[FollowedPatient], today: dt.date, course: str | None
+) -> PatientResponse:
     _require_consistent(patient)
-    start = days_of(patient, today, course).start
+    start = days_in(patients, patient, today, course).start
     recorded = day_of(patient, PROGRESSION)
     ever = happened(patient, PROGRESSION)
     if recorded is not None and recorded > today:

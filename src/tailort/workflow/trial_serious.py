@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tailort.cohort.patients import AdverseEvent, FollowedPatient
+from tailort.cohort.patients import AdverseEvent, FollowedPatient, numbers_of_events
 from tailort.errors import InputError
 from tailort.protocols import Protocol
 from tailort.workflow.trial_facts import CENTRE, by_pseudonym, group_name
@@ -111,7 +111,12 @@ def serious_events(protocol: Protocol, patients: Sequence[FollowedPatient], now:
     safety = protocol.file.safety
     within = None if safety is None else safety.within_hours
     rows, not_told, contradictions = [], [], []
-    for patient in by_pseudonym(patients):
+    ordered = by_pseudonym(patients)
+    # Most patients have none, or the very same as others.
+    asked = {id(had) for had, _ in numbers_of_events(ordered) if any(map(_is_asked, had))}
+    for patient in ordered:
+        if id(patient.adverse_events) not in asked:
+            continue
         for event in sorted(patient.adverse_events, key=_order):
             if event.day is not None and event.day > now.date():
                 continue
@@ -132,6 +137,11 @@ def serious_events(protocol: Protocol, patients: Sequence[FollowedPatient], now:
         contradictions=tuple(contradictions),
         rules=() if safety is None else safety.rules,
     )
+
+
+def _is_asked(event: AdverseEvent) -> bool:
+    """Whether anything is told of an event here: it is serious, or so grave that it should be."""
+    return bool(event.serious) or event.grade >= _SURELY_ASKED
 
 
 def _order(event: AdverseEvent) -> tuple[str, str, str, int]:

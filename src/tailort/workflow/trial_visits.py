@@ -15,6 +15,7 @@ import datetime as dt
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
 
@@ -25,7 +26,7 @@ from tailort.protocols import Protocol
 from tailort.protocols.condition import months_later
 from tailort.protocols.records.table import AbsentFact
 from tailort.protocols.schedule import FollowUpSection, visit_months
-from tailort.workflow.trial_facts import TrialDays, by_pseudonym, days_of
+from tailort.workflow.trial_facts import TrialDays, by_pseudonym, days_in
 
 Status = Literal[
     "done", "done early", "done late", "due", "overdue", "missed", "upcoming", "not due: died", "not due: withdrawn",
@@ -34,6 +35,7 @@ Status = Literal[
 DONE: tuple[Status, ...] = ("done", "done early", "done late")
 OUTSTANDING: tuple[Status, ...] = ("overdue", "missed")
 Made = Literal["yes", "no", "not told"]
+MADE: tuple[Made, ...] = ("yes", "no", "not told")
 
 HALF_WAY = (
     "The protocol prints no window of visits: a visit belongs to the planned one that the table names, or else to the "
@@ -173,12 +175,12 @@ class VisitCalendar:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is the same for all patients: examinations with the names of their facts, months with their rules."""
+    """What is the same for all patients: names of facts of each examination, months with their rules."""
 
     follow_up: FollowUpSection
     today: dt.date
     window_days: int | None
-    examinations: tuple[tuple[str, str, frozenset[str]], ...]
+    examinations: tuple[tuple[frozenset[str], Mapping[Made, ExaminationMade]], ...]
     months: tuple[int, ...]
     rules: Mapping[int, tuple[str, ...]]
 
@@ -244,10 +246,14 @@ def visit_calendar(
             "months apart"
         )
     named = {what: frozenset(name.casefold() for name in (examinations or {}).get(what, (what,))) for what in known}
-    asked = tuple((entry.what, entry.strength, named[entry.what]) for entry in follow_up.at_each_visit)
+    asked = tuple(
+        (named[entry.what], {made: ExaminationMade(entry.what, entry.strength, made) for made in MADE})
+        for entry in follow_up.at_each_visit
+    )
     rules = {month: _rules(follow_up, month) for month in months}
     plan = _Plan(follow_up, today, window_days, asked, tuple(months), rules)
-    found = tuple(_patient(patient, days_of(patient, today, course), plan) for patient in by_pseudonym(patients))
+    ordered = by_pseudonym(patients)
+    found = tuple(_patient(one, days_in(ordered, one, today, course), plan) for one in ordered)
     readings = (HALF_WAY,) if window_days is not None else (HALF_WAY, NO_WINDOW)
     return VisitCalendar(today, follow_up.counted_from, window_days, found, readings)
 
@@ -293,8 +299,16 @@ def _patient(patient: FollowedPatient, days: TrialDays, plan: _Plan) -> PatientV
     return PatientVisits(patient.pseudonym, origin, planned, tuple(others), tuple(notes))
 
 
-def _spans(months: Sequence[int], origin: dt.date, today: dt.date) -> list[_Span]:
+def _spans(months: tuple[int, ...], origin: dt.date, today: dt.date) -> list[_Span]:
     """Visits up to today and the next one, each with the days that are nearer to it than to any other."""
+    return [_Span(*days) for days in _days_of_spans(months, origin, today)]
+
+
+@lru_cache(maxsize=4096)
+def _days_of_spans(
+    months: tuple[int, ...], origin: dt.date, today: dt.date
+) -> tuple[tuple[int, dt.date, dt.date, dt.date], ...]:
+    """Month, planned, first and last day: the same for all who began on one day."""
     reached = (today.year - origin.year) * 12 + today.month - origin.month
     count = bisect_right(months, reached) + 1
     days = [origin, *(months_later(origin, month) for month in months[: count + 1])]
@@ -305,10 +319,10 @@ def _spans(months: Sequence[int], origin: dt.date, today: dt.date) -> list[_Span
     for n, month in enumerate(months[:count], start=1):
         first = days[n - 1] + (days[n] - days[n - 1]) // 2 + dt.timedelta(days=1)
         last = days[n] + (days[n + 1] - days[n]) // 2
-        found.append(_Span(month, days[n], first, last))
+        found.append((month, days[n], first, last))
         if days[n] > today:
             break
-    return found
+    return tuple(found)
 
 
 def _judged(span: _Span, days: TrialDays, plan: _Plan) -> PlannedVisit:
@@ -319,8 +333,11 @@ def _judged(span: _Span, days: TrialDays, plan: _Plan) -> PlannedVisit:
         status: Status = "done"
         if window_days is not None and abs(off) > window_days:
             status = "done early" if off < 0 else "done late"
-        told = [(name.casefold(), _one(fact)) for visit in span.visits for name, fact in visit.facts.items()]
-        made = tuple(ExaminationMade(what, strength, _made(told, names)) for what, strength, names in plan.examinations)
+        told: dict[Made, set[str]] = {made: set() for made in MADE}
+        for visit in span.visits:
+            for name, fact in visit.facts.items():
+                told[_one(fact)].add(name.casefold())
+        made = tuple(answers[_made(told, names)] for names, answers in plan.examinations)
         return PlannedVisit(
             span.month, span.planned, status, nearest.day, off, tuple(v.day for v in span.visits), made, rules
         )
@@ -340,10 +357,9 @@ def _judged(span: _Span, days: TrialDays, plan: _Plan) -> PlannedVisit:
     return PlannedVisit(span.month, span.planned, status, None, late, rules=rules)
 
 
-def _made(told: Sequence[tuple[str, Made]], names: frozenset[str]) -> Made:
+def _made(told: Mapping[Made, set[str]], names: frozenset[str]) -> Made:
     """Whether any of these facts was found at a visit: what has a value was examined."""
-    found = [made for name, made in told if name in names]
-    return "yes" if "yes" in found else "no" if "no" in found else "not told"
+    return next((made for made in MADE if not names.isdisjoint(told[made])), "not told")
 
 
 def _one(fact: Fact) -> Made:

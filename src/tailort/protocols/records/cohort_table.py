@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import repeat
+from operator import itemgetter
 from typing import Any
 
 from tailort.cohort.patients import (
@@ -20,7 +23,13 @@ from tailort.errors import InputError
 from tailort.patient import Fact
 from tailort.protocols.cohort_endpoints import Endpoint
 from tailort.protocols.records.cohort_mapping import MOMENTS, PARTS, PATIENT, CohortMapping, RowKind
-from tailort.protocols.records.cohort_times import TableRows, contradictions, in_order, sound_days
+from tailort.protocols.records.cohort_times import (
+    Contradiction,
+    TableRows,
+    are_in_order,
+    contradictions,
+    in_order,
+)
 from tailort.protocols.records.table import AbsentFact, CellFault, RowReader, TableError, require_units, table_rows
 from tailort.protocols.schema import FactEntry
 
@@ -70,8 +79,11 @@ def parse_cohort(
     require_units(mapping, known, origin)
     header, rows = table_rows(text, mapping, origin)
     reader = _CohortReader(mapping, today, known)
+    at_once = reader.by_columns(header, rows, endpoints)
+    if at_once is not None:
+        return at_once
     faults: list[CellFault] = []
-    for row, cells in () if reader.read_by_columns(header, rows) else rows:
+    for row, cells in rows:
         if len(cells) != len(header):
             faults.append(_ragged(row, cells, header, mapping))
             continue
@@ -118,60 +130,68 @@ class _CohortReader:
         # Boxes of a patient's own form are exported as not ticked with every other row.
         self.plain = [name for name, column in mapping.columns.items() if column.type != "member"]
 
-    def read_by_columns(self, header: Sequence[str], rows: Sequence[tuple[int, list[str]]]) -> bool:
-        """Take in a sound table with one row a patient; of any other take in nothing and return False."""
+    def by_columns(
+        self, header: Sequence[str], rows: Sequence[tuple[int, list[str]]], endpoints: Sequence[Endpoint]
+    ) -> Patients | None:
+        """Patients of a sound table with one row a patient; None of any other: row by row it is told what is wrong."""
         mapping = self.mapping
         if mapping.row_kind is not None or self.parts or any(len(cells) != len(header) for _, cells in rows):
-            return False
+            return None
         places = {name: n for n, name in enumerate(header)}
-        wanted = [(places[name], told) for name, told in mapping.only_rows.items()]
-        rows = [(row, cells) for row, cells in rows if all(cells[n] in told for n, told in wanted)]
-        columns = dict(zip(header, zip(*(cells for _, cells in rows), strict=True), strict=True)) if rows else {}
-        names = columns.get(mapping.id_column, ())
-        if not names or not all(names) or len(set(names)) < len(names):
-            return False
-        facts = self.patient_reader.by_columns(columns)
+        wanted = [cells for _, cells in rows]
+        for name, told in mapping.only_rows.items():
+            wanted = [cells for cells in wanted if cells[places[name]] in told]
+        wanted.sort(key=itemgetter(places[mapping.id_column]))
+        columns = {name: list(map(itemgetter(places[name]), wanted)) for name in mapping.columns_needed()}
+        names = columns[mapping.id_column]
+        if not names or not names[0] or any(map(operator.eq, names, names[1:])):
+            return None
+        read = self.patient_reader.by_columns(columns)
         events, metrics = self._grades_by_columns(columns), self._doses_by_columns(columns)
-        if facts is None or events is None or metrics is None:
-            return False
-        known = [fact for fact, _, _ in self.patient_reader.quick]
-        for (row, _), name, told, had, doses in zip(
-            rows, names, zip(*facts, strict=True), events, metrics, strict=True
-        ):
-            self.patients[name] = TableRows(
-                row, row, dict(zip(known, told, strict=True)), {},
-                {"adverse event": [(event, row) for event in had]} if had else {}, doses,
-            )  # fmt: skip
-        return True
+        if read is None or events is None or metrics is None:
+            return None
+        facts = dict(zip((fact for fact, _, _ in self.patient_reader.quick), read, strict=True))
+        for flag, day in mapping.flags.items():
+            days = _flagged_column(flag, facts[flag], day, facts[day])
+            if days is None:
+                return None
+            facts[day] = days
+        own = [dict(zip(facts, told, strict=True)) for told in zip(*facts.values(), strict=True)]
+        none: repeat[tuple[()]] = repeat(())
+        made = map(FollowedPatient, names, own, events, none, none, none, none, metrics)
+        found = Patients.with_columns(made, facts)
+        return found if are_in_order(found, in_order(endpoints)) and not any(_disagree(own, endpoints)) else None
 
-    def _grades_by_columns(self, columns: Mapping[str, Sequence[str]]) -> list[list[AdverseEvent]] | None:
+    def _grades_by_columns(self, columns: Mapping[str, Sequence[str]]) -> list[tuple[AdverseEvent, ...]] | None:
         """Adverse events of each row; None where a cell is wrong."""
-        number = len(columns[self.mapping.id_column])
         if self.worst is None:
-            return [[] for _ in range(number)]
+            return [()] * len(columns[self.mapping.id_column])
         rows = list(zip(*(columns[name] for name in self.worst_cells), strict=True))
-        for cells in set(rows).difference(self.graded_rows):
+        found: dict[tuple[str, ...], tuple[AdverseEvent, ...]] = {}
+        for cells in set(rows):
             events, faults = self._events_of(self.worst, 0, dict(zip(self.worst_cells, cells, strict=True)))
             if faults:
                 return None
-            self.graded_rows[cells] = events
-        return [self.graded_rows[cells] for cells in rows]
+            found[cells] = tuple(sorted(events, key=_by_day))
+        return list(map(found.__getitem__, rows))
 
     def _doses_by_columns(self, columns: Mapping[str, Sequence[str]]) -> list[dict[str, float]] | None:
         """Dose metrics of each row; None where a cell is wrong."""
+        number = len(columns[self.mapping.id_column])
         if self.metrics is None:
-            return [{} for _ in columns[self.mapping.id_column]]
-        found = self.metrics.by_columns(columns)
-        if found is None:
+            return [{} for _ in range(number)]
+        read = self.metrics.by_columns(columns)
+        if read is None:
             return None
-        values = [[fact.value for fact in told] for told in found]
-        if any(isinstance(value, int | float) and value < 0 for told in values for value in told):
-            return None
-        keys = [key for key, _, _ in self.metrics.quick]
-        return [
-            {key: float(value) for key, value in zip(keys, told, strict=True) if isinstance(value, int | float)}
-            for told in zip(*values, strict=True)
-        ]
+        found: list[dict[str, float]] = [{} for _ in range(number)]
+        for (key, _, kept), facts in zip(self.metrics.quick, read, strict=True):
+            doses = {id(fact): float(fact.value) for fact in kept.values() if isinstance(fact.value, int | float)}
+            if any(dose < 0 for dose in doses.values()):
+                return None
+            for metrics, dose in zip(found, map(doses.get, map(id, facts)), strict=True):
+                if dose is not None:
+                    metrics[key] = dose
+        return found
 
     def read(self, row: int, told: Mapping[str, str]) -> list[CellFault]:
         """Take in one row; return what is wrong with it."""
@@ -198,7 +218,7 @@ class _CohortReader:
                 return [CellFault(row, mapping.id_column, found, what)]
             patient.own_row = patient.own_row or row
             faults += self._own(patient, row, told, alone)
-        elif any(told[one] for one in self.plain):
+        elif any(map(told.__getitem__, self.plain)):
             faults += self._repeated(patient, row, told)
         for part, reader in self.parts.items():
             if part == kind or (kind is None and any(told[one] for one in reader.mapping.columns)):
@@ -356,7 +376,6 @@ class _CohortReader:
         mapping = self.mapping
         pairs = in_order(endpoints)
         in_months = tuple(endpoint for endpoint in endpoints if endpoint.months is not None)
-        sound = () if in_months else sound_days(self.patients, pairs)
         for name, patient in self.patients.items():
             if not patient.own_row:
                 column = mapping.row_kind.column if mapping.row_kind is not None else mapping.id_column
@@ -365,8 +384,6 @@ class _CohortReader:
                 continue
             for flag, day in mapping.flags.items():
                 yield from self._flagged(name, patient, flag, day)
-            if name in sound:
-                continue
             for row, fact, kind, found, expected in contradictions(patient, pairs, in_months):
                 column = self.columns[fact] if kind is None else self.places[kind][fact]
                 yield CellFault(row, column, _of(found, name), expected)
@@ -382,8 +399,7 @@ class _CohortReader:
             found = _of(f"'{when.value.isoformat()}'", name)
             yield CellFault(patient.row_of(day), self.columns[day], found, f"no day, as '{flag}' is no")
         elif happened.value is None and _is_empty(when):
-            # Whether it happened is not known: no day is then no proof that it did not.
-            patient.facts[day] = AbsentFact(day, None, when.source, None, "unknown", f"'{flag}' is unknown")
+            patient.facts[day] = _open_day(flag, day, when)
 
 
 _RECORDS: dict[RowKind, Callable[..., Any]] = {
@@ -402,13 +418,43 @@ def _patient(name: str, told: TableRows) -> FollowedPatient:
     return FollowedPatient(
         name,
         told.facts,
-        of("adverse event", lambda one: (one.day or _LAST, one.term, one.grade)),
+        of("adverse event", _by_day),
         of("lesion", lambda one: (one.day, one.lesion)),
         of("visit", lambda one: one.day),
         of("course", lambda one: (one.first_day or _LAST, one.name)),
         of("cycle", lambda one: (one.number, one.day or _LAST)),
         told.metrics,
     )
+
+
+def _by_day(event: AdverseEvent) -> tuple[dt.date, str, int]:
+    return event.day or _LAST, event.term, event.grade
+
+
+def _open_day(flag: str, day: str, empty: Fact) -> AbsentFact:
+    """Whether it happened is not known: no day is then no proof that it did not."""
+    return AbsentFact(day, None, empty.source, None, "unknown", f"'{flag}' is unknown")
+
+
+def _flagged_column(flag: str, happened: Sequence[Fact], day: str, days: Sequence[Fact]) -> list[Fact] | None:
+    """Days of all patients with what a flag says of those that are not told; None where it contradicts one."""
+    pairs = list(zip(map(id, happened), map(id, days), strict=True))
+    # Equal cells are one and the same fact, so there are few pairs of them.
+    told: dict[tuple[int, int], Fact] = {}
+    for pair, (did, when) in dict(zip(pairs, zip(happened, days, strict=True), strict=True)).items():
+        if did.value is True and _is_empty(when):
+            return None
+        if did.value is False and isinstance(when.value, dt.date):
+            return None
+        told[pair] = _open_day(flag, day, when) if did.value is None and _is_empty(when) else when
+    return list(map(told.__getitem__, pairs))
+
+
+def _disagree(facts: Iterable[dict[str, Fact]], endpoints: Sequence[Endpoint]) -> Iterator[Contradiction]:
+    """Where times in months contradict themselves or days."""
+    in_months = [endpoint for endpoint in endpoints if endpoint.months is not None]
+    for own in facts if in_months else ():
+        yield from contradictions(TableRows(0, 0, own), (), in_months)
 
 
 def _ragged(row: int, cells: Sequence[str], header: Sequence[str], mapping: CohortMapping) -> CellFault:

@@ -7,11 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from tailort.cohort.patients import FollowedPatient, distinct
 from tailort.patient import Fact
-from tailort.protocols.cohort_endpoints import DEATH, Endpoint, by_months, outcome
+from tailort.protocols.cohort_endpoints import DEATH, Endpoint, by_months, days_told, outcome
 from tailort.protocols.records.cohort_mapping import RowKind
 
 AGREEMENT_MONTHS = 0.1
@@ -105,35 +103,18 @@ def contradictions(
                 yield Contradiction(row, name, kind, f"'{day.isoformat()}'", after)
 
 
-def sound_days(patients: Mapping[str, TableRows], pairs: Sequence[tuple[str, str]]) -> set[str]:
-    """Patients whose days `contradictions` would find in order, looked for in all of them at once.
+def are_in_order(patients: Sequence[FollowedPatient], pairs: Sequence[tuple[str, str]]) -> bool:
+    """Whether `contradictions` would find no days of facts out of order, looked for in all patients at once.
 
     Parameters
     ----------
-    patients : mapping of str to TableRows
-        By pseudonym.
+    patients : sequence of FollowedPatient
+        As read.
     pairs : sequence of (str, str)
         As `in_order` gives them.
     """
-    all_facts = [told.facts for told in patients.values()]
-
-    def days(name: str) -> NDArray[np.float64]:
-        values = [None if (fact := facts.get(name)) is None else fact.value for facts in all_facts]
-        return np.array([v.toordinal() if isinstance(v, dt.date) else np.nan for v in values], dtype=np.float64)
-
-    by_name = {name: days(name) for name in {DEATH, *(name for pair in pairs for name in pair)}}
-    wrong = np.zeros(len(all_facts), dtype=bool)
-    for late, early in pairs:
-        wrong |= by_name[late] < by_name[early]
-    found = set()
-    for is_wrong, death, (name, told) in zip(wrong.tolist(), by_name[DEATH].tolist(), patients.items(), strict=True):
-        if not is_wrong and not any(
-            (day := getattr(record, _DAYS[kind])) is not None and day.toordinal() > death
-            for kind, records in told.records.items()
-            for record, _ in records
-        ):
-            found.add(name)
-    return found
+    days = {name: days_told(distinct(patients, name))[0] for name in {name for pair in pairs for name in pair}}
+    return not any((days[late] < days[early]).any() for late, early in pairs)
 
 
 def _ordered(endpoint: Endpoint) -> Iterator[tuple[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -18,6 +19,7 @@ from tailort.text_files import number, parse_csv
 
 _WORDS = {"yes": True, "no": False, "true": True, "false": False}
 _SHOWN = 40
+_ISO, _ISO_DAY = "%Y-%m-%d", re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 # Letters of a message.
 LONGEST_FAULT = 600
 
@@ -303,7 +305,8 @@ class RowReader:
         cell = told[name]
         source = f"{self.mapping.source}, column {name}"
         date = self._date_of(column, told)
-        absence: Absence | None = "unknown" if not cell else self.absences[name].get(self._key(cell))
+        absences = self.absences[name]
+        absence: Absence | None = "unknown" if not cell else absences.get(self._key(cell)) if absences else None
         if absence is not None:
             return AbsentFact(column.fact, None, source, date, absence, cell)
         value = self._value(name, column, told)
@@ -384,13 +387,27 @@ class RowReader:
     def _date(self, name: str, cell: str, future: bool) -> dt.date:
         form = self.mapping.format_of(name)
         try:
-            date = dt.datetime.strptime(cell, form).date()
+            date = day_of_text(cell, form)
         except ValueError as error:
             example = dt.datetime(2026, 1, 31, 13, 45).strftime(form)
             raise _CellError(f"a date such as {example}", name) from error
         if date > self.today and not future:
             raise _CellError(f"a date up to today, {self.today.isoformat()}", name)
         return date
+
+
+def day_of_text(cell: str, form: str) -> dt.date:
+    """The day that a cell tells in a format of `strptime`.
+
+    Raises
+    ------
+    ValueError
+        Where it tells none.
+    """
+    # The usual way to write a day, read without a look at the format: there may be very many of them.
+    if form == _ISO and _ISO_DAY.fullmatch(cell):
+        return dt.date.fromisoformat(cell)
+    return dt.datetime.strptime(cell, form).date()
 
 
 class _CellError(Exception):

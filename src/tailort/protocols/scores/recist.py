@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal, get_args
 
 from tailort.errors import InputError
@@ -44,6 +45,14 @@ _REMAINS = Fraction(7, 10)
 _GROWN = Fraction(12, 10)
 _GROWN_BY_MM = 5
 _SOURCE = "RECIST 1.1"
+_MEASURABLE_BY = (
+    Cited("NM-110", "lit-recalled", _SOURCE),
+    Cited("NM-112", "lit-verified", _SOURCE),
+    Cited("NM-118", "lit-recalled", _SOURCE),
+)
+_ASKED_BY = Cited("MS-100", "seed", "modularised salvage chemoradiation, NCT03731442")
+_TARGETS_BY = tuple(Cited(rule, "lit-verified", _SOURCE) for rule in ("NM-111", "NM-113"))
+_RESPONSE_BY = tuple(Cited(rule, "lit-recalled", _SOURCE) for rule in ("NM-114", "NM-115", "NM-116"))
 
 
 @dataclass(frozen=True)
@@ -171,11 +180,7 @@ def measurable(
     for value, what in ((size_mm, "the size in mm"), (slice_mm, "the slice thickness in mm")):
         if value is not None:
             positive(value, what)
-    cited = (
-        Cited("NM-110", "lit-recalled", _SOURCE),
-        Cited("NM-112", "lit-verified", _SOURCE),
-        Cited("NM-118", "lit-recalled", _SOURCE),
-    )
+    cited = _MEASURABLE_BY
     if size_mm is None:
         return MeasurableAnswer(None, (), ("size_mm",), cited)
     if nodal and size_mm < _NORMAL_NODE_MM:
@@ -226,9 +231,7 @@ def respond(lesions: Sequence[TargetLesion], non_target: NonTarget | None, new_l
     _check(lesions, non_target)
     target = _target(lesions) if lesions else None
     overall, missing = _overall(target.response if target else None, non_target, new_lesion)
-    cited = [Cited("MS-100", "seed", "modularised salvage chemoradiation, NCT03731442")]
-    cited += [Cited(rule, "lit-verified", _SOURCE) for rule in ("NM-111", "NM-113") if lesions]
-    cited += [Cited(rule, "lit-recalled", _SOURCE) for rule in ("NM-114", "NM-115", "NM-116")]
+    cited = (_ASKED_BY, *(_TARGETS_BY if lesions else ()), *_RESPONSE_BY)
     return ResponseAnswer(
         overall=overall,
         target=target.response if target else None,
@@ -239,7 +242,7 @@ def respond(lesions: Sequence[TargetLesion], non_target: NonTarget | None, new_l
         flags=target.flags if target else ((_NO_RESPONSE_TOLD,) if overall is None and not missing else ()),
         missing=(*(target.missing if target and overall == "NE" else ()), *missing),
         readings=target.readings if target else (),
-        cited=tuple(cited),
+        cited=cited,
     )
 
 
@@ -277,20 +280,22 @@ def _check(lesions: Sequence[TargetLesion], non_target: NonTarget | None) -> Non
         )
 
 
-def _exact(size: float) -> Fraction:
+@lru_cache(maxsize=4096)
+def _exact(size: float) -> Fraction | int:
     # 0.7 x 80 mm is 56 mm, not a bit less: sizes are decimals as printed.
-    return Fraction(str(size))
+    exact = Fraction(str(size))
+    return exact.numerator if exact.denominator == 1 else exact
 
 
 def _target(lesions: Sequence[TargetLesion]) -> _Target:
     visits = list(zip(*(lesion.sizes_mm for lesion in lesions), strict=True))
     earlier = [sum(map(_exact, known)) for sizes in visits[:-1] if len(known := _known(sizes)) == len(sizes)]
-    baseline, nadir = Fraction(earlier[0]), Fraction(min(earlier))
+    baseline, nadir = earlier[0], min(earlier)
     flags = []
     if len(earlier) < len(visits) - 1:
         flags.append("an earlier examination was not complete and is not asked for the smallest sum")
     measured = _known(visits[-1])
-    now = Fraction(sum(map(_exact, measured)))
+    now = sum(map(_exact, measured))
     missing = tuple(f"size of {lesion.name}" for lesion in lesions if lesion.sizes_mm[-1] is None)
     grown = now >= _GROWN * nadir and now - nadir >= _GROWN_BY_MM
     gone = not missing and all(
