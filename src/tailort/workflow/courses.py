@@ -233,8 +233,8 @@ def phase_of(
     shares = moves is not None and (number in (moves.from_phase, moves.to_phase) or number > moves.to_phase)
     steered = moves.structure.lower() if moves is not None and shares and not no_room else None
     numbers = request.phases
-    whole_gy = sum(request.highest_gy(n) for n in numbers)
-    so_far_gy = sum(request.highest_gy(n) for n in numbers if n <= number)
+    whole_gy = request.given_gy + sum(request.highest_gy(n) for n in numbers)
+    so_far_gy = request.given_gy + sum(request.highest_gy(n) for n in numbers if n <= number)
     return Phase(
         number=number,
         label=phase_label(request.label, number, len(numbers) + len(request.supplements)),

@@ -34,6 +34,8 @@ class Request:
         Fields that bring a region up.
     positions : tuple of Scenario
         Where the patient may lie, the planned position first, for a robust plan; else nothing.
+    given_gy : float
+        Highest doses that were prescribed with the fractions given before what is wanted, physical, Gy.
     """
 
     title: str
@@ -45,6 +47,7 @@ class Request:
     techniques: tuple[Technique, ...]
     supplements: tuple[Supplement, ...] = ()
     positions: tuple[Scenario, ...] = ()
+    given_gy: float = 0.0
 
     @property
     def phases(self) -> list[int]:
