@@ -37,7 +37,7 @@ from tailort.protocols.schema import HandOver
 from tailort.radiobiology import course_dose
 from tailort.registration import Field, Registration
 from tailort.workflow import cone_beam
-from tailort.workflow.adaptation_asked import Asked, NewScan, in_order, plans_of_course
+from tailort.workflow.adaptation_asked import Asked, NewScan, beyond_today, in_order, plans_of_course
 from tailort.workflow.adaptation_facts import (
     Measured,
     asks_for_a_plan,
@@ -547,6 +547,19 @@ def test_a_ct_that_does_not_hold_the_target_is_refused() -> None:
     far = replace(asked.planned, structures=structures)
     with pytest.raises(InputError, match="does not hold target 'GTVn'"):
         _adapt(replace(asked, planned=far))
+
+
+def test_organs_in_which_todays_ct_ends_are_named() -> None:
+    whole, flat = (replace(box("SpinalCord", "ORGAN", low, high), made_by=("carried",))
+                   for low, high in ((-40.0, 40.0), (-8.0, 8.0)))  # fmt: skip
+    structures = StructureSet((whole, replace(flat, name="Heart")), THEN)
+    long_ = cylinder(60.0)
+    short = Image(long_.grid.crop((5, 0, 0), (16, 40, 40)), long_.values[5:16], "HU")
+    assert beyond_today(structures, structures, shifted(), long_) == ()
+    assert beyond_today(structures, structures, shifted(), short) == ("SpinalCord",)
+    assert beyond_today(structures, structures, shifted(z_mm=-20.0), long_) == ("SpinalCord",)
+    drawn = StructureSet((replace(whole, made_by=()),), THEN)
+    assert beyond_today(structures, drawn, shifted(), short) == (), "what a person drew is his"
 
 
 def test_a_case_without_a_plan_is_refused() -> None:

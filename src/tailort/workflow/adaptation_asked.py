@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 
 from tailort.errors import GeometryError, InputError
-from tailort.patient import Case, Course, Plan
+from tailort.geometry import Image
+from tailort.patient import Case, Course, Plan, StructureSet
 from tailort.physics import DensityTable, Machine
 from tailort.protocols import Protocol
 from tailort.registration import Registration
@@ -217,6 +218,33 @@ def require_held(planned: Case, plans: Sequence[Plan], back: Registration, today
                 f"{z.max():.0f} mm there while the CT reaches from {low[2]:.0f} to {high[2]:.0f} mm; give a CT that "
                 "covers all targets"
             )
+
+
+def beyond_today(planned: StructureSet, carried: StructureSet, back: Registration, today: Image) -> tuple[str, ...]:
+    """Organs that were carried to a CT which ends within them, by the turn and shift of the registration.
+
+    Parameters
+    ----------
+    planned, carried : StructureSet
+        On the planning CT and on today's.
+    back : Registration
+        From today's frame to that of the planning CT.
+    today : Image
+        Its CT.
+    """
+    low, high = today.grid.faces_mm()
+    to_today = back.rigid.inverse()
+    found = []
+    for structure in carried:
+        before = planned.find(structure.name)
+        if not structure.made_by or structure.is_empty or structure.role == "EXTERNAL":
+            continue
+        if before is None or before.is_empty:
+            continue
+        points = to_today.apply(np.concatenate(before.contours))
+        if ((points < low - FROM_END_MM) | (points > high + FROM_END_MM)).any():
+            found.append(structure.name)
+    return tuple(found)
 
 
 def spacing_of(asked: Asked) -> float:

@@ -13,6 +13,7 @@ from tailort.registration import Registration
 from tailort.workflow.adaptation_asked import (
     Asked,
     NewScan,
+    beyond_today,
     date_of,
     days_of_fractions,
     in_order,
@@ -103,6 +104,7 @@ def adapt(
         today.case, structures=structures, courses=asked.earlier, plans=(), doses=(),
         facts={**asked.planned.facts, **today.case.facts},
     )  # fmt: skip
+    cut = beyond_today(planned_structures, structures, back, today.case.ct.image)
     earlier_by = work.earlier(case)
     doses = work.doses(plans, new, days, registrations, planned_structures, structures)
     given = doses.given
@@ -140,7 +142,7 @@ def adapt(
         {**registrations, **earlier_by}, doses.planned, given, projected, doses.on_scans, planned_card, projected_card,
         {name: tuple(made.values()) for name, made in curves.items() if name != "today"}, (), facts, found,
         () if own is None else planned_images(own, sum(so_far)), own, None, "", (*notes, *doses.notes),
-        (*_warnings(registrations, structures), *((unjudged,) if unjudged else ())), unjudged,
+        (*_warnings(registrations, structures), *_cut(cut, own), *((unjudged,) if unjudged else ())), unjudged,
     )  # fmt: skip
     made, why_not = _new_plan(asked, result, given, earlier_by, clock, stop, keep)
     dvhs = dict(result.dvhs) | ({} if made is None else {"replanned": made.result.dvhs})
@@ -200,6 +202,17 @@ def _course(plans: Sequence[Plan], own: Protocol | None) -> tuple[Prescription, 
     if len(plans) == 1 and plans[0].prescriptions:
         return plans[0].prescriptions
     return () if own is None else own.course()
+
+
+def _cut(names: Sequence[str], own: Protocol | None) -> tuple[str, ...]:
+    """That doses of organs in which today's CT ends are those of a part: what the protocol limits, else all."""
+    limited = None if own is None else {c.structure.lower() for c in own.constraints()}
+    told = [name for name in names if limited is None or name.lower() in limited]
+    if not told:
+        return ()
+    return (
+        f"today's CT ends within {', '.join(told)}: volumes, means and limits of them are of the part that it shows",
+    )
 
 
 def _weight(case: Case) -> float | None:
