@@ -218,7 +218,7 @@ def replan(
         for technique, phases in fitting
         if phases == numbers
     )
-    request, notes = request_of(own, techniques, f"Adapted: {asked.title}", LABEL, own.target_steps(), structures, ())
+    request = request_of(own, techniques, f"Adapted: {asked.title}", LABEL, own.target_steps(), structures, ())
     prescribed = joined(request.prescriptions, techniques[0])
     left = {number: plan.fractions - given_ for number, (plan, given_) in zip(numbers, course, strict=True)}
     spent_gy = [
@@ -234,7 +234,7 @@ def replan(
         bench = replace(bench, delivered=on_grid)
     result = plan_course(bench, request, [request], clock, stop, keep)
     told = (
-        *other_doses(plans, numbers, prescribed), *_as_planned(fitting[0][0], own), *asked.notes, *notes,
+        *other_doses(plans, numbers, prescribed), *_as_planned(fitting[0][0], own), *asked.notes,
         *bench.case.notes, *result.notes,
     )  # fmt: skip
     return Replanned(result, asked, bench.engine.label, tuple(dict.fromkeys(told)))
