@@ -490,10 +490,21 @@ def test_a_cone_beam_ct_needs_a_named_correction() -> None:
     with pytest.raises(InputError, match="--hu-correction"):
         corrected(scan, planning, None, "week1")
     same, told = corrected(scan, planning, "none", "week1")
-    assert same is scan
+    assert np.array_equal(same.image.values, scan.image.values)
     assert "taken as those of the planning CT" in told
     with pytest.raises(InputError, match="unknown correction"):
         correction_of("magic")
+
+
+def test_the_air_around_a_patient_in_a_cone_beam_ct_loses_its_noise_and_the_patient_nothing() -> None:
+    noise = np.random.default_rng(1).normal(0.0, 28.0, cylinder(60.0).values.shape)
+    clean = cylinder(60.0, NOW)
+    lungs = np.where(cylinder(25.0).values > -500.0, -800.0, clean.values)
+    noisy = clean.with_values((lungs + noise).astype(np.float32))
+    made, _ = corrected(replace(case(noisy).ct, description="CBCT"), case(cylinder(60.0)).ct, "none", "week1")
+    inside = cylinder(60.0).values > -500.0
+    assert np.array_equal(made.image.values[inside], noisy.values[inside]), "lungs are no air around the patient"
+    assert np.ptp(made.image.values[cylinder(72.0).values < -500.0]) == 0.0
 
 
 def test_matched_quantiles_undo_a_scale_and_an_offset_of_the_ct_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
