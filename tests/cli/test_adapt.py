@@ -107,6 +107,45 @@ def test_treatment_records_of_another_plan_are_refused(tmp_path: Path) -> None:
         asked(tmp_path)
 
 
+def two_plans(tmp_path: Path, *records: Any) -> None:
+    """A plan of 25 fractions and one of 5, as another system writes them: which is first they do not tell."""
+    boost = d.plan(fractions=5, dose_gy=10.0, uid="1.2.3.32")
+    boost.RTPlanLabel = "BOOST"
+    case(tmp_path / "planned", d.plan(), boost, *records)
+
+
+@pytest.mark.parametrize(
+    ("plans", "told"),
+    [((), "do not tell which of them is given first"), (("P50", "P10"), "name each of its plans once: P50, BOOST")],
+)
+def test_plans_of_several_phases_without_an_order_are_refused(
+    tmp_path: Path, plans: tuple[str, ...], told: str
+) -> None:
+    two_plans(tmp_path)
+    with pytest.raises(InputError, match=told):
+        asked(tmp_path, delivered=(27,), plans=plans)
+    assert not (tmp_path / "out").exists()
+
+
+def test_more_fractions_than_all_phases_have_are_refused(tmp_path: Path) -> None:
+    two_plans(tmp_path)
+    with pytest.raises(InputError, match="31 fractions were delivered and the plan has 30"):
+        asked(tmp_path, delivered=(31,), plans=("P50", "BOOST"))
+
+
+@pytest.mark.slow
+def test_fractions_of_several_phases_are_counted_in_the_order_that_a_person_says(tmp_path: Path) -> None:
+    two_plans(tmp_path)
+    made = asked(tmp_path, delivered=(27,), plans=("P50", "BOOST"), replan="no")
+    assert [plan.label for plan in made.plans] == ["P50", "BOOST"]
+    assert [day.by_plan for day in made.days] == [(25, 2), (0, 0)]
+    # On the same CT: 25 fractions of the one, 2 of the other, and 3 to come.
+    assert [dose.fractions for dose in made.projected] == [25, 2, 3]
+    assert made.fractions == 30
+    for row in made.rows:
+        assert row.projected == pytest.approx(row.planned, rel=1e-3)
+
+
 def test_a_run_folder_without_its_ct_asks_for_it(tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()

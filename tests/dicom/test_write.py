@@ -14,6 +14,7 @@ import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom import dcmread
 
 from tailort.dicom import new_uid, read_case, write_ct, write_dose, write_plan, write_structures
 from tailort.dicom.writing import decimal
@@ -341,6 +342,20 @@ def test_a_landmark_that_is_a_point_comes_back_from_the_file(tmp_path):
 def test_a_plan_needs_a_written_structure_set(tmp_path):
     with pytest.raises(DicomError, match="write the structure set first"):
         write_plan(make_plan(), make_structures(), PERSON, make_scan(), tmp_path / "p.dcm")
+
+
+@pytest.mark.parametrize(("manufacturer", "phase"), [("TailoRT", 2), ("Another", 1)])
+def test_the_phase_of_a_plan_is_read_from_our_own_files_only(tmp_path, manufacturer, phase):
+    scan = make_scan()
+    write_ct(scan, PERSON, tmp_path)
+    structures = write_structures(make_structures(), scan, PERSON, tmp_path / "s.dcm")
+    second = replace(make_plan(), prescriptions=tuple(replace(p, phase=2) for p in make_plan().prescriptions))
+    write_plan(second, structures, PERSON, scan, tmp_path / "p.dcm")
+    ds = dcmread(tmp_path / "p.dcm")
+    ds.Manufacturer = manufacturer
+    ds.save_as(tmp_path / "p.dcm")
+    (read,) = read_case(tmp_path).plans
+    assert [p.phase for p in read.prescriptions] == [phase, phase]
 
 
 def test_a_prescription_needs_its_target(tmp_path):

@@ -31,12 +31,13 @@ from tailort.patient import (
     StructureSet,
 )
 from tailort.physics import machine
-from tailort.protocols import load
+from tailort.protocols import Technique, load
 from tailort.protocols.proposals import Proposals, proposals
+from tailort.protocols.schema import HandOver
 from tailort.radiobiology import course_dose
 from tailort.registration import Field, Registration
 from tailort.workflow import cone_beam
-from tailort.workflow.adaptation_asked import Asked, NewScan, in_order
+from tailort.workflow.adaptation_asked import Asked, NewScan, beyond_today, in_order, plans_of_course
 from tailort.workflow.adaptation_facts import (
     Measured,
     asks_for_a_plan,
@@ -52,14 +53,17 @@ from tailort.workflow.adaptation_facts import (
 from tailort.workflow.adapting import adapt
 from tailort.workflow.clock import StageClock
 from tailort.workflow.cone_beam import corrected, correction_of
-from tailort.workflow.daily_doses import brought_here, fractions_by_scan, set_up, times_fractions
+from tailort.workflow.daily_doses import brought_here, fractions_by_plan, fractions_by_scan, set_up, times_fractions
 from tailort.workflow.options import PlanningOptions
 from tailort.workflow.propagating import back_to_today, propagated, propagated_points, structures_of_today
-from tailort.workflow.replanning import remaining, require_same_course
+from tailort.workflow.recalculating import dose_of_plan
+from tailort.workflow.replanning import other_doses, phases_of_plans, remaining, require_even, require_same_course
 
 THEN, NOW = "1.2.3", "1.2.4"
 DAY = dt.date(2026, 3, 2)
 COVERED = Normalisation("coverage", metric="D95%[Gy]")
+IMRT = Technique(kind="imrt", beams=5)
+BOOSTED = (Prescription("PTV_5000", 50.0, 25, COVERED), Prescription("PTV_6000", 10.0, 5, COVERED, 2))
 PRESCRIBED = (Prescription("PTV_6600", 66.0, 30, COVERED), Prescription("PTV_5400", 54.0, 30, COVERED))
 Z = tuple(np.arange(-40.0, 41.0, 4.0))
 
@@ -196,24 +200,114 @@ def test_a_plan_is_set_up_where_the_registration_has_its_isocentre() -> None:
 
 
 def test_what_remains_keeps_the_dose_per_fraction() -> None:
-    left = remaining(PRESCRIBED, 12)
+    left = remaining(PRESCRIBED, {1: 18})
     assert [p.dose_gy for p in left] == pytest.approx([18 * 2.2, 18 * 1.8])
     assert [p.dose_gy + 12 * q.dose_per_fraction_gy for p, q in zip(left, PRESCRIBED, strict=True)] == pytest.approx(
         [66.0, 54.0]
     )
     with pytest.raises(InputError, match="nothing is left"):
-        remaining(PRESCRIBED, 30)
-    with pytest.raises(InputError, match="several phases"):
-        remaining((PRESCRIBED[0], replace(PRESCRIBED[1], phase=2)), 3)
+        remaining(PRESCRIBED, {1: 0})
 
 
 def test_a_protocol_of_another_number_of_fractions_is_refused_and_other_doses_are_told() -> None:
-    assert require_same_course(plan(), PRESCRIBED) == ()
-    with pytest.raises(InputError, match="28"):
-        require_same_course(plan(), [replace(p, fractions=28) for p in PRESCRIBED])
-    (told,) = require_same_course(plan(), [replace(PRESCRIBED[0], dose_gy=60.0)])
+    assert [numbers for _, numbers in require_same_course([plan()], PRESCRIBED, [IMRT])] == [(1,)]
+    with pytest.raises(InputError, match="has 30 fractions, the protocol 28"):
+        require_same_course([plan()], [replace(p, fractions=28) for p in PRESCRIBED], [IMRT])
+    assert other_doses([plan()], [1], PRESCRIBED) == ()
+    (told,) = other_doses([plan()], [1], [replace(PRESCRIBED[0], dose_gy=60.0)])
     assert "66 Gy" in told
     assert "60 Gy" in told
+
+
+def test_what_is_left_of_a_painted_dose_is_not_planned_anew() -> None:
+    require_even(load("smart-imrt"))
+    with pytest.raises(InputError, match="paints the dose of"):
+        require_even(load("painting-demo"))
+
+
+# Courses of several phases: 50 Gy in 25, then a boost of 10 Gy in 5
+
+
+@given(st.lists(st.integers(0, 8), min_size=1, max_size=4), st.lists(st.integers(1, 25), min_size=1, max_size=3))
+def test_fractions_fill_one_phase_after_the_other(steps: list[int], planned: list[int]) -> None:
+    before = np.minimum(np.cumsum(steps), sum(planned)).tolist()
+    found = fractions_by_plan([None] * (len(before) + 1), before, [], planned)
+    # As a person counts: each fraction by itself.
+    order = [n for n, count in enumerate(planned) for _ in range(count)]
+    scans = [sum(count <= fraction for count in before) for fraction in range(before[-1])]
+    for scan, by_plan in enumerate(found):
+        for n, count in enumerate(by_plan):
+            assert count == sum(on == scan and of == n for on, of in zip(scans, order, strict=False))
+
+
+def test_treatment_records_tell_the_phase_of_each_fraction() -> None:
+    days = [DAY + dt.timedelta(days=n) for n in range(6)]
+    found = fractions_by_plan([DAY, DAY + dt.timedelta(days=3)], [], [days[:4], days[4:]], [25, 5])
+    assert found == ((3, 0), (1, 2))
+    assert fractions_by_plan([DAY, DAY + dt.timedelta(days=3)], [], [days, ()], [25, 5]) == ((3, 0), (3, 0))
+    with pytest.raises(InputError, match="6 fractions were delivered and the plan has 5"):
+        fractions_by_plan([DAY, DAY], [], [(), days], [25, 5])
+
+
+def test_what_remains_of_a_phase_that_is_begun_and_of_the_ones_after_it() -> None:
+    assert [(p.target, p.dose_gy, p.fractions) for p in remaining(BOOSTED, {1: 15, 2: 5})] == [
+        ("PTV_5000", pytest.approx(30.0), 15), ("PTV_6000", pytest.approx(10.0), 5),
+    ]  # fmt: skip
+    assert [(p.target, p.dose_gy, p.fractions) for p in remaining(BOOSTED, {1: 0, 2: 3})] == [
+        ("PTV_6000", pytest.approx(6.0), 3)
+    ]
+
+
+def test_the_dose_given_so_far_is_that_of_each_phase() -> None:
+    found = delivered_gy([(BOOSTED[:1], 25), (BOOSTED[1:], 2)])
+    assert found.value == pytest.approx(54.0)
+    assert "25 fractions of 2 Gy prescribed to PTV_5000, 2 fractions of 2 Gy prescribed to PTV_6000" in found.source
+    assert delivered_gy([(BOOSTED[:1], 25), ((), 2)]).value is None
+
+
+def phase_plans() -> tuple[Plan, Plan]:
+    first, second = (
+        replace(plan(), fractions=n, label=f"main ph {n}", prescriptions=(own,), sop_instance_uid=f"1.7.{n}")
+        for n, own in ((25, BOOSTED[0]), (5, BOOSTED[1]))
+    )
+    return first, second
+
+
+def test_plans_are_in_the_order_of_their_phases_or_of_a_person() -> None:
+    first, second = phase_plans()
+    both = replace(case(cylinder(60.0)), plans=(second, first))
+    assert plans_of_course(both) == (first, second)
+    assert plans_of_course(both, ("main ph 5", "main ph 25")) == (second, first)
+    with pytest.raises(InputError, match="name each of its plans once: main ph 5, main ph 25"):
+        plans_of_course(both, ("main", "main ph 5"))
+    same = replace(second, prescriptions=(replace(BOOSTED[1], phase=1),))
+    with pytest.raises(InputError, match="do not tell which of them is given first"):
+        plans_of_course(replace(both, plans=(first, same)))
+
+
+def test_of_several_plans_none_has_the_dose_that_may_be_their_sum() -> None:
+    first, second = phase_plans()
+    own, whole = (replace(times_fractions(dose(2.0), n), plan_uid=uid) for n, uid in ((25, "1.7.25"), (30, "")))
+    both = replace(case(cylinder(60.0)), plans=(first, second), doses=(whole, own))
+    assert dose_of_plan(both, first) is own
+    assert dose_of_plan(both, second) is None
+
+
+def test_phases_are_those_of_the_plans_also_where_fractions_were_handed_over() -> None:
+    first, second = phase_plans()
+    assert [numbers for _, numbers in require_same_course((first, second), BOOSTED, [IMRT])] == [(1, 2)]
+    with pytest.raises(InputError, match=r"has 25 \+ 5 fractions, the protocol 24 \+ 5"):
+        require_same_course((first, second), (replace(BOOSTED[0], fractions=24), BOOSTED[1]), [IMRT])
+    with pytest.raises(InputError, match=r"has 25 fractions, the protocol 25 \+ 5"):
+        require_same_course((first,), BOOSTED, [IMRT])
+    moving = HandOver(from_phase=1, to_phase=2, structure="SpinalCord", metric="Max[Gy]", below_gy=45.0)
+    handing = IMRT.model_copy(update={"hand_over": moving})
+    asked = (replace(BOOSTED[0], fractions=27, dose_gy=54.0), replace(BOOSTED[1], fractions=3, dose_gy=6.0))
+    assert phases_of_plans((first, second), asked, handing) == (1, 2)
+    assert phases_of_plans((first, second), asked, IMRT) is None
+    # None comes back to the phase that hands over.
+    other_way = (replace(BOOSTED[0], fractions=23, dose_gy=46.0), replace(BOOSTED[1], fractions=7, dose_gy=14.0))
+    assert phases_of_plans((first, second), other_way, handing) is None
 
 
 # Contours
@@ -279,7 +373,7 @@ def test_no_trigger_fires_for_an_anatomy_that_has_not_changed() -> None:
     tumour = StructureSet((box("GTVp", "GTV", -20.0, 20.0),), THEN)
     card = Scorecard((_row("pass", "hard"),), {})
     measured = (
-        delivered_gy(PRESCRIBED, 10), *coverage_falls(one, PRESCRIBED, curves, curves), hard_limit_exceeded(card),
+        delivered_gy([(PRESCRIBED, 10)]), *coverage_falls(one, PRESCRIBED, curves, curves), hard_limit_exceeded(card),
         weight_loss(70.0, 70.0), contour_change(cylinder(60.0), cylinder(60.0), Registration.identity(THEN), tumour),
         tumour_change(tumour, tumour, (4.0, 4.0)),
     )  # fmt: skip
@@ -396,10 +490,21 @@ def test_a_cone_beam_ct_needs_a_named_correction() -> None:
     with pytest.raises(InputError, match="--hu-correction"):
         corrected(scan, planning, None, "week1")
     same, told = corrected(scan, planning, "none", "week1")
-    assert same is scan
+    assert np.array_equal(same.image.values, scan.image.values)
     assert "taken as those of the planning CT" in told
     with pytest.raises(InputError, match="unknown correction"):
         correction_of("magic")
+
+
+def test_the_air_around_a_patient_in_a_cone_beam_ct_loses_its_noise_and_the_patient_nothing() -> None:
+    noise = np.random.default_rng(1).normal(0.0, 28.0, cylinder(60.0).values.shape)
+    clean = cylinder(60.0, NOW)
+    lungs = np.where(cylinder(25.0).values > -500.0, -800.0, clean.values)
+    noisy = clean.with_values((lungs + noise).astype(np.float32))
+    made, _ = corrected(replace(case(noisy).ct, description="CBCT"), case(cylinder(60.0)).ct, "none", "week1")
+    inside = cylinder(60.0).values > -500.0
+    assert np.array_equal(made.image.values[inside], noisy.values[inside]), "lungs are no air around the patient"
+    assert np.ptp(made.image.values[cylinder(72.0).values < -500.0]) == 0.0
 
 
 def test_matched_quantiles_undo_a_scale_and_an_offset_of_the_ct_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -425,7 +530,7 @@ def _asked(new: Case, **changed: object) -> Asked:
     scan = NewScan("week1", new, dt.datetime.strptime(told, "%Y%m%d").date() if told else None, 10)
     options = PlanningOptions(engine="pencil-nyholm")
     asked = Asked(
-        planned, (scan,), (), load("individualised"), None, machine("generic-6MV"), options
+        planned, (scan,), {}, load("individualised"), None, machine("generic-6MV"), options
     )  # fmt: skip
     return replace(asked, **changed)  # type: ignore[arg-type]
 
@@ -453,6 +558,19 @@ def test_a_ct_that_does_not_hold_the_target_is_refused() -> None:
     far = replace(asked.planned, structures=structures)
     with pytest.raises(InputError, match="does not hold target 'GTVn'"):
         _adapt(replace(asked, planned=far))
+
+
+def test_organs_in_which_todays_ct_ends_are_named() -> None:
+    whole, flat = (replace(box("SpinalCord", "ORGAN", low, high), made_by=("carried",))
+                   for low, high in ((-40.0, 40.0), (-8.0, 8.0)))  # fmt: skip
+    structures = StructureSet((whole, replace(flat, name="Heart")), THEN)
+    long_ = cylinder(60.0)
+    short = Image(long_.grid.crop((5, 0, 0), (16, 40, 40)), long_.values[5:16], "HU")
+    assert beyond_today(structures, structures, shifted(), long_) == ()
+    assert beyond_today(structures, structures, shifted(), short) == ("SpinalCord",)
+    assert beyond_today(structures, structures, shifted(z_mm=-20.0), long_) == ("SpinalCord",)
+    drawn = StructureSet((replace(whole, made_by=()),), THEN)
+    assert beyond_today(structures, drawn, shifted(), short) == (), "what a person drew is his"
 
 
 def test_a_case_without_a_plan_is_refused() -> None:

@@ -112,6 +112,28 @@ def test_who_reads_the_files_finds_the_range_the_image_and_the_quality(run: Plan
     assert told["true_tumour_control"] == {}
 
 
+def test_off_by_a_set_up_error_the_painting_moves_with_the_patient_and_its_quality_is_judged(
+    case: Case, tmp_path: Path
+) -> None:
+    clock = StageClock(lambda stage, share: None)
+    options = PlanningOptions(
+        dose_grid_mm=2.0, engine="pencil-nyholm", images={"fdg-suv": uptake(case)}, setup_errors_mm=(1.0, 0.0, 0.0),
+        robust=True,
+    )  # fmt: skip
+    run = plan(case, protocol(tmp_path), options, clock, stop=lambda: False, keep=lambda: None)
+    assert run.robustness is not None
+    rows = {(row.structure, row.metric): row for row in run.robustness.rows}
+    told = rows["GTVp", "QF"]
+    (_, quality), _ = run.painted[0].qualities
+    assert told.nominal == pytest.approx(quality.quality_factor, abs=1e-4)
+    assert told.worst is not None
+    assert quality.quality_factor < told.worst < 0.1
+    # What is painted has its mean once, and the margin is asked for nothing.
+    (prescribed,) = run.main.prescriptions
+    assert rows["GTVp", "Mean[Gy]"].limit == pytest.approx(prescribed.dose_gy)
+    assert "PTV_Paint" not in {row.structure for row in run.main.scorecard.rows if row.limit is not None}
+
+
 def test_without_the_image_nothing_is_planned(case: Case, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="paints the dose of 'PTV_Paint' by fdg-suv, and the images given are: none"):
         planned(case, protocol(tmp_path))

@@ -74,7 +74,7 @@ def test_the_tumour_is_covered_and_the_limit_holds_in_every_position(case: Path,
     assert {(p.target, p.dose_gy) for p in found.main.prescriptions} == {("Core", 50.0)}
     assert json.loads((out / "run.json").read_text())["options"]["robust"] is True
     (note,) = (note for note in found.case.notes if note.startswith("robust plan"))
-    assert "50 Gy to Core" in note
+    assert "Core 50 Gy" in note
     assert "5 positions" in note
 
 

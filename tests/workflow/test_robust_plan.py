@@ -15,11 +15,11 @@ from tailort.cli.progress import Interrupt
 from tailort.cli.texts import setup_of_text
 from tailort.errors import InputError
 from tailort.evaluation import dvh, from_cloud, within
-from tailort.patient import Normalisation, Prescription, Structure, StructureSet
+from tailort.patient import Constraint, Normalisation, Prescription, Structure, StructureSet
 from tailort.targets import Step, Unite
 from tailort.workflow.options import PlanningOptions
 from tailort.workflow.records import PlanningRun
-from tailort.workflow.robustness import clinical_targets
+from tailort.workflow.robustness import clinical_targets, without_margins
 
 # Two phases in a water phantom: the core as tumour, in a PTV about it; another organ is what is beside it.
 WATER = """
@@ -129,6 +129,23 @@ def test_a_ptv_is_traced_back_to_what_has_no_margin_and_phases_keep_their_highes
         (2, "GTVn"): (9.0, "Low"),
         (2, "CTV"): (9.0, "Low"),
     }
+
+
+def test_coverage_that_is_asked_of_a_margin_is_asked_of_what_it_is_made_of_and_its_hot_spots_stay_its_own() -> None:
+    names = [("GTVp", "GTV"), ("GTVn", "GTV"), ("High", "PTV"), ("Hand", "PTV"), ("Heart", "ORGAN")]
+    structures = StructureSet(tuple(box(*pair) for pair in names), "1.2.3")
+    steps = (Step("High", "PTV", of=("GTVp", "GTVn")),)
+    asked = (
+        Constraint("High", "D95%[Gy]", ">=", 60.0, "goal", "A"),
+        Constraint("High", "D2%[Gy]", "<=", 66.0, "goal", "A"),
+        Constraint("Hand", "D95%[Gy]", ">=", 50.0, "goal", "A"),
+        Constraint("Heart", "Mean[Gy]", "<", 26.0, "goal", "A"),
+    )
+    found = [(c.structure, c.metric, c.limit) for c in without_margins(asked, steps, structures)]
+    assert found == [
+        ("GTVp", "D95%[Gy]", 60.0), ("GTVn", "D95%[Gy]", 60.0), ("High", "D2%[Gy]", 66.0), ("Hand", "D95%[Gy]", 50.0),
+        ("Heart", "Mean[Gy]", 26.0),
+    ]  # fmt: skip
 
 
 def test_coverage_of_the_course_is_asked_of_the_tumour_and_nothing_of_a_ptv(

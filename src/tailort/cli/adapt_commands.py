@@ -66,6 +66,12 @@ def adapt(
     dose_grid: Annotated[
         float | None, typer.Option("--dose-grid", min=1.0, max=10.0, help="mm (default: that of the planned dose).")
     ] = None,
+    plan: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--plan", metavar="LABEL", help="Plans of a course of several phases, in their order (default: as told)."
+        ),
+    ] = None,
     names: Names = None,
     same_patient: SamePatient = False,
     insist: InsistOnDoses = False,
@@ -82,8 +88,8 @@ def adapt(
             triggers=triggers, replan=replan, weight_kg=weight_kg, hu_correction=hu_correction,
             new_density_table=new_density_table, priors=tuple(prior or ()), record=record,
             readings=tuple(reading or ()), option=option, technique=technique, machine=machine, engine=engine,
-            dose_grid_mm=dose_grid, names=names, same_patient=same_patient, insist=insist, out=out,
-            overwrite=overwrite, progress=progress, interrupt=interrupt,
+            dose_grid_mm=dose_grid, plans=tuple(plan or ()), names=names, same_patient=same_patient, insist=insist,
+            out=out, overwrite=overwrite, progress=progress, interrupt=interrupt,
         )  # fmt: skip
     tell_adaptation(result, out, as_json)
 
@@ -129,6 +135,7 @@ def adapt_course(
     machine: str | None = None,
     engine: str | None = None,
     dose_grid_mm: float | None = None,
+    plans: tuple[str, ...] = (),
     names: Path | None = None,
     same_patient: bool = False,
     insist: bool = False,
@@ -160,6 +167,8 @@ def adapt_course(
         How CT numbers of cone-beam CTs are read.
     new_density_table : str or None
         Of the new CTs; needed for "table".
+    plans : tuple of str
+        Labels of the plans of a course of several phases in their order; empty goes by the phases that they tell.
     priors, record, readings, option, technique, machine, engine, dose_grid_mm, names, same_patient, insist, out
         As in `commands.plan`.
     overwrite, progress, interrupt
@@ -208,7 +217,7 @@ def adapt_course(
         "weight_kg": weight_kg, "hu_correction": how,
         "new_density_table": Path(new_density_table).name if new_density_table else None,
         "new": [folder.name for folder in new], "priors": [prior.name for prior in priors], **chosen,
-        "readings": list(texts), "same_patient": same_patient, "insist": insist,
+        "plans": list(plans), "readings": list(texts), "same_patient": same_patient, "insist": insist,
     }  # fmt: skip
     clock = StageClock(progress)
     interrupt = interrupt or Interrupt()
@@ -218,8 +227,8 @@ def adapt_course(
             case = case.with_facts(commands.facts_of(folder_of_ct(plan_dir, case_dir), record))
         with clock.stage("read the new CTs"):
             scans = _new_scans(case, new, delivered, names, same_patient)
-            plans = {plan.sop_instance_uid: plan for plan in case.plans}
-            days = () if delivered else _fraction_days((plan_dir, *new), plans, case.pseudonym, same_patient)
+            known = {plan.sop_instance_uid: plan for plan in case.plans}
+            days = {} if delivered else _fraction_days((plan_dir, *new), known, case.pseudonym, same_patient)
         last = max(scans, key=lambda scan: scan.date or dt.date.min)
         options = PlanningOptions(
             dose_grid_mm=chosen["dose_grid_mm"], technique=chosen["technique"], engine=chosen["engine"],
@@ -234,7 +243,7 @@ def adapt_course(
             options.machine or commands.machine_of_plans(case.plans), options,
             next(name for name in ("yes", "no", "if-triggered") if name == replan),
             how, read_density_table(new_density_table) if new_density_table else None, weight_kg, insist, given,
-            with_prior.courses,
+            with_prior.courses, plans,
         )  # fmt: skip
         result = work(asked, clock, stop=interrupt.asked, keep=interrupt.keep)
         if run.get("options", {}).get("priors") and not priors:
@@ -281,8 +290,8 @@ def _new_scans(
 
 def _fraction_days(
     folders: Sequence[Path], plans: dict[str, Plan], patient: str, same_patient: bool
-) -> tuple[dt.date | None, ...]:
-    """The day of each fraction that treatment records tell of."""
+) -> dict[str, tuple[dt.date | None, ...]]:
+    """The days of the fractions that treatment records tell of, by the UID of the plan."""
     from tailort import dicom
 
     records = dicom.read_treatment_records(list(dict.fromkeys(folder.resolve() for folder in folders)))
@@ -306,7 +315,8 @@ def _fraction_days(
                 f"of fraction {one.number} no record tells that beam {', '.join(missing)} was given; add its record, "
                 "or count by hand and say --delivered N"
             )
-    return tuple(one.date for one in own)
+    uids = dict.fromkeys(one.plan_uid for one in own)
+    return {uid: tuple(one.date for one in own if one.plan_uid == uid) for uid in uids}
 
 
 def _earlier(
@@ -325,8 +335,9 @@ def _earlier(
 
 def _show(result: Adaptation) -> None:
     """Print fractions, facts, triggers and targets."""
-    left = result.plan.fractions - result.delivered
-    print(f"{result.delivered} of {result.plan.fractions} fractions given, {left} left")
+    print(f"{result.delivered} of {result.fractions} fractions given, {result.fractions - result.delivered} left")
+    for n, plan in enumerate(result.plans if len(result.plans) > 1 else ()):
+        print(f"{plan.label}: {sum(day.by_plan[n] for day in result.days)} of {plan.fractions} fractions given")
     for fact in result.facts:
         value = "unknown" if fact.value is None else fact.value
         print(f"{fact.name}: {value} ({fact.source})")

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tailort import dicom
 from tailort.cli.adapt_commands import adapt_course
 from tailort.cli.cohort_demo import COHORT, CohortDemo, demo_cohort
 from tailort.cli.commands import DEFAULT_ENGINE, Tell, plan_into, read_patient, silent
@@ -20,7 +19,7 @@ from tailort.cli.progress import Interrupt
 from tailort.cli.run_files import hashes_of
 from tailort.cli.run_folder import whole_folder
 from tailort.cli.write import write_patient, write_reirradiation, write_run
-from tailort.cli.write_phantom import EARLIER, PLANNING, TODAY, write_adaptive, write_painting, write_scans
+from tailort.cli.write_phantom import EARLIER, PLANNING, TODAY, write_adaptive, write_drawn, write_painting, write_scans
 from tailort.errors import InputError
 from tailort.phantom import adaptive, earlier_scan, make, painting, salvage, spine
 from tailort.phantom.pet import FDG
@@ -28,7 +27,7 @@ from tailort.phantom.tumour_biology import ALPHA_BETA_GY
 from tailort.phantom.virtual_patient import Size, VirtualPatient
 from tailort.protocols import load
 from tailort.workflow import planning, registering, reirradiating
-from tailort.workflow.adaptation_truth import against_truth
+from tailort.workflow.adaptation_truth import against_truth, true_scans
 from tailort.workflow.adapted_records import Adaptation
 from tailort.workflow.clock import StageClock
 from tailort.workflow.options import PlanningOptions
@@ -146,10 +145,8 @@ def _adapted(job: _Job) -> Adaptation:
         scanned = patient.week(ADAPTED_WEEK)
     with job.clock.stage("write the case"):
         write_adaptive(patient, (scanned,), job.folder, silent)
-        # Of the shrunken tumour a person has to draw what registration does not see; all else is carried.
-        drawn = [replace(s, made_by=()) for s in scanned.structures if s.name.startswith("GTV")]
-        seen = replace(scanned.structures, structures=tuple(drawn))
-        dicom.write_structures(seen, scanned.scan, scanned.person, job.folder / scanned.name / "rtstruct.dcm")
+        # All but the shrunken tumour is carried.
+        write_drawn(scanned, job.folder)
     file = load(PROTOCOLS["adaptive"])
     alone = replace(file, file=file.file.model_copy(update={"comparator": None}))
     run, planning = job.staging / PLAN, job.folder / PLANNING
@@ -167,7 +164,8 @@ def _adapted(job: _Job) -> Adaptation:
         shutil.move(path, job.staging / path.name)
     made.rmdir()
     slice_mm = scanned.scan.image.grid.spacing_mm[0]
-    held = against_truth(result, scanned.map.to_planning, scanned.structures, slice_mm)
+    truth = true_scans(result, {scanned.name: scanned}, scanned.name)
+    held = against_truth(result, truth, scanned.structures, slice_mm)
     with (job.staging / "truth-comparison.json").open("w", encoding="utf-8") as stream:
         json.dump({"metrics": [one.as_dict() for one in held]}, stream, indent=1)
     return replace(result, stages=(*job.clock.stages, *result.stages))

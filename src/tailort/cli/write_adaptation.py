@@ -16,6 +16,8 @@ from tailort.radiobiology import course_dose
 from tailort.web.adaptation_report import adaptation_report
 from tailort.workflow.adapted_records import Adaptation
 from tailort.workflow.clock import StageClock
+from tailort.workflow.records import PhasePlan
+from tailort.workflow.replanning import Replanned
 
 
 def write_adaptation(
@@ -42,20 +44,23 @@ def write_adaptation(
         case.structures, label="adapted" if made else "today", series_uid=scan.series_uid, sop_instance_uid=""
     )
     written = dicom.write_structures(drawn, scan, case.person, folder / "rtstruct.dcm")
-    old = result.plan.sop_instance_uid
-    by = (old,) if old else ()
+    by = tuple(plan.sop_instance_uid for plan in result.plans if plan.sop_instance_uid)
     if made is not None:
         write_json(folder / "decision.json", made.asked.decision.as_dict())
-        plan = dicom.write_plan(
-            made.plan, written, case.person, scan, folder / "rtplan.dcm", machine=made.asked.machine
-        )
-        dicom.write_dose(
-            made.result.phases[0].dose, case.person, scan, folder / "rtdose_remaining.dcm",
-            plan_uids=(plan.sop_instance_uid,), label="remaining",
+        uids = tuple(
+            dicom.write_plan(
+                phase.plan, written, case.person, scan, folder / f"rtplan{_of_phase(made, phase)}.dcm",
+                machine=made.asked.machine,
+            ).sop_instance_uid
+            for phase in made.result.phases
         )  # fmt: skip
+        for uid, phase in zip(uids, made.result.phases, strict=True):
+            dicom.write_dose(
+                phase.dose, case.person, scan, folder / f"rtdose_remaining{_of_phase(made, phase)}.dcm",
+                plan_uids=(uid,), label="remaining",
+            )  # fmt: skip
         dicom.write_dose(
-            made.result.dose, case.person, scan, folder / "rtdose.dcm", plan_uids=(*by, plan.sop_instance_uid),
-            label="adapted course",
+            made.result.dose, case.person, scan, folder / "rtdose.dcm", plan_uids=(*by, *uids), label="adapted course",
         )  # fmt: skip
     if by:
         for name, doses in (("given", result.given), ("projected", result.projected)):
@@ -78,3 +83,8 @@ def write_adaptation(
         "interrupted": made is not None and made.result.interrupted,
     }
     write_report(partial(adaptation_report, result), described, folder, clock)
+
+
+def _of_phase(made: Replanned, phase: PhasePlan) -> str:
+    """What files of one of several phases are called by."""
+    return "" if len(made.result.phases) == 1 else f"_phase{phase.number}"

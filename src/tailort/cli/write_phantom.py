@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,13 @@ def write_adaptive(
         dicom.write_structures(found.structures, found.scan, found.person, path)
     progress("weekly scans", 1.0)
     write_json(folder / TRUTH, patient.told(weeks))
+
+
+def write_drawn(found: WeeklyScan, folder: Path) -> None:
+    """Write the GTVs of a week into its folder, as a person draws what no registration sees."""
+    drawn = [replace(s, made_by=()) for s in found.structures if s.name.startswith("GTV")]
+    seen = replace(found.structures, structures=tuple(drawn))
+    dicom.write_structures(seen, found.scan, found.person, folder / found.name / "rtstruct.dcm")
 
 
 def write_painting(patient: PaintingPatient, folder: Path, progress: Callable[[str, float], None]) -> None:

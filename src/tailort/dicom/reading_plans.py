@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,11 +13,14 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from tailort.dicom.files import DAMAGED, DicomFile
+from tailort.dicom.writing import MANUFACTURER
 from tailort.errors import DicomError, InputError
 from tailort.geometry import PatientPosition
 from tailort.patient import Beam, ControlPoint, Normalisation, Plan, Prescription, Scan, StructureSet
 from tailort.patient.plan import Pair
 
+# How our own files tell the phase of a prescription.
+PHASE_WORDS = ", phase "
 # Wider than any photon field: stands for jaws that the machine does not have.
 NO_JAW_MM = 200.0
 # How many there are, the sequence that describes them, what names one of them, and what it is.
@@ -539,6 +543,7 @@ def _prescriptions(
     notes: list[str],
 ) -> tuple[Prescription, ...]:
     found: list[Prescription] = []
+    phase = _phase(header)
     drawn = [str(item.ReferencedSOPInstanceUID) for item in header.get("ReferencedStructureSetSequence") or []]
     if drawn and structures.sop_instance_uid not in drawn:
         notes.append(f"plan '{label}' was made with a structure set that is not in the folder ({drawn[0]})")
@@ -567,5 +572,13 @@ def _prescriptions(
                 f"plan '{label}' does not tell how {dose_gy:g} Gy to '{target}' are normalised; read as its median dose"
             )
             normalisation = Normalisation("coverage", metric="D50%[Gy]")
-        found.append(Prescription(target, dose_gy, fractions, normalisation))
+        found.append(Prescription(target, dose_gy, fractions, normalisation, phase))
     return tuple(found)
+
+
+def _phase(header: Dataset) -> int:
+    """Phase of the course that a plan is for: DICOM has no field for it, and only our own files tell it in words."""
+    if header.get("Manufacturer") != MANUFACTURER:
+        return 1
+    told = re.search(PHASE_WORDS + r"(\d+)(;|$)", str(header.get("PrescriptionDescription", "") or ""))
+    return int(told[1]) if told else 1

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 from pydicom.uid import RTPlanStorage, RTStructureSetStorage
 
-from tailort.dicom.reading_plans import same_machine_state
+from tailort.dicom.reading_plans import PHASE_WORDS, same_machine_state
 from tailort.dicom.writing import (
     RESEARCH_USE,
     clipped,
@@ -143,8 +143,8 @@ def _in_words(prescription: Prescription) -> str:
         "depth": f"at {rule.depth_mm} mm depth",
     }[rule.kind]
     return (
-        f"{prescription.target}: {prescription.dose_gy:g} Gy in {prescription.fractions} fractions, {how}, phase "
-        f"{prescription.phase}"
+        f"{prescription.target}: {prescription.dose_gy:g} Gy in {prescription.fractions} fractions, {how}"
+        f"{PHASE_WORDS}{prescription.phase}"
     )
 
 

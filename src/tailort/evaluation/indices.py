@@ -13,6 +13,7 @@ from tailort.evaluation.dvh import DVH
 from tailort.evaluation.scorecard import DECIMALS, Row, Verdict
 from tailort.geometry import interpolate
 from tailort.patient import Dose, Prescription
+from tailort.patient.prescription import levels_gy
 
 INDICES = PADDICK, RTOG, GRADIENT, HOMOGENEITY = "CI(Paddick)", "CI(RTOG)", "GI(Paddick)", "HI(ICRU83)"
 """What the indices are called in a scorecard; none has a unit, and none is a `Metric`."""
@@ -39,9 +40,7 @@ def index_rows(histograms: Mapping[str, DVH], dose: Dose, prescriptions: Sequenc
         to the next in it. Painted targets have no single dose and no index. An index that has no value is unknown,
         with the reason.
     """
-    levels: dict[str, float] = {}
-    for p in prescriptions:
-        levels[p.tied_to] = levels.get(p.tied_to, 0.0) + p.dose_gy
+    levels = levels_gy(prescriptions)
     highest_gy = max(levels.values(), default=0.0)
     painted = {p.tied_to for p in prescriptions if p.painted is not None}
     return tuple(

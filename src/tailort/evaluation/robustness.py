@@ -176,6 +176,7 @@ def judge_scenarios(
     method: str,
     bin_gy: float,
     metrics: Mapping[str, Sequence[str]] | None = None,
+    rows_of: Callable[[Sequence[Dose]], Sequence[Row]] | None = None,
     coverage_priority: Priority = "goal",
     curves_of: Collection[str] = (),
     first_treatment: bool = False,
@@ -202,6 +203,8 @@ def judge_scenarios(
         How `dose_of` makes the doses, in words for the report.
     bin_gy : float
         Distance of the doses of the bands, Gy.
+    rows_of : callable or None
+        Rows that no metric of a structure makes, of a scenario's doses; the same ones in every scenario.
     curves_of : collection of str
         Structures that get a band besides those with a metric.
     progress : callable, optional
@@ -226,7 +229,10 @@ def judge_scenarios(
             structures, doses, constraints, prescriptions, metrics=metrics, coverage_priority=coverage_priority,
             first_treatment=first_treatment, end_cap=end_cap, single_slice_thickness_mm=single_slice_thickness_mm,
         )  # fmt: skip
-        dose = course_dose((doses,) if isinstance(doses, Dose) else doses)
+        parts = (doses,) if isinstance(doses, Dose) else tuple(doses)
+        if rows_of is not None:
+            card = replace(card, rows=(*card.rows, *rows_of(parts)))
+        dose = course_dose(parts)
         more = {structures[name].name for name in curves_of} - set(card.histograms)
         histograms: dict[str, DVH] = dict(card.histograms)
         for name in sorted(more):

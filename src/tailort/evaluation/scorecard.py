@@ -14,7 +14,7 @@ from tailort.evaluation.outcome import equivalent_gy
 from tailort.geometry.solid import EndCap
 from tailort.patient import Constraint, Dose, Metric, Prescription, Structure, StructureSet
 from tailort.patient.dose import Quantity
-from tailort.patient.prescription import Operator, Priority
+from tailort.patient.prescription import Operator, Priority, levels_gy
 from tailort.radiobiology import Exposure, course_dose, in_its_quantity, set_of
 
 Verdict = Literal["pass", "fail", "report", "unknown"]
@@ -213,11 +213,12 @@ def assess(
 
 def _coverage(prescriptions: Sequence[Prescription], priority: Priority) -> list[Constraint]:
     """What the prescriptions ask of their targets, over all phases of one target."""
-    total: dict[tuple[str, str], float] = {}
-    for p in prescriptions:
-        if p.normalisation.metric is not None:
-            key = (p.tied_to, p.normalisation.metric)
-            total[key] = total.get(key, 0.0) + p.dose_gy
+    metrics = dict.fromkeys(p.normalisation.metric for p in prescriptions if p.normalisation.metric is not None)
+    total = {
+        (target, text): dose_gy
+        for text in metrics
+        for target, dose_gy in levels_gy([p for p in prescriptions if p.normalisation.metric == text]).items()
+    }
     asked = []
     for (target, text), dose_gy in total.items():
         metric = Metric.parse(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -89,6 +90,27 @@ class Prescription:
     def dose_per_fraction_gy(self) -> float:
         """Physical dose of one fraction, Gy."""
         return self.dose_gy / self.fractions
+
+
+def levels_gy(prescriptions: Sequence[Prescription]) -> dict[str, float]:
+    """Dose that each structure is to get in all phases, Gy, by the structure that prescriptions are tied to.
+
+    Phases add up; prescriptions of one phase that are tied to one structure, such as those of the parts of a painted
+    one, ask for one dose.
+
+    Examples
+    --------
+    >>> rule = Normalisation("coverage", metric="Mean[Gy]", structure="GTV")
+    >>> levels_gy([Prescription("GTVp", 63.0, 30, rule), Prescription("GTVn", 63.0, 30, rule)])
+    {'GTV': 63.0}
+    """
+    by_phase: dict[tuple[str, int], float] = {}
+    for p in prescriptions:
+        by_phase[p.tied_to, p.phase] = max(p.dose_gy, by_phase.get((p.tied_to, p.phase), 0.0))
+    found: dict[str, float] = {}
+    for (structure, _), dose_gy in by_phase.items():
+        found[structure] = found.get(structure, 0.0) + dose_gy
+    return found
 
 
 @dataclass(frozen=True)

@@ -33,18 +33,21 @@ def adaptation_report(result: Adaptation, described: Mapping[str, Any], stages: 
     case, made = result.case, result.replanned
     palette = figures.colours(case.structures, ())
     palette |= {s.name: palette.get(s.name, colour) for s, colour in _planned_colours(result, palette)}
-    prescriptions = result.plan.prescriptions
+    prescriptions = result.prescriptions
     judged = [row.structure for row in result.rows]
     shown = structures_shown(case.structures, judged, prescriptions)
     drawn = structures_drawn(shown)
-    reference_gy = max((p.dose_gy for p in prescriptions), default=0.0)
-    reference_gy = reference_gy or float(result.planned_dose.image.values.max())
+    planned = result.planned_dose
+    # Of several phases no plan tells what a target gets in all of them.
+    known_gy = max((p.dose_gy for p in prescriptions), default=0.0) if len(result.plans) == 1 else 0.0
+    course_gy = 0.0 if result.protocol is None else max(p.dose_gy for p in result.protocol.course())
+    reference_gy = known_gy or course_gy or float(planned.image.values.max())
     final = course_dose(result.projected) if made is None else made.result.dose
     centre = _centre(result)
-    warned, told = engine_told(result.planned_dose.engine, "" if made is None else made.engine_note)
+    warned, told = engine_told(planned.engine, "" if made is None else made.engine_note)
     contents = {
         "title": "Adaptation during the course",
-        "subtitle": f"Patient {case.pseudonym}; plan '{result.plan.label}'; TailoRT {described['tailort']}",
+        "subtitle": f"Patient {case.pseudonym}; plan '{result.label}'; TailoRT {described['tailort']}",
         "warnings": [*overlay_warnings(result.protocol), *result.warnings, *warned],
         "cards": _cards(result),
         "summary": [
@@ -127,12 +130,12 @@ def _histograms(result: Adaptation, palette: dict[str, str], shown: Sequence[str
 
 
 def _cards(result: Adaptation) -> list[dict[str, str]]:
-    left = result.plan.fractions - result.delivered
+    left = result.fractions - result.delivered
     fired = ", ".join(result.fired)
     open_ = [one.entry.id for one in result.triggers.triggers if one.answer == "unknown"]
     cards = [
         {
-            "label": "fractions given", "value": f"{result.delivered} of {result.plan.fractions}",
+            "label": "fractions given", "value": f"{result.delivered} of {result.fractions}",
             "note": f"{left} left", "kind": "",
         },
         {
@@ -162,9 +165,10 @@ def _fractions(result: Adaptation) -> dict[str, Any]:
     return {
         "title": "Fractions and the scans they are counted on",
         "note": "A fraction is counted on the latest CT before it, or of its day.",
-        "header": ["scan", "date", "fractions"],
+        "header": ["scan", "date", *(f"fractions of {plan.fractions} by '{plan.label}'" for plan in result.plans)],
         "rows": [
-            [day.label, day.date.isoformat() if day.date else "unknown", str(day.fractions)] for day in result.days
+            [day.label, day.date.isoformat() if day.date else "unknown", *(str(n) for n in day.by_plan)]
+            for day in result.days
         ],
     }
 

@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 
 from tailort.errors import GeometryError, InputError
-from tailort.patient import Case, Course, Plan
+from tailort.geometry import Image
+from tailort.patient import Case, Course, Plan, StructureSet
 from tailort.physics import DensityTable, Machine
 from tailort.protocols import Protocol
 from tailort.registration import Registration
@@ -55,8 +56,9 @@ class Asked:
         Planning CT, structures, the plan and, where there is one, its dose; facts of the clinical record.
     new : tuple of NewScan
         CTs of the course; their order does not matter where they have dates.
-    fraction_dates : tuple of date or None
-        The day of each fraction by treatment records; empty where each new scan tells its own number.
+    fraction_dates : dict of tuple of date or None
+        The days of the fractions of each plan by treatment records, by the UID of the plan; empty where each new scan
+        tells its own number.
     triggers : Protocol
         Whose triggers are asked.
     protocol : Protocol or None
@@ -79,11 +81,14 @@ class Asked:
         Registrations that came with the scans, by the label of the scan or of the earlier course.
     earlier : tuple of Course
         Earlier courses: limits on all courses hold on the sum.
+    plans : tuple of str
+        Labels of the plans of the course in the order in which they are given; empty where the case has one, or its
+        plans tell their phases.
     """
 
     planned: Case
     new: tuple[NewScan, ...]
-    fraction_dates: tuple[dt.date | None, ...]
+    fraction_dates: Mapping[str, tuple[dt.date | None, ...]]
     triggers: Protocol
     protocol: Protocol | None
     machine: Machine
@@ -95,6 +100,62 @@ class Asked:
     insist: bool = False
     given: Mapping[str, Registration] = field(default_factory=dict)
     earlier: tuple[Course, ...] = ()
+    plans: tuple[str, ...] = ()
+
+
+def plans_of_course(planned: Case, labels: Sequence[str] = ()) -> tuple[Plan, ...]:
+    """The plans of a course in the order in which they are given.
+
+    Parameters
+    ----------
+    planned : Case
+        With its plans.
+    labels : sequence of str
+        Of these plans, in order, as a person says; empty goes by the phases that they tell.
+
+    Raises
+    ------
+    InputError
+        When there is none, a label is not that of one plan, or nobody tells which of several is given first.
+    """
+    found = planned.plans
+    if labels:
+        known = [plan.label for plan in found]
+        for label in labels:
+            if known.count(label) != 1 or labels.count(label) != 1:
+                raise InputError(
+                    f"--plan '{label}' is said {labels.count(label)} time(s) and is the label of {known.count(label)} "
+                    f"plan(s) of the case; name each of its plans once: {', '.join(known) or '(none)'}"
+                )
+        return tuple(found[known.index(label)] for label in labels)
+    if len(found) < 2:
+        return (only_plan(planned),)
+    phases = [{p.phase for p in plan.prescriptions} for plan in found]
+    numbers = [min(own) for own in phases if len(own) == 1]
+    if len(set(numbers)) < len(found):
+        told = ", ".join(f"'{plan.label}'" for plan in found)
+        raise InputError(
+            f"the case has {len(found)} plans ({told}), which do not tell which of them is given first; name those of "
+            "the course in their order, each with --plan LABEL"
+        )
+    return tuple(plan for _, plan in sorted(zip(numbers, found, strict=True), key=lambda pair: pair[0]))
+
+
+def days_of_fractions(asked: Asked, plans: Sequence[Plan]) -> tuple[tuple[dt.date | None, ...], ...]:
+    """Days of the fractions of each plan by treatment records; a record that names no plan is of the only one.
+
+    Raises
+    ------
+    InputError
+        When fractions name no plan and there are several.
+    """
+    unnamed = asked.fraction_dates.get("", ())
+    if unnamed and len(plans) > 1:
+        raise InputError(
+            f"{len(unnamed)} treatment record(s) do not tell which of the {len(plans)} plans they are of; count the "
+            "fractions by hand and say --delivered N"
+        )
+    return tuple((*asked.fraction_dates.get(plan.sop_instance_uid, ()), *unnamed) for plan in plans)
 
 
 def require_known(planned: Case, plan: Plan) -> None:
@@ -140,9 +201,9 @@ def in_order(planned: Case, new: Sequence[NewScan]) -> tuple[NewScan, ...]:
     return tuple(sorted(new, key=lambda scan: scan.date or dt.date.min))
 
 
-def require_held(planned: Case, plan: Plan, back: Registration, today: Case) -> None:
+def require_held(planned: Case, plans: Sequence[Plan], back: Registration, today: Case) -> None:
     """Refuse a CT of today that does not hold the targets, by the turn and shift of the registration."""
-    wanted = {p.target.lower() for p in plan.prescriptions}
+    wanted = {p.target.lower() for plan in plans for p in plan.prescriptions}
     ct = today.ct.image.grid
     low, high = ct.faces_mm()
     for structure in planned.structures:
@@ -159,9 +220,36 @@ def require_held(planned: Case, plan: Plan, back: Registration, today: Case) -> 
             )
 
 
+def beyond_today(planned: StructureSet, carried: StructureSet, back: Registration, today: Image) -> tuple[str, ...]:
+    """Organs that were carried to a CT which ends within them, by the turn and shift of the registration.
+
+    Parameters
+    ----------
+    planned, carried : StructureSet
+        On the planning CT and on today's.
+    back : Registration
+        From today's frame to that of the planning CT.
+    today : Image
+        Its CT.
+    """
+    low, high = today.grid.faces_mm()
+    to_today = back.rigid.inverse()
+    found = []
+    for structure in carried:
+        before = planned.find(structure.name)
+        if not structure.made_by or structure.is_empty or structure.role == "EXTERNAL":
+            continue
+        if before is None or before.is_empty:
+            continue
+        points = to_today.apply(np.concatenate(before.contours))
+        if ((points < low - FROM_END_MM) | (points > high + FROM_END_MM)).any():
+            found.append(structure.name)
+    return tuple(found)
+
+
 def spacing_of(asked: Asked) -> float:
     """Spacing of all dose grids: a person's, else that of the planned dose to a tenth of a mm, else 3 mm."""
     if asked.options.dose_grid_mm is not None:
         return asked.options.dose_grid_mm
-    given = dose_of_plan(asked.planned, only_plan(asked.planned))
+    given = dose_of_plan(asked.planned, plans_of_course(asked.planned, asked.plans)[0])
     return DOSE_GRID_MM if given is None else round(float(np.mean(given.image.grid.spacing_mm)), 1)

@@ -99,17 +99,26 @@ def planned_images(protocol: Protocol, delivered: int) -> tuple[PlannedImage, ..
     return tuple(found)
 
 
-def delivered_gy(prescriptions: Sequence[Prescription], delivered: int) -> Measured:
-    """Dose that was prescribed in the fractions given, of the target with most, Gy."""
+def delivered_gy(phases: Sequence[tuple[Sequence[Prescription], int]]) -> Measured:
+    """Dose that was prescribed in the fractions given, of the target with most in each phase, Gy.
+
+    Parameters
+    ----------
+    phases : sequence of (sequence of Prescription, int)
+        What is prescribed in each phase, and how many of its fractions were given.
+    """
     name = "target_dose_delivered_gy"
-    if not prescriptions:
+    if any(given and not prescriptions for prescriptions, given in phases) or not any(own for own, _ in phases):
         return Measured(name, None, "the plan tells no prescription")
-    lead = max(prescriptions, key=lambda p: p.dose_gy)
+    leads = [(max(own, key=lambda p: p.dose_gy), given) for own, given in phases if own and (given or len(phases) == 1)]
     return Measured(
         name,
-        round(lead.dose_per_fraction_gy * delivered, DECIMALS),
-        f"{delivered} fractions of {lead.dose_per_fraction_gy:g} Gy prescribed to {lead.target}",
-    )
+        round(sum(lead.dose_per_fraction_gy * given for lead, given in leads), DECIMALS),
+        ", ".join(
+            f"{given} fractions of {lead.dose_per_fraction_gy:g} Gy prescribed to {lead.target}"
+            for lead, given in leads
+        ) or "no fraction was given",
+    )  # fmt: skip
 
 
 def coverage_falls(
@@ -125,7 +134,7 @@ def coverage_falls(
     structures : StructureSet
         Of today.
     prescriptions : sequence of Prescription
-        Of the course.
+        What each target gets in the whole course.
     planned, today : mapping of DVH
         By structure, of the whole course: the plan on the planning CT, and all its fractions on today's CT.
 
@@ -149,7 +158,7 @@ def coverage_falls(
                 asked_gy = max((gy for gy in own.values() if gy <= before), default=min(own.values()))
             falls.append((100.0 * (before - now) / asked_gy, structure.name, before, now, asked_gy))
         if not falls:
-            found.append(Measured(name, None, "no such target is drawn on both CTs with a known dose"))
+            found.append(Measured(name, None, "no such target is drawn on both CTs with a known dose and prescription"))
             continue
         fall, which, before, now, asked_gy = max(falls)
         source = (

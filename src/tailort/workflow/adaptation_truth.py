@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tailort.errors import InputError
 from tailort.evaluation import histograms
 from tailort.geometry import Image, interpolate
 from tailort.patient import Dose, Structure, StructureSet
+from tailort.phantom import WeeklyScan
 from tailort.radiobiology import course_dose
 from tailort.workflow.adapted_records import Adaptation
+from tailort.workflow.daily_doses import PLANNED, dose_on
+from tailort.workflow.options import PlanningOptions
 
 Float = NDArray[np.float64]
 ASKED: Mapping[str, tuple[str, ...]] = {
@@ -57,41 +59,112 @@ class Held:
         }
 
 
+@dataclass(frozen=True, eq=False)
+class TrueScan:
+    """What is true of a scan of the course.
+
+    Parameters
+    ----------
+    from_today : callable
+        Place on this scan of the tissue that lies at each point (..., 3) of today, LPS mm of either.
+    doses : tuple of Dose
+        Physical, of one fraction of each plan, on the true anatomy of this scan.
+    """
+
+    from_today: Callable[[Float], Float]
+    doses: tuple[Dose, ...]
+
+
+def true_scans(
+    result: Adaptation, weeks: Mapping[str, WeeklyScan], today: str, doses: Mapping[str, tuple[Dose, ...]] | None = None
+) -> dict[str, TrueScan]:
+    """What is true of the planning CT and of each week's scan of a virtual patient.
+
+    Parameters
+    ----------
+    result : Adaptation
+        Whose doses are true on what is a CT: there a dose is what the engine makes of it.
+    weeks : mapping of str to WeeklyScan
+        By the labels of the scans.
+    today : str
+        Label of the last one.
+    doses : mapping of str to tuple of Dose
+        True doses of scans whose CT numbers are not those of the body.
+    """
+    own = dict(doses or {})
+    now = weeks[today].map
+
+    def on(label: str) -> Callable[[Float], Float]:
+        if label == today:
+            return lambda points: points
+        if label == PLANNED:
+            return now.to_planning
+        return lambda points: weeks[label].map.to_week(now.to_planning(points))
+
+    return {
+        label: TrueScan(on(label), own.get(label, tuple(one.dose for one in found)))
+        for label, found in result.on_scans.items()
+    }
+
+
+def doses_on(
+    result: Adaptation, label: str, true: WeeklyScan, options: PlanningOptions, spacing_mm: float
+) -> tuple[Dose, ...]:
+    """Dose of one fraction of each plan as it was set up on a scan, on the true CT and outline of that day.
+
+    Parameters
+    ----------
+    result : Adaptation
+        That tells how the plans were set up.
+    label : str
+        Of the scan.
+    true : WeeklyScan
+        CT of the same day.
+    options : PlanningOptions
+        Of these engine and density table.
+    spacing_mm : float
+        Of the dose grid.
+    """
+    case = true.case
+    return tuple(
+        dose_on(case, case.ct, case.structures, one.plan, result.machine, options, spacing_mm, lambda share: None)[0]
+        for one in result.on_scans[label]
+    )
+
+
 def against_truth(
-    result: Adaptation, to_planning: Callable[[Float], Float], true: StructureSet, slice_mm: float
+    result: Adaptation, scans: Mapping[str, TrueScan], true: StructureSet, slice_mm: float
 ) -> tuple[Held, ...]:
     """Compare what an adaptation tells with what is true.
 
     Parameters
     ----------
     result : Adaptation
-        With all fractions so far counted on the planning CT: there is one new CT.
-    to_planning : callable
-        True place in planning of each point (..., 3) of today, LPS mm.
+        Of a virtual patient.
+    scans : mapping of str to TrueScan
+        By label: today's and every one with fractions.
     true : StructureSet
         True contours on today's CT.
     slice_mm : float
         Distance of the CT's planes.
-
-    Raises
-    ------
-    InputError
-        When fractions were counted on another CT than that of planning.
     """
-    if result.days[0].fractions != result.delivered:
-        raise InputError("the truth is known for fractions that are counted on the planning CT only")
-    grid = result.given[0].image.grid
-    places = grid.to_world(np.moveaxis(np.indices(grid.shape), 0, -1).astype(np.float64))
-    share = result.delivered / result.plan.fractions
-    planned = result.planned_dose.per_course().image
-    exact = interpolate(planned, to_planning(places.reshape(-1, 3)), 0.0).reshape(grid.shape) * share
-    given = Dose(
-        Image(grid, exact.astype(np.float32), "Gy"), "physical", "course", result.delivered, None, "true map",
-    )  # fmt: skip
-    rest = result.projected[len(result.given) :]
+    grid = result.projected[0].image.grid
+    places = grid.to_world(np.moveaxis(np.indices(grid.shape), 0, -1).astype(np.float64)).reshape(-1, 3)
+
+    def exact(label: str, plan: int, fractions: int) -> Dose:
+        seen = scans[label]
+        values = interpolate(seen.doses[plan].image, seen.from_today(places), 0.0).reshape(grid.shape)
+        one = Image(grid, (fractions * values).astype(np.float32), "Gy")
+        return Dose(one, "physical", "course", fractions, None, "true map")
+
+    given = [exact(day.label, n, count) for day in result.days for n, count in enumerate(day.by_plan) if count]
+    today = result.days[-1].label
+    left = [plan.fractions - sum(day.by_plan[n] for day in result.days) for n, plan in enumerate(result.plans)]
+    projected = [*given, *(exact(today, n, count) for n, count in enumerate(left) if count)]
+    told = result.case.structures
     return (
-        *_held("given", result.given, (given,), result.case.structures, true, slice_mm),
-        *_held("projected", result.projected, (given, *rest), result.case.structures, true, slice_mm),
+        *(_held("given", result.given, given, told, true, slice_mm) if given else ()),
+        *_held("projected", result.projected, projected, told, true, slice_mm),
     )
 
 

@@ -19,6 +19,7 @@ from tailort.workflow.daily_doses import (
     PLANNED,
     TOLD_TURN_DEG,
     Day,
+    OnScan,
     brought_here,
     dose_on,
     set_up,
@@ -26,8 +27,33 @@ from tailort.workflow.daily_doses import (
 )
 from tailort.workflow.evaluating import for_this_patient
 from tailort.workflow.propagating import outline_seen, structures_of_today
-from tailort.workflow.recalculating import dose_of_plan, only_plan
+from tailort.workflow.recalculating import dose_of_plan
 from tailort.workflow.registering import failures, judged_given, register_courses, registration_of
+
+
+@dataclass(frozen=True, eq=False)
+class CourseDoses:
+    """Physical doses of the plans of a course, plan by plan in their order.
+
+    Parameters
+    ----------
+    planned : tuple of Dose
+        On the planning CT, each of all fractions of its plan.
+    given : tuple of Dose
+        On today's anatomy, one part for the fractions of a plan on a scan.
+    here : tuple of Dose
+        Of one fraction of each plan on today's anatomy.
+    on_scans : dict of tuple of OnScan
+        Each plan as it was set up on today's scan and on every one with fractions, by label.
+    notes : tuple of str
+        What a reader must know.
+    """
+
+    planned: tuple[Dose, ...]
+    given: tuple[Dose, ...]
+    here: tuple[Dose, ...]
+    on_scans: Mapping[str, tuple[OnScan, ...]]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -121,68 +147,77 @@ class Work:
 
     def doses(
         self,
+        plans: Sequence[Plan],
         new: Sequence[NewScan],
         days: Sequence[Day],
         registrations: Mapping[str, Registration],
         planned_structures: StructureSet,
         structures: StructureSet,
-    ) -> tuple[Dose, tuple[Dose, ...], Dose, tuple[str, ...]]:
-        """Planned dose of the course, what was given on today's anatomy, a fraction on it, and what must be known."""
-        asked, notes = self.asked, list[str]()
-        plan, spacing_mm, today = only_plan(asked.planned), spacing_of(asked), new[-1]
-        planned, told = self._planned(plan, planned_structures, spacing_mm)
-        notes += told
-        here, said = self._on_a_day(today, plan, registrations[PLANNED], structures, spacing_mm)
+    ) -> CourseDoses:
+        """Doses of the plans of a course on the planning CT, on each scan with fractions, and on today's anatomy."""
+        spacing_mm, today = spacing_of(self.asked), new[-1]
+        planned, notes = self._planned(plans, planned_structures, spacing_mm)
+        now, said = self._on_a_day(today, plans, registrations[PLANNED], structures, spacing_mm)
         notes += said
-        parts = []
+        here = tuple(one.dose for one in now)
+        parts = list[Dose]()
+        on_scans = {today.label: now}
         for day, scan in zip(days, (None, *new), strict=True):
             if day.fractions == 0:
                 continue
             if scan is today:
-                parts.append(times_fractions(here, day.fractions))
+                parts += [times_fractions(one, n) for one, n in zip(here, day.by_plan, strict=True) if n]
                 continue
             if scan is None:
-                one = replace(
-                    planned, image=planned.image.with_values(planned.image.values / np.float32(plan.fractions)),
-                    per="fraction",
-                )  # fmt: skip
+                own = tuple(OnScan(plan, _a_fraction(dose, plan)) for dose, plan in zip(planned, plans, strict=True))
             else:
                 with self.clock.stage(f"set up on {scan.label}"):
                     at = self._turned(scan)
                 drawn = scan.case.structures
                 if not any(s.role == "EXTERNAL" for s in drawn):
                     drawn = drawn.with_structures(outline_seen(scan.case.ct.image, scan.label))
-                one, said = self._on_a_day(scan, plan, at, drawn, spacing_mm)
+                own, said = self._on_a_day(scan, plans, at, drawn, spacing_mm)
                 notes += said
+            on_scans[day.label] = own
+            beyond_cm3 = 0.0
             with self.clock.stage(f"carry the dose of {day.label}"):
-                mapped, beyond_cm3 = brought_here(one, registrations[day.label], here)
+                for one, n, reference in zip(own, day.by_plan, here, strict=True):
+                    if n:
+                        mapped, missing_cm3 = brought_here(one.dose, registrations[day.label], reference)
+                        parts.append(times_fractions(mapped, n))
+                        beyond_cm3 = max(beyond_cm3, missing_cm3)
             if beyond_cm3 > 0:
-                notes.append(
+                notes += (
                     f"{beyond_cm3:.0f} cm3 of today's body lie beyond the dose of {day.label}; there its fractions "
-                    "are counted as on today's CT"
+                    "are counted as on today's CT",
                 )
-            parts.append(times_fractions(mapped, day.fractions))
-        return planned, tuple(parts), here, tuple(notes)
+        return CourseDoses(planned, tuple(parts), here, on_scans, tuple(dict.fromkeys(notes)))
 
-    def _planned(self, plan: Plan, structures: StructureSet, spacing_mm: float) -> tuple[Dose, tuple[str, ...]]:
-        """Dose of the plan on the planning CT by the engine of the others, Gy of the course."""
-        asked = self.asked
-        given = dose_of_plan(asked.planned, plan)
-        if given is not None and given.engine == asked.options.engine:
-            return given, ()
-        with self.clock.stage("dose on the planning CT") as tell:
-            one, notes = dose_on(
-                asked.planned, asked.planned.ct, structures, plan, asked.machine, asked.options, spacing_mm, tell
-            )
-        whole = times_fractions(one, plan.fractions)
-        if given is None:
-            return whole, notes
-        differs = (
-            f"the dose that came with the plan is by engine '{given.engine}'; all doses here are computed by "
-            f"'{asked.options.engine}', the planned one too: highest {float(given.image.values.max()):.2f} Gy then, "
-            f"{float(whole.image.values.max()):.2f} Gy here"
-        )
-        return whole, (*notes, differs)
+    def _planned(
+        self, plans: Sequence[Plan], structures: StructureSet, spacing_mm: float
+    ) -> tuple[tuple[Dose, ...], tuple[str, ...]]:
+        """Doses of the plans on the planning CT by the engine of the others, Gy of all fractions of each plan."""
+        asked, notes = self.asked, tuple[str, ...]()
+        came = [dose_of_plan(asked.planned, plan) for plan in plans]
+        kept = [dose for dose in came if dose is not None and dose.engine == asked.options.engine]
+        if len(kept) == len(plans) and all(dose.image.grid.same_as(kept[0].image.grid) for dose in kept):
+            return tuple(kept), ()
+        found = list[Dose]()
+        for plan, given in zip(plans, came, strict=True):
+            with self.clock.stage(f"dose on the planning CT, {plan.label}") as tell:
+                one, said = dose_on(
+                    asked.planned, asked.planned.ct, structures, plan, asked.machine, asked.options, spacing_mm, tell
+                )
+            whole = times_fractions(one, plan.fractions)
+            found.append(whole)
+            notes += said
+            if given is not None and given.engine != asked.options.engine:
+                notes += (
+                    f"the dose that came with plan '{plan.label}' is by engine '{given.engine}'; all doses here are "
+                    f"computed by '{asked.options.engine}', the planned one too: highest "
+                    f"{float(given.image.values.max()):.2f} Gy then, {float(whole.image.values.max()):.2f} Gy here",
+                )
+        return tuple(found), notes
 
     def _turned(self, scan: NewScan) -> Registration:
         """How the patient lies on the scan of a day, as image guidance sees it."""
@@ -192,20 +227,29 @@ class Work:
         return rigid(one, other, metric="correlation", stop=self.stop)
 
     def _on_a_day(
-        self, scan: NewScan, plan: Plan, at: Registration, structures: StructureSet, spacing_mm: float
-    ) -> tuple[Dose, tuple[str, ...]]:
-        """Dose of a fraction on the anatomy of a day."""
-        asked = self.asked
-        moved, turn_deg = set_up(plan, at, scan.case.ct.patient_position)
+        self, scan: NewScan, plans: Sequence[Plan], at: Registration, structures: StructureSet, spacing_mm: float
+    ) -> tuple[tuple[OnScan, ...], tuple[str, ...]]:
+        """Each plan as image guidance sets it up on a day, with the dose of a fraction on its anatomy."""
+        asked, found, notes = self.asked, list[OnScan](), list[str]()
         options = asked.options
         if asked.new_table is not None:
             options = replace(options, density_table=asked.new_table)
-        with self.clock.stage(f"dose on {scan.label}") as tell:
-            one, notes = dose_on(scan.case, scan.case.ct, structures, moved, asked.machine, options, spacing_mm, tell)
-        if turn_deg > TOLD_TURN_DEG:
-            turned = (
-                f"on {scan.label} the patient lies turned by {turn_deg:.1f} degrees against the plan; the couch "
-                "shifts him and turns nothing"
-            )
-            notes = (*notes, turned)
-        return one, tuple(f"{scan.label}: {note}" for note in notes)
+        for plan in plans:
+            moved, turn_deg = set_up(plan, at, scan.case.ct.patient_position)
+            with self.clock.stage(f"dose on {scan.label}, {plan.label}") as tell:
+                one, said = dose_on(
+                    scan.case, scan.case.ct, structures, moved, asked.machine, options, spacing_mm, tell
+                )  # fmt: skip
+            found.append(OnScan(moved, one))
+            notes += said
+            if turn_deg > TOLD_TURN_DEG:
+                notes.append(
+                    f"on {scan.label} the patient lies turned by {turn_deg:.1f} degrees against the plan; the couch "
+                    "shifts him and turns nothing"
+                )
+        return tuple(found), tuple(f"{scan.label}: {note}" for note in notes)
+
+
+def _a_fraction(dose: Dose, plan: Plan) -> Dose:
+    """Dose of one fraction of a plan whose dose is that of all of them."""
+    return replace(dose, image=dose.image.with_values(dose.image.values / np.float32(plan.fractions)), per="fraction")

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from tailort.evaluation import DVH, Scorecard
-from tailort.patient import Case, Dose, Plan
+from tailort.patient import Case, Dose, Plan, Prescription
 from tailort.physics import Machine
 from tailort.protocols import Protocol
 from tailort.protocols.proposals import Proposals
+from tailort.radiobiology import course_dose
 from tailort.registration import Registration
 from tailort.workflow.adaptation_facts import Measured, PlannedImage, asks_for_a_plan
 from tailort.workflow.clock import Stage
-from tailort.workflow.daily_doses import Day
+from tailort.workflow.daily_doses import Day, OnScan
 from tailort.workflow.replanning import Replanned
 
 
@@ -57,20 +58,22 @@ class Adaptation:
         The planning CT with its structures.
     scans : Case
         Of today, with the other scans of the course as courses without a dose: for pictures of registrations.
-    plan : Plan
-        That was treated by.
+    plans : tuple of Plan
+        That was treated by, in the order in which they are given: one for each phase.
     machine : Machine
         Of its beams.
     days : tuple of Day
         The planning CT and the new ones, with the fractions counted on each.
     registrations : dict of Registration
         From today's frame to that of each other scan, and of earlier courses, by label.
-    planned_dose : Dose
-        Physical, of the whole course, on the planning CT.
+    planned_doses : tuple of Dose
+        Physical, on the planning CT, of all fractions of each plan.
     given : tuple of Dose
-        What was given, on today's anatomy: physical, one part for each scan with its fractions.
+        What was given, on today's anatomy: physical, one part for the fractions of a plan on a scan.
     projected : tuple of Dose
         The same and what would follow if nothing changes.
+    on_scans : dict of tuple of OnScan
+        Each plan as it was set up on today's scan and on every one with fractions, by label.
     planned_card, projected_card : Scorecard or None
         By the protocol's limits; None without one.
     dvhs : dict of tuple of DVH
@@ -100,13 +103,14 @@ class Adaptation:
     case: Case
     planned: Case
     scans: Case
-    plan: Plan
+    plans: tuple[Plan, ...]
     machine: Machine
     days: tuple[Day, ...]
     registrations: Mapping[str, Registration]
-    planned_dose: Dose
+    planned_doses: tuple[Dose, ...]
     given: tuple[Dose, ...]
     projected: tuple[Dose, ...]
+    on_scans: Mapping[str, tuple[OnScan, ...]]
     planned_card: Scorecard | None
     projected_card: Scorecard | None
     dvhs: Mapping[str, tuple[DVH, ...]]
@@ -121,6 +125,26 @@ class Adaptation:
     warnings: tuple[str, ...]
     unjudged: str = ""
     stages: tuple[Stage, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Labels of the plans."""
+        return ", ".join(plan.label for plan in self.plans)
+
+    @property
+    def fractions(self) -> int:
+        """Of the course as it was planned."""
+        return sum(plan.fractions for plan in self.plans)
+
+    @property
+    def planned_dose(self) -> Dose:
+        """Physical dose of the whole course on the planning CT."""
+        return course_dose(self.planned_doses)
+
+    @property
+    def prescriptions(self) -> tuple[Prescription, ...]:
+        """Of all phases."""
+        return tuple(p for plan in self.plans for p in plan.prescriptions)
 
     @property
     def delivered(self) -> int:
@@ -145,14 +169,23 @@ class Adaptation:
     def as_dict(self) -> dict[str, Any]:
         """Return what adaptation.json holds."""
         return {
-            "plan": {"label": self.plan.label, "fractions": self.plan.fractions},
+            "plan": {"label": self.label, "fractions": self.fractions},
+            "phases": [
+                {
+                    "label": plan.label,
+                    "fractions": plan.fractions,
+                    "delivered": sum(day.by_plan[n] for day in self.days),
+                }
+                for n, plan in enumerate(self.plans)
+            ],
             "delivered": self.delivered,
-            "remaining": self.plan.fractions - self.delivered,
+            "remaining": self.fractions - self.delivered,
             "scans": [
                 {
                     "label": day.label,
                     "date": day.date.isoformat() if day.date else None,
                     "fractions_counted_on_it": day.fractions,
+                    "by_phase": list(day.by_plan),
                 }
                 for day in self.days
             ],

@@ -6,15 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from tailort.errors import InputError
-from tailort.patient import Case, Dose, Fact, StructureSet
+from tailort.patient import Case, Dose, Fact, Plan, Prescription, StructureSet
 from tailort.protocols import Protocol
 from tailort.protocols.proposals import proposals
 from tailort.registration import Registration
 from tailort.workflow.adaptation_asked import (
     Asked,
     NewScan,
+    beyond_today,
     date_of,
+    days_of_fractions,
     in_order,
+    plans_of_course,
     require_held,
     require_known,
     spacing_of,
@@ -35,12 +38,11 @@ from tailort.workflow.adaptation_judging import Judged
 from tailort.workflow.adaptation_work import Work
 from tailort.workflow.adapted_records import Adaptation
 from tailort.workflow.clock import StageClock
-from tailort.workflow.daily_doses import PLANNED, Day, fractions_by_scan, times_fractions
+from tailort.workflow.daily_doses import PLANNED, Day, fractions_by_plan, times_fractions
 from tailort.workflow.options import PlanningOptions
 from tailort.workflow.propagating import is_identity
-from tailort.workflow.recalculating import only_plan
 from tailort.workflow.registering import warnings_of
-from tailort.workflow.replanning import Replanned, remaining, replan, require_same_course
+from tailort.workflow.replanning import Replanned, replan
 
 
 def adapt(
@@ -76,13 +78,15 @@ def adapt(
     converted to EQD2 with its own number of fractions. What remains is counted on today's anatomy.
     """
     work = Work(asked, clock, stop)
-    plan = only_plan(asked.planned)
-    require_known(asked.planned, plan)
+    plans = plans_of_course(asked.planned, asked.plans)
+    for plan in plans:
+        require_known(asked.planned, plan)
     new = in_order(asked.planned, asked.new)
-    counts = fractions_by_scan(
+    counts = fractions_by_plan(
         [date_of(asked.planned), *(scan.date for scan in new)],
-        [scan.delivered for scan in new if scan.delivered is not None] or asked.fraction_dates,
-        plan.fractions,
+        [scan.delivered for scan in new if scan.delivered is not None],
+        days_of_fractions(asked, plans),
+        [plan.fractions for plan in plans],
     )
     lost = weight_loss(_weight(asked.planned), asked.weight_kg or _weight(new[-1].case))
     labels = (PLANNED, *(scan.label for scan in new))
@@ -93,32 +97,33 @@ def adapt(
     scans = work.scans(new)
     registrations = work.registered(scans)
     back = registrations[PLANNED]
-    require_held(asked.planned, plan, back, today.case)
+    require_held(asked.planned, plans, back, today.case)
     with clock.stage("carry the contours"):
         planned_structures, structures, own, unjudged, notes = work.structures(today.case, back)
     case = replace(
         today.case, structures=structures, courses=asked.earlier, plans=(), doses=(),
         facts={**asked.planned.facts, **today.case.facts},
     )  # fmt: skip
+    cut = beyond_today(planned_structures, structures, back, today.case.ct.image)
     earlier_by = work.earlier(case)
-    planned_dose, given, per_fraction, told = work.doses(new, days, registrations, planned_structures, structures)
-    left = plan.fractions - sum(counts)
-    projected = (*given, times_fractions(per_fraction, left)) if left else given
+    doses = work.doses(plans, new, days, registrations, planned_structures, structures)
+    given = doses.given
+    so_far = [sum(of_plan) for of_plan in zip(*counts, strict=True)]
+    left = [plan.fractions - done for plan, done in zip(plans, so_far, strict=True)]
+    projected = (*given, *(times_fractions(one, n) for one, n in zip(doses.here, left, strict=True) if n))
     judged = Judged(case, own, planned_structures, asked.planned, earlier_by, asked.options)
     with clock.stage("judge the course"):
-        planned_card = judged.card((planned_dose,), planned=True)
+        planned_card = judged.card(doses.planned, planned=True)
         projected_card = judged.card(projected)
-        whole_today = times_fractions(per_fraction, plan.fractions)
+        whole_today = [times_fractions(one, plan.fractions) for one, plan in zip(doses.here, plans, strict=True)]
         curves = {
-            "planned": judged.curves((planned_dose,), planned=True), "projected": judged.curves(projected),
-            "today": judged.curves((whole_today,)),
+            "planned": judged.curves(doses.planned, planned=True), "projected": judged.curves(projected),
+            "today": judged.curves(whole_today),
         }  # fmt: skip
-    delivered = sum(counts)
-    prescriptions = plan.prescriptions or (() if own is None else own.course())
     with clock.stage("facts and triggers"):
         facts = (
-            delivered_gy(prescriptions, delivered),
-            *coverage_falls(structures, prescriptions, curves["planned"], curves["today"]),
+            delivered_gy(_phases(plans, so_far, own)),
+            *coverage_falls(structures, _course(plans, own), curves["planned"], curves["today"]),
             hard_limit_exceeded(projected_card),
             lost,
             contour_change(asked.planned.ct.image, today.case.ct.image, back, structures),
@@ -133,17 +138,17 @@ def adapt(
             asked.triggers, _known_to(asked.triggers, case), _readings_of(asked.triggers, asked.options), today.date
         )
     result = Adaptation(
-        case, replace(asked.planned, structures=planned_structures), scans, plan, asked.machine, days,
-        {**registrations, **earlier_by}, planned_dose, given, projected, planned_card, projected_card,
+        case, replace(asked.planned, structures=planned_structures), scans, plans, asked.machine, days,
+        {**registrations, **earlier_by}, doses.planned, given, projected, doses.on_scans, planned_card, projected_card,
         {name: tuple(made.values()) for name, made in curves.items() if name != "today"}, (), facts, found,
-        () if own is None else planned_images(own, delivered), own, None, "", (*notes, *told),
-        (*_warnings(registrations, structures), *((unjudged,) if unjudged else ())), unjudged,
+        () if own is None else planned_images(own, sum(so_far)), own, None, "", (*notes, *doses.notes),
+        (*_warnings(registrations, structures), *_cut(cut, own), *((unjudged,) if unjudged else ())), unjudged,
     )  # fmt: skip
     made, why_not = _new_plan(asked, result, given, earlier_by, clock, stop, keep)
     dvhs = dict(result.dvhs) | ({} if made is None else {"replanned": made.result.dvhs})
     with clock.stage("side by side"):
-        replanned = None if made is None else (*given, made.result.phases[0].dose)
-        rows = judged.side_by_side((planned_dose,), given, projected, replanned)
+        replanned = None if made is None else (*given, *(phase.dose for phase in made.result.phases))
+        rows = judged.side_by_side(doses.planned, given, projected, replanned)
     more = () if made is None else made.notes
     return replace(
         result, rows=rows, replanned=made, why_not=why_not, dvhs=dvhs,
@@ -165,22 +170,49 @@ def _new_plan(
         return None, "nobody asked for a new plan (--replan no)"
     if asked.replan == "if-triggered" and not result.asks_for_a_plan:
         return None, "no trigger that asks for another plan has fired"
-    if result.delivered >= result.plan.fractions and asked.replan == "if-triggered":
+    if result.delivered >= result.fractions and asked.replan == "if-triggered":
         return None, "all fractions were given"
     if asked.protocol is None or result.protocol is None:
         if asked.replan == "yes":
             raise InputError("a new plan needs the protocol by which the course was planned; name it with --protocol")
         return None, "a trigger asks for another plan; name the protocol of the course with --protocol"
-    notes = require_same_course(result.plan, result.protocol.prescriptions())
-    remaining(result.protocol.prescriptions(), result.delivered)
     plain = replace(asked.protocol, file=asked.protocol.file.model_copy(update={"comparator": None}))
     case = replace(result.case, notes=())
     options = replace(asked.options, dose_grid_mm=spacing_of(asked))
+    so_far = [sum(of_plan) for of_plan in zip(*(day.by_plan for day in result.days), strict=True)]
     made = replan(
-        case, result.case.structures, plain, options, given, result.delivered, clock, stop=stop, keep=keep,
-        registrations=earlier_by,
+        case, result.case.structures, plain, options, given, tuple(zip(result.plans, so_far, strict=True)), clock,
+        stop=stop, keep=keep, registrations=earlier_by,
     )  # fmt: skip
-    return replace(made, notes=(*notes, *made.notes)), ""
+    return made, ""
+
+
+def _phases(
+    plans: Sequence[Plan], so_far: Sequence[int], own: Protocol | None
+) -> list[tuple[tuple[Prescription, ...], int]]:
+    """What is prescribed by each plan, and how many of its fractions were given."""
+    told = [plan.prescriptions for plan in plans]
+    if len(plans) == 1 and own is not None and not told[0]:
+        told = [own.course()]
+    return list(zip(told, so_far, strict=True))
+
+
+def _course(plans: Sequence[Plan], own: Protocol | None) -> tuple[Prescription, ...]:
+    """What each target gets in the whole course; of several phases only the protocol tells which boosts which."""
+    if len(plans) == 1 and plans[0].prescriptions:
+        return plans[0].prescriptions
+    return () if own is None else own.course()
+
+
+def _cut(names: Sequence[str], own: Protocol | None) -> tuple[str, ...]:
+    """That doses of organs in which today's CT ends are those of a part: what the protocol limits, else all."""
+    limited = None if own is None else {c.structure.lower() for c in own.constraints()}
+    told = [name for name in names if limited is None or name.lower() in limited]
+    if not told:
+        return ()
+    return (
+        f"today's CT ends within {', '.join(told)}: volumes, means and limits of them are of the part that it shows",
+    )
 
 
 def _weight(case: Case) -> float | None:

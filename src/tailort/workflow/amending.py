@@ -84,7 +84,7 @@ def amend(
             structures = derive(more, now.bench.structures, bench.case.ct.image.grid.axes_mm()[0])
         steps = (*now.steps, *more)
         title = f"Amended by {name}: {doses_in_words(own)}"
-        request, _ = request_of(own, techniques, title, name, steps, structures, positions_of(bench.options))
+        request = request_of(own, techniques, title, name, steps, structures, positions_of(bench.options))
         with clock.stage(f"dose grid {name}"):
             other = bench_of(now.bench.case, structures, bench.machine, bench.options, [request], bench.registrations)
         again = plan_course(other, request, [request], clock, stop, keep)

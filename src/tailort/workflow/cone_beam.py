@@ -19,6 +19,7 @@ HuCorrection = Literal["table", "histogram", "none"]
 _CONE_BEAM = re.compile(r"\b(cbct|cone[ -]?beam|xvi|obi)\b", re.IGNORECASE)
 # Quantiles of the body's CT numbers that are brought together.
 QUANTILES = 201
+AIR_HU, AIR_BELOW_HU = -1000.0, -500.0
 
 
 def correction_of(text: str | None) -> HuCorrection | None:
@@ -66,6 +67,8 @@ def corrected(scan: Scan, planning: Scan, how: HuCorrection | None, called: str)
 
     Notes
     -----
+    Air around the patient becomes -1000 HU: in its noise a deformable registration finds shifts that move the skin.
+
     Matched quantiles keep the order of CT numbers and know nothing of where they are: streaks and scatter stay, and an
     anatomy that has changed much (an effusion) changes the quantiles too.
     """
@@ -76,6 +79,7 @@ def corrected(scan: Scan, planning: Scan, how: HuCorrection | None, called: str)
                 "of the planning CT; say --hu-correction table, histogram or none"
             )
         return scan, ""
+    scan = replace(scan, image=_with_still_air(scan.image, called))
     if how == "table":
         return scan, f"CT numbers of {called} are read by the density table that was named for it (--hu-correction)"
     if how == "none":
@@ -100,3 +104,9 @@ def corrected(scan: Scan, planning: Scan, how: HuCorrection | None, called: str)
         f"(--hu-correction histogram); the largest change of a quantile is {largest:.0f} HU"
     )
     return replace(scan, image=image.with_values(values.astype(np.float32))), told
+
+
+def _with_still_air(image: Image, called: str) -> Image:
+    """A scan without noise in the air around the patient."""
+    air = ~body_in(image, called) & (image.values < AIR_BELOW_HU)
+    return image.with_values(np.where(air, AIR_HU, image.values).astype(np.float32))

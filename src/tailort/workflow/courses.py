@@ -24,6 +24,7 @@ from tailort.workflow.normalising import reference_point
 from tailort.workflow.phases import Phase, in_gray, phase_label
 from tailort.workflow.records import PhasePlan, PlanResult
 from tailort.workflow.requesting import Request
+from tailort.workflow.robustness import is_coverage
 
 # Smaller overlaps of targets are not worth a reader's time, cm3.
 LEAST_OVERLAP_CM3 = 0.1
@@ -233,8 +234,10 @@ def phase_of(
     shares = moves is not None and (number in (moves.from_phase, moves.to_phase) or number > moves.to_phase)
     steered = moves.structure.lower() if moves is not None and shares and not no_room else None
     numbers = request.phases
-    whole_gy = sum(request.highest_gy(n) for n in numbers)
-    so_far_gy = sum(request.highest_gy(n) for n in numbers if n <= number)
+    # A robust plan serves its prescriptions in the worst position: as goals of the planned one they only cost time.
+    served = {p.target.lower() for p in request.prescribed_in(number)} if request.positions else set[str]()
+    whole_gy = request.given_gy + sum(request.highest_gy(n) for n in numbers)
+    so_far_gy = request.given_gy + sum(request.highest_gy(n) for n in numbers if n <= number)
     return Phase(
         number=number,
         label=phase_label(request.label, number, len(numbers) + len(request.supplements)),
@@ -244,6 +247,7 @@ def phase_of(
             in_gray(c, request.course)
             for c in steering(request.constraints, bench.structures)
             if c.structure.lower() != steered
+            and not (c.structure.lower() in served and c.priority == "goal" and is_coverage(c))
         ),
         earlier=(*bench.delivered, *earlier),
         share=1.0 if number == numbers[-1] else so_far_gy / whole_gy,

@@ -33,13 +33,86 @@ class Day:
         For people.
     date : date or None
         Of the scan; None is unknown.
-    fractions : int
-        Given from this scan on until the next one.
+    by_plan : tuple of int
+        Given from this scan on until the next one, of each plan of the course.
     """
 
     label: str
     date: dt.date | None
-    fractions: int
+    by_plan: tuple[int, ...]
+
+    @property
+    def fractions(self) -> int:
+        """Fractions that are counted on this scan."""
+        return sum(self.by_plan)
+
+
+@dataclass(frozen=True, eq=False)
+class OnScan:
+    """A plan as it was set up on the scan of a day.
+
+    Parameters
+    ----------
+    plan : Plan
+        In the frame of reference of the scan.
+    dose : Dose
+        Physical, of one fraction, on the anatomy of the scan.
+    """
+
+    plan: Plan
+    dose: Dose
+
+
+def fractions_by_plan(
+    dates: Sequence[dt.date | None],
+    delivered: Sequence[int],
+    recorded: Sequence[Sequence[dt.date | None]],
+    planned: Sequence[int],
+) -> tuple[tuple[int, ...], ...]:
+    """Fractions of each plan of a course that are counted on each scan.
+
+    Parameters
+    ----------
+    dates : sequence of date or None
+        Of the planning CT and of the later ones, in their order.
+    delivered : sequence of int
+        How many fractions of the course were given before each later scan, where a person says so: they fill one plan
+        after the other.
+    recorded : sequence of sequence of date or None
+        Else the days of the fractions of each plan, by treatment records.
+    planned : sequence of int
+        Fractions of each plan, in the order in which they are given.
+
+    Returns
+    -------
+    tuple of tuple of int
+        For each scan those of each plan.
+
+    Raises
+    ------
+    InputError
+        As `fractions_by_scan`.
+
+    Examples
+    --------
+    >>> fractions_by_plan([None, None, None], [10, 27], [], [25, 5])
+    ((10, 0), (15, 2), (0, 0))
+    """
+    if delivered or not any(recorded):
+        counts = fractions_by_scan(dates, delivered, sum(planned))
+        ends, starts = np.cumsum(counts), np.cumsum(counts) - counts
+        last = np.cumsum(planned)
+        found = [
+            np.clip(ends, high - own, high) - np.clip(starts, high - own, high)
+            for own, high in zip(planned, last, strict=True)
+        ]
+    else:
+        none = [0] * len(dates)
+        found = [
+            np.array(fractions_by_scan(dates, days, own) if days else none)
+            for days, own in zip(recorded, planned, strict=True)
+        ]
+    return tuple(tuple(int(n) for n in of_scan) for of_scan in np.stack(found, axis=1))
 
 
 def fractions_by_scan(

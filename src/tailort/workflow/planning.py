@@ -32,7 +32,7 @@ from tailort.workflow.records import AmendmentFinding, PlanningRun, PlanResult
 from tailort.workflow.recurrence import recurrences_of, with_field_fact
 from tailort.workflow.registering import warnings_of
 from tailort.workflow.registration_robustness import broken_in_words, draws_in_words, judge_draws
-from tailort.workflow.requesting import Request, bench_of, request_of
+from tailort.workflow.requesting import Request, about_positions, bench_of, request_of
 from tailort.workflow.robustness import judge_setup_errors
 from tailort.workflow.without_prior import in_words, plan_without_earlier, require_earlier
 
@@ -174,10 +174,10 @@ def plan(
         steps = (*steps, *painting_steps(protocol, case.structures))
         structures = derive(steps, case.structures, case.ct.image.grid.axes_mm()[0])
     positions = positions_of(options)
-    request, notes = request_of(protocol, asked.techniques, asked.title, protocol.id, steps, structures, positions)
-    asked = replace(asked, notes=(*asked.notes, *notes, *to_review(structures)))
+    request = request_of(protocol, asked.techniques, asked.title, protocol.id, steps, structures, positions)
     slice_mm = case.ct.image.grid.spacing_mm[0]
     request, uniform = painted_request(request, protocol, structures, options.images, slice_mm)
+    asked = replace(asked, notes=(*asked.notes, *about_positions(request), *to_review(structures)))
     requests = [request] if uniform is None else [request, uniform]
     if other is not None:
         own = asked.techniques if other.technique is None else (other.technique,)
@@ -197,7 +197,7 @@ def plan(
     again = amend(bench, asked.techniques, protocol, steps, results[0], clock, stop, keep)
     bench, protocol, steps, results[0] = again.bench, again.protocol, again.steps, again.result
     structures = bench.structures
-    stands, _ = request_of(protocol, asked.techniques, asked.title, protocol.id, steps, structures, positions)
+    stands = request_of(protocol, asked.techniques, asked.title, protocol.id, steps, structures, positions)
     stands, _ = painted_request(stands, protocol, structures, options.images, slice_mm)
     without_prior, skipped = _without_prior(bench, [stands, *requests[1:]], clock, stop, keep)
     with clock.stage("compare"):

@@ -252,9 +252,12 @@ def only_plan(case: Case) -> Plan:
 
 
 def dose_of_plan(case: Case, plan: Plan) -> Dose | None:
-    """The physical dose of a case's plan, Gy per course; None where there is no dose."""
+    """The physical dose of a case's plan, Gy per course; None where there is no dose.
+
+    Of several plans each has the dose that names it alone: one that names none may be their sum.
+    """
     own = [d for d in case.doses if d.plan_uid == plan.sop_instance_uid and plan.sop_instance_uid]
-    candidates = own or list(case.doses)
+    candidates = own if own or len(case.plans) > 1 else list(case.doses)
     if len(candidates) > 1:
         raise InputError(
             f"case '{case.pseudonym}' has {len(candidates)} doses for plan '{plan.label}'; leave one in the folder"

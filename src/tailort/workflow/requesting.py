@@ -16,6 +16,7 @@ from tailort.targets import Step
 from tailort.workflow.bench import Bench, set_up, steering
 from tailort.workflow.options import PlanningOptions
 from tailort.workflow.robust_plans import moving, tumours_for
+from tailort.workflow.robustness import without_margins
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Request:
         Fields that bring a region up.
     positions : tuple of Scenario
         Where the patient may lie, the planned position first, for a robust plan; else nothing.
+    given_gy : float
+        Highest doses that were prescribed with the fractions given before what is wanted, physical, Gy.
     """
 
     title: str
@@ -45,6 +48,7 @@ class Request:
     techniques: tuple[Technique, ...]
     supplements: tuple[Supplement, ...] = ()
     positions: tuple[Scenario, ...] = ()
+    given_gy: float = 0.0
 
     @property
     def phases(self) -> list[int]:
@@ -68,8 +72,8 @@ def request_of(
     steps: Sequence[Step],
     structures: StructureSet,
     positions: tuple[Scenario, ...],
-) -> tuple[Request, tuple[str, ...]]:
-    """Return a protocol's course as a request, and what a reader must know of a robust one.
+) -> Request:
+    """Return a protocol's course as a request.
 
     Parameters
     ----------
@@ -84,17 +88,13 @@ def request_of(
     positions : tuple of Scenario
         Where the patient may lie, for a robust plan; else nothing.
     """
-    prescriptions, course = protocol.prescriptions(), protocol.course()
-    notes: tuple[str, ...] = ()
+    prescriptions, course, constraints = protocol.prescriptions(), protocol.course(), protocol.constraints()
     if positions:
         prescriptions = course = tumours_for(prescriptions, techniques, steps, structures)
-        notes = (_robustly(prescriptions, positions),)
-    return (
-        Request(
-            title, label, prescriptions, course, protocol.constraints(), protocol.report_metrics(), techniques,
-            protocol.supplements(), positions,
-        ),
-        notes,
+        constraints = without_margins(constraints, steps, structures)
+    return Request(
+        title, label, prescriptions, course, constraints, protocol.report_metrics(), techniques,
+        protocol.supplements(), positions,
     )  # fmt: skip
 
 
@@ -121,10 +121,14 @@ def bench_of(
     )
 
 
-def _robustly(prescriptions: Sequence[Prescription], positions: Sequence[Scenario]) -> str:
-    told = ", ".join(f"{p.dose_gy:g} Gy to {p.target}" for p in prescriptions)
+def about_positions(request: Request) -> tuple[str, ...]:
+    """What a reader must know of a robust plan; nothing of another one."""
+    positions = request.positions
+    if not positions:
+        return ()
+    told = ", ".join(p.in_words for p in request.prescriptions)
     return (
         f"robust plan: {told}, in place of what the protocol prescribes to their PTVs, and hard limits, in each of "
         f"{len(positions)} positions of the patient ({', '.join(one.name for one in positions)}); the optimiser moves "
-        "the patient through the dose of the planned position, the table of set-up errors is computed anew"
+        "the patient through the dose of the planned position, the table of set-up errors is computed anew",
     )

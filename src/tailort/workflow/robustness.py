@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tailort.errors import StoppedError
-from tailort.evaluation import INDICES, Robustness, Scenario, from_engine, judge_scenarios, within
+from tailort.evaluation import INDICES, Robustness, Row, Scenario, from_engine, judge_scenarios, within
+from tailort.evaluation.painting import ACCEPTED, painting_quality
 from tailort.evaluation.robustness_doses import blurred
 from tailort.evaluation.robustness_scenarios import SetupErrors
 from tailort.patient import Constraint, Dose, Metric, Plan, Prescription, StructureSet
@@ -15,6 +16,8 @@ from tailort.workflow.bench import Bench
 from tailort.workflow.records import PlanResult
 
 BAND_STEP_GY = 0.1
+# How a painted structure's row is called; it is no `Metric` of the dose alone.
+QUALITY, QUALITY_DECIMALS = "QF", 4
 # Shifts along the axes, in standard deviations of a course's mean position.
 DEVIATIONS = 2.0
 # Volumes that already stand for set-up errors, or only steer the optimiser: shifting them says nothing.
@@ -101,9 +104,30 @@ def judge_setup_errors(
         + known,
         bin_gy=BAND_STEP_GY,
         metrics=_reported(result, structures, targets),
+        rows_of=lambda doses: _painting_rows(bench, result, doses),
         curves_of=targets,
         single_slice_thickness_mm=bench.slice_mm,
     )
+
+
+def _painting_rows(bench: Bench, result: PlanResult, doses: Sequence[Dose]) -> list[Row]:
+    """The quality factor of every painted structure: the painting moves with the patient."""
+    rows = []
+    done = set[tuple[str, int]]()
+    for phase, dose in zip(result.phases, doses, strict=True):
+        for p in phase.plan.prescriptions:
+            if p.painted is None or (p.tied_to, phase.number) in done:
+                continue
+            done.add((p.tied_to, phase.number))
+            found = painting_quality(dose, p.painted, bench.structures[p.tied_to], bench.slice_mm).quality_factor
+            value = round(found, QUALITY_DECIMALS)
+            rows.append(
+                Row(
+                    p.tied_to, QUALITY, "physical", "course", value, "<=", ACCEPTED, "goal",
+                    "pass" if value <= ACCEPTED else "fail", "RB-144, recalled",
+                )
+            )  # fmt: skip
+    return rows
 
 
 @dataclass(frozen=True)
@@ -150,12 +174,7 @@ def _asked(
     result: PlanResult, targets: Sequence[ClinicalTarget], steps: Sequence[Step], structures: StructureSet
 ) -> list[Constraint]:
     """Coverage of PTVs, asked of what they are made of, then the limits of everything else; each once."""
-    asked = [
-        replace(c, structure=name, source=f"{c.source}, of {c.structure}")
-        for c in result.constraints
-        if is_margin(c.structure, structures) and _is_coverage(c)
-        for name in inside(c.structure, steps, structures)
-    ]
+    asked = list(_of_clinical_volumes(result.constraints, steps, structures))
     asked += _coverage(targets)
     asked += [c for c in result.constraints if not is_margin(c.structure, structures)]
     once: dict[tuple[str, str, str, float, str], Constraint] = {}
@@ -164,7 +183,33 @@ def _asked(
     return list(once.values())
 
 
-def _is_coverage(c: Constraint) -> bool:
+def without_margins(
+    constraints: Sequence[Constraint], steps: Sequence[Step], structures: StructureSet
+) -> tuple[Constraint, ...]:
+    """Constraints with the coverage of PTVs asked of what they are made of.
+
+    A plan that is made for set-up errors needs no margin for them. A PTV that was drawn by hand keeps what is asked.
+    """
+    found: list[Constraint] = []
+    for c in constraints:
+        of_parts = _of_clinical_volumes([c], steps, structures)
+        found += of_parts or [c]
+    return tuple(found)
+
+
+def _of_clinical_volumes(
+    constraints: Sequence[Constraint], steps: Sequence[Step], structures: StructureSet
+) -> tuple[Constraint, ...]:
+    return tuple(
+        replace(c, structure=name, source=f"{c.source}, of {c.structure}")
+        for c in constraints
+        if is_margin(c.structure, structures) and is_coverage(c)
+        for name in inside(c.structure, steps, structures)
+    )
+
+
+def is_coverage(c: Constraint) -> bool:
+    """Whether a constraint asks for at least a dose in Gy."""
     metric = Metric.parse(c.metric)
     return c.operator in (">", ">=") and metric.is_dose and metric.unit == "Gy"
 
@@ -174,10 +219,16 @@ def _coverage(targets: Sequence[ClinicalTarget]) -> list[Constraint]:
     by_metric: dict[tuple[str, str], list[ClinicalTarget]] = {}
     for one in targets:
         if one.prescription.normalisation.metric is not None:
-            by_metric.setdefault((one.name, one.prescription.normalisation.metric), []).append(one)
+            # A painted mean is that of all that is painted, not of each part.
+            name = one.name if one.prescription.painted is None else one.prescription.tied_to
+            by_metric.setdefault((name, one.prescription.normalisation.metric), []).append(one)
     asked = []
     for (name, metric), phases in by_metric.items():
-        dose_gy = sum(one.prescription.dose_gy for one in phases)
+        by_phase: dict[int, float] = {}
+        for one in phases:
+            number = one.prescription.phase
+            by_phase[number] = max(one.prescription.dose_gy, by_phase.get(number, 0.0))
+        dose_gy = sum(by_phase.values())
         limit = dose_gy if Metric.parse(metric).unit == "Gy" else 100.0
         source = f"prescription of {', '.join(dict.fromkeys(one.of for one in phases))}"
         asked.append(Constraint(name, metric, ">=", limit, "goal", source))
