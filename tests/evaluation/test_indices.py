@@ -7,16 +7,19 @@ import pytest
 
 from tailort.errors import GeometryError, InputError
 from tailort.evaluation import (
+    DVH,
     dvh,
     gradient_index,
+    histograms,
     homogeneity_index,
     index_rows,
     isodose_volume_cm3,
     paddick_conformity_index,
     rtog_conformity_index,
+    with_higher_levels,
 )
 from tailort.geometry import Grid, Image
-from tailort.patient import Dose, Normalisation, Prescription, Structure
+from tailort.patient import Dose, Normalisation, Prescription, Structure, StructureSet
 from tailort.patient.painted import Painted
 
 FRAME = "1.2.3"
@@ -103,10 +106,15 @@ def prescribed(target: str, dose_gy: float, phase: int = 1) -> Prescription:
     return Prescription(target, dose_gy, 30, Normalisation("coverage", "D95%[Gy]"), phase)
 
 
+def wholes(structures: list[Structure], prescriptions: list[Prescription], dose: Dose) -> dict[str, DVH]:
+    return histograms(with_higher_levels(StructureSet(tuple(structures), FRAME), prescriptions, 1.0), dose)
+
+
 def test_each_dose_level_has_its_indices_and_the_highest_its_homogeneity(cone_dose):
     inner, outer = replace(ball(10), name="Inner"), replace(ball(20), name="Outer")
     curves = {s.name: dvh(s, cone_dose) for s in (inner, outer)}
-    rows = index_rows(curves, cone_dose, [prescribed("Inner", 70.0), prescribed("Outer", 60.0)])
+    asked = [prescribed("Inner", 70.0), prescribed("Outer", 60.0)]
+    rows = index_rows(curves, cone_dose, asked, wholes([inner, outer], asked, cone_dose))
     told = {(row.structure, row.metric): row.value for row in rows}
     assert told["Inner", "CI(Paddick)"] == pytest.approx(1.0, abs=0.04)
     assert told["Outer", "CI(RTOG)"] == pytest.approx(1.0, abs=0.02)
@@ -124,9 +132,8 @@ def test_a_target_around_a_painted_one_is_not_the_highest_level(cone_dose):
     curves = {s.name: dvh(s, cone_dose) for s in (inner, outer)}
     grid = cone_dose.image.grid
     painted = Painted(Image(grid, np.full(grid.shape, 70.0, np.float32), "Gy"), 60.0, 80.0, "even")
-    rows = index_rows(
-        curves, cone_dose, [replace(prescribed("Inner", 70.0), painted=painted), prescribed("Outer", 60.0)]
-    )
+    asked = [replace(prescribed("Inner", 70.0), painted=painted), prescribed("Outer", 60.0)]
+    rows = index_rows(curves, cone_dose, asked, {})
     assert {(row.structure, row.metric) for row in rows} == {
         ("Outer", "CI(Paddick)"), ("Outer", "CI(RTOG)"), ("Outer", "GI(Paddick)")
     }  # fmt: skip
@@ -134,21 +141,41 @@ def test_a_target_around_a_painted_one_is_not_the_highest_level(cone_dose):
 
 def test_phases_of_one_target_are_one_dose_level(cone_dose):
     curves = {"Ball": dvh(ball(20), cone_dose)}
-    once = index_rows(curves, cone_dose, [prescribed("Ball", 60.0)])
-    twice = index_rows(curves, cone_dose, [prescribed("Ball", 40.0), prescribed("Ball", 20.0, phase=2)])
+    once = index_rows(curves, cone_dose, [prescribed("Ball", 60.0)], {})
+    twice = index_rows(curves, cone_dose, [prescribed("Ball", 40.0), prescribed("Ball", 20.0, phase=2)], {})
     assert once == twice
 
 
 def test_an_index_without_a_value_is_unknown_and_says_why(cone_dose):
-    rows = index_rows({"Ball": dvh(ball(20), cone_dose)}, cone_dose, [prescribed("Ball", 30.0)])
+    rows = index_rows({"Ball": dvh(ball(20), cone_dose)}, cone_dose, [prescribed("Ball", 30.0)], {})
     gradient = next(row for row in rows if row.metric == "GI(Paddick)")
     assert (gradient.value, gradient.verdict) == (None, "unknown")
     assert "edge of the dose grid" in gradient.reason
 
 
-def test_the_index_of_a_lower_level_says_that_other_targets_are_not_counted(cone_dose):
-    inner, outer = replace(ball(10), name="Inner"), replace(ball(20), name="Outer")
-    curves = {s.name: dvh(s, cone_dose) for s in (inner, outer)}
-    rows = index_rows(curves, cone_dose, [prescribed("Inner", 70.0), prescribed("Outer", 60.0)])
-    told = {row.structure: "counts as other tissue" in row.source for row in rows}
-    assert told == {"Inner": False, "Outer": True}
+def test_a_lower_level_is_judged_together_with_the_higher_targets_beside_it(cone_dose):
+    """Halves of the ball of 60 Gy, one of which is to get 70 Gy: alone the other fills half of the isodose."""
+    whole = ball(20)
+    upper, lower = (
+        replace(whole, name=name, contours=tuple(c for c in whole.contours if side * c[0, 2] > 0))
+        for name, side in (("Upper", 1.0), ("Lower", -1.0))
+    )
+    asked = [prescribed("Lower", 60.0), prescribed("Upper", 70.0)]
+    curves = histograms([upper, lower], cone_dose)
+    together = index_rows(curves, cone_dose, asked, wholes([upper, lower], asked, cone_dose))
+    alone = index_rows(curves, cone_dose, asked, {})
+    of_lower, before = ({r.metric: r for r in rows if r.structure == "Lower"} for rows in (together, alone))
+    assert of_lower["CI(Paddick)"].value == pytest.approx(1.0, abs=0.03)
+    assert of_lower["CI(RTOG)"].value == pytest.approx(1.0, abs=0.03)
+    assert before["CI(Paddick)"].value == pytest.approx(0.5, abs=0.03)
+    assert "together with the targets of higher doses" in of_lower["CI(Paddick)"].source
+    assert "together" not in before["CI(Paddick)"].source
+    # The highest level is about its own target.
+    assert {r.metric: r.value for r in together if r.structure == "Upper"} == {
+        r.metric: r.value for r in alone if r.structure == "Upper"
+    }
+
+
+def test_targets_that_are_not_drawn_are_in_no_whole(cone_dose):
+    asked = [prescribed("Ball", 60.0), prescribed("Gone", 70.0)]
+    assert wholes([ball(20)], asked, cone_dose) == {}

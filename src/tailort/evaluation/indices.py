@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 
 import numpy as np
@@ -11,8 +12,8 @@ from scipy.ndimage import maximum_filter, minimum_filter
 from tailort.errors import GeometryError, InputError
 from tailort.evaluation.dvh import DVH
 from tailort.evaluation.scorecard import DECIMALS, Row, Verdict
-from tailort.geometry import interpolate
-from tailort.patient import Dose, Prescription
+from tailort.geometry import interpolate, unite
+from tailort.patient import Dose, Prescription, Structure, StructureSet
 from tailort.patient.prescription import levels_gy
 
 INDICES = PADDICK, RTOG, GRADIENT, HOMOGENEITY = "CI(Paddick)", "CI(RTOG)", "GI(Paddick)", "HI(ICRU83)"
@@ -21,7 +22,40 @@ _PARTS = 5
 _CHUNK = 20_000
 
 
-def index_rows(histograms: Mapping[str, DVH], dose: Dose, prescriptions: Sequence[Prescription]) -> tuple[Row, ...]:
+def with_higher_levels(
+    structures: StructureSet, prescriptions: Sequence[Prescription], single_slice_thickness_mm: float
+) -> tuple[Structure, ...]:
+    """Each target of a lower dose level together with the targets of all higher ones, under its name.
+
+    Its isodose holds theirs, so the conformity of a lower level is about all of them, inside of it or beside it.
+
+    Parameters
+    ----------
+    structures : StructureSet
+        With the targets; those that are not drawn are left out.
+    prescriptions : sequence of Prescription
+        Of the course.
+    single_slice_thickness_mm : float
+        Thickness of a structure that is drawn in a single plane.
+    """
+    levels = levels_gy(prescriptions)
+    drawn = {name: found for name in levels if (found := structures.find(name)) is not None and not found.is_empty}
+    wholes = []
+    for name, target in drawn.items():
+        contours = target.contours
+        for higher in (drawn[other] for other in drawn if levels[other] > levels[name]):
+            planes = np.unique([contour[0, 2] for contour in (*contours, *higher.contours)])
+            contours = unite(
+                contours, higher.contours, planes, single_slice_thickness_mm=single_slice_thickness_mm
+            )  # fmt: skip
+        if contours is not target.contours:
+            wholes.append(replace(target, contours=contours))
+    return tuple(wholes)
+
+
+def index_rows(
+    histograms: Mapping[str, DVH], dose: Dose, prescriptions: Sequence[Prescription], wholes: Mapping[str, DVH]
+) -> tuple[Row, ...]:
     """Indices of every target with one dose, as rows of a scorecard that nothing is asked of.
 
     Parameters
@@ -32,6 +66,8 @@ def index_rows(histograms: Mapping[str, DVH], dose: Dose, prescriptions: Sequenc
         The same dose.
     prescriptions : sequence of Prescription
         Of the course; phases of one target are added up.
+    wholes : mapping of str to DVH
+        Of the targets of lower levels, each together with those of higher ones (`with_higher_levels`).
 
     Returns
     -------
@@ -47,22 +83,23 @@ def index_rows(histograms: Mapping[str, DVH], dose: Dose, prescriptions: Sequenc
         row
         for target, level_gy in levels.items()
         if target in histograms and target not in painted
-        for row in _rows_of(histograms[target], dose, level_gy, level_gy == highest_gy)
+        for row in _rows_of(histograms[target], wholes.get(target), dose, level_gy, level_gy == highest_gy)
     )
 
 
-def _rows_of(target: DVH, dose: Dose, level_gy: float, is_highest: bool) -> Iterator[Row]:
+def _rows_of(target: DVH, whole: DVH | None, dose: Dose, level_gy: float, is_highest: bool) -> Iterator[Row]:
     volume_cm3 = cache(partial(isodose_volume_cm3, dose))
+    aimed = target if whole is None else whole
     asked: dict[str, Callable[[], float]] = {
-        PADDICK: lambda: paddick_conformity_index(target, volume_cm3(level_gy), level_gy),
-        RTOG: lambda: rtog_conformity_index(target, volume_cm3(level_gy)),
+        PADDICK: lambda: paddick_conformity_index(aimed, volume_cm3(level_gy), level_gy),
+        RTOG: lambda: rtog_conformity_index(aimed, volume_cm3(level_gy)),
         GRADIENT: lambda: gradient_index(volume_cm3(level_gy / 2), volume_cm3(level_gy)),
     }
     if is_highest:
         asked[HOMOGENEITY] = lambda: homogeneity_index(target)
     source = f"index of {target.structure} at {level_gy:g} Gy"
-    if not is_highest:
-        source += "; what of targets with higher doses lies outside it counts as other tissue"
+    if whole is not None:
+        source += ", together with the targets of higher doses"
     for name, index in asked.items():
         try:
             value, reason = round(index(), DECIMALS), ""
