@@ -7,7 +7,6 @@ import pytest
 
 from tailort.errors import GeometryError, InputError
 from tailort.evaluation import (
-    DVH,
     dvh,
     gradient_index,
     histograms,
@@ -16,7 +15,6 @@ from tailort.evaluation import (
     isodose_volume_cm3,
     paddick_conformity_index,
     rtog_conformity_index,
-    with_higher_levels,
 )
 from tailort.geometry import Grid, Image
 from tailort.patient import Dose, Normalisation, Prescription, Structure, StructureSet
@@ -106,15 +104,15 @@ def prescribed(target: str, dose_gy: float, phase: int = 1) -> Prescription:
     return Prescription(target, dose_gy, 30, Normalisation("coverage", "D95%[Gy]"), phase)
 
 
-def wholes(structures: list[Structure], prescriptions: list[Prescription], dose: Dose) -> dict[str, DVH]:
-    return histograms(with_higher_levels(StructureSet(tuple(structures), FRAME), prescriptions, 1.0), dose)
+def drawn(*structures: Structure) -> StructureSet:
+    return StructureSet(structures, FRAME)
 
 
 def test_each_dose_level_has_its_indices_and_the_highest_its_homogeneity(cone_dose):
     inner, outer = replace(ball(10), name="Inner"), replace(ball(20), name="Outer")
     curves = {s.name: dvh(s, cone_dose) for s in (inner, outer)}
     asked = [prescribed("Inner", 70.0), prescribed("Outer", 60.0)]
-    rows = index_rows(curves, cone_dose, asked, wholes([inner, outer], asked, cone_dose))
+    rows = index_rows(drawn(inner, outer), curves, cone_dose, asked)
     told = {(row.structure, row.metric): row.value for row in rows}
     assert told["Inner", "CI(Paddick)"] == pytest.approx(1.0, abs=0.04)
     assert told["Outer", "CI(RTOG)"] == pytest.approx(1.0, abs=0.02)
@@ -133,21 +131,21 @@ def test_a_target_around_a_painted_one_is_not_the_highest_level(cone_dose):
     grid = cone_dose.image.grid
     painted = Painted(Image(grid, np.full(grid.shape, 70.0, np.float32), "Gy"), 60.0, 80.0, "even")
     asked = [replace(prescribed("Inner", 70.0), painted=painted), prescribed("Outer", 60.0)]
-    rows = index_rows(curves, cone_dose, asked, {})
+    rows = index_rows(drawn(inner, outer), curves, cone_dose, asked)
     assert {(row.structure, row.metric) for row in rows} == {
         ("Outer", "CI(Paddick)"), ("Outer", "CI(RTOG)"), ("Outer", "GI(Paddick)")
     }  # fmt: skip
 
 
 def test_phases_of_one_target_are_one_dose_level(cone_dose):
-    curves = {"Ball": dvh(ball(20), cone_dose)}
-    once = index_rows(curves, cone_dose, [prescribed("Ball", 60.0)], {})
-    twice = index_rows(curves, cone_dose, [prescribed("Ball", 40.0), prescribed("Ball", 20.0, phase=2)], {})
+    balls, curves = drawn(ball(20)), {"Ball": dvh(ball(20), cone_dose)}
+    once = index_rows(balls, curves, cone_dose, [prescribed("Ball", 60.0)])
+    twice = index_rows(balls, curves, cone_dose, [prescribed("Ball", 40.0), prescribed("Ball", 20.0, phase=2)])
     assert once == twice
 
 
 def test_an_index_without_a_value_is_unknown_and_says_why(cone_dose):
-    rows = index_rows({"Ball": dvh(ball(20), cone_dose)}, cone_dose, [prescribed("Ball", 30.0)], {})
+    rows = index_rows(drawn(ball(20)), {"Ball": dvh(ball(20), cone_dose)}, cone_dose, [prescribed("Ball", 30.0)])
     gradient = next(row for row in rows if row.metric == "GI(Paddick)")
     assert (gradient.value, gradient.verdict) == (None, "unknown")
     assert "edge of the dose grid" in gradient.reason
@@ -162,20 +160,16 @@ def test_a_lower_level_is_judged_together_with_the_higher_targets_beside_it(cone
     )
     asked = [prescribed("Lower", 60.0), prescribed("Upper", 70.0)]
     curves = histograms([upper, lower], cone_dose)
-    together = index_rows(curves, cone_dose, asked, wholes([upper, lower], asked, cone_dose))
-    alone = index_rows(curves, cone_dose, asked, {})
+    together = index_rows(drawn(upper, lower), curves, cone_dose, asked)
+    # A target that is not drawn is in no whole.
+    alone = index_rows(drawn(lower), {"Lower": curves["Lower"]}, cone_dose, asked)
     of_lower, before = ({r.metric: r for r in rows if r.structure == "Lower"} for rows in (together, alone))
     assert of_lower["CI(Paddick)"].value == pytest.approx(1.0, abs=0.03)
     assert of_lower["CI(RTOG)"].value == pytest.approx(1.0, abs=0.03)
     assert before["CI(Paddick)"].value == pytest.approx(0.5, abs=0.03)
     assert "together with the targets of higher doses" in of_lower["CI(Paddick)"].source
     assert "together" not in before["CI(Paddick)"].source
-    # The highest level is about its own target.
-    assert {r.metric: r.value for r in together if r.structure == "Upper"} == {
-        r.metric: r.value for r in alone if r.structure == "Upper"
-    }
-
-
-def test_targets_that_are_not_drawn_are_in_no_whole(cone_dose):
-    asked = [prescribed("Ball", 60.0), prescribed("Gone", 70.0)]
-    assert wholes([ball(20)], asked, cone_dose) == {}
+    # The highest level is about its own target: half of the ball of 20 mm holds half of that of 10 mm.
+    (of_upper,) = [r for r in together if (r.structure, r.metric) == ("Upper", "CI(RTOG)")]
+    assert of_upper.value == pytest.approx(volume(10) / (0.5 * volume(20)), rel=0.03)
+    assert "together" not in of_upper.source

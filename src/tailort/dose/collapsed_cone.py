@@ -19,7 +19,7 @@ from functools import cache
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tailort.dose.fluence import Exposure, exposures
 from tailort.dose.inputs import outline_mask, require_matching
@@ -57,7 +57,7 @@ def compute(
     progress: Progress | None = None,
     dose_to: DoseTo = "medium",
     widest_voxel_mm: float = WIDEST_VOXEL_MM,
-    detailed_mm: Any = None,
+    detailed_mm: ArrayLike | None = None,
 ) -> Dose:
     """Physical dose of one fraction of a deliverable plan.
 

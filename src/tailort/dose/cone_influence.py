@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from tailort.dose.beamlets import NEAR_MM
@@ -52,7 +52,7 @@ def influence(
     progress: Progress | None = None,
     dose_to: DoseTo = "medium",
     widest_voxel_mm: float = WIDEST_VOXEL_MM,
-    detailed_mm: Any = None,
+    detailed_mm: ArrayLike | None = None,
 ) -> Influence:
     """Dose of each beamlet, as an open field of its own, in chosen voxels.
 

@@ -15,11 +15,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tailort.dose.bent_tracks import bent_along_lines
 from tailort.dose.cones import Cones, transport
@@ -184,7 +184,7 @@ class Voxels:
         density: Image,
         dose_to: DoseTo,
         widest_mm: float = WIDEST_VOXEL_MM,
-        detailed_mm: Any = None,
+        detailed_mm: ArrayLike | None = None,
     ) -> Voxels:
         """Voxels about a dose grid in a patient of this mass density.
 
@@ -229,7 +229,7 @@ class Voxels:
         return total
 
 
-def voxels_to_one(spacing_mm: Any, widest_mm: float = WIDEST_VOXEL_MM) -> Whole:
+def voxels_to_one(spacing_mm: ArrayLike, widest_mm: float = WIDEST_VOXEL_MM) -> Whole:
     """Voxels of this spacing (3,) that make a wide one, along each axis; 1 where two would be too wide."""
     joined: Whole = np.maximum(np.floor(widest_mm / np.asarray(spacing_mm) + 1e-6), 1).astype(np.int64)
     return joined

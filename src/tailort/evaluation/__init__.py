@@ -12,7 +12,6 @@ from tailort.evaluation.indices import (
     isodose_volume_cm3,
     paddick_conformity_index,
     rtog_conformity_index,
-    with_higher_levels,
 )
 from tailort.evaluation.robustness import Band, Robustness, RobustRow, judge_scenarios, over_scenarios
 from tailort.evaluation.robustness_doses import from_cloud, from_engine
@@ -53,6 +52,5 @@ __all__ = [
     "over_scenarios",
     "paddick_conformity_index",
     "rtog_conformity_index",
-    "with_higher_levels",
     "within",
 ]

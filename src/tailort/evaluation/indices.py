@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import maximum_filter, minimum_filter
 
 from tailort.errors import GeometryError, InputError
-from tailort.evaluation.dvh import DVH
+from tailort.evaluation.dvh import DVH, histograms
 from tailort.evaluation.scorecard import DECIMALS, Row, Verdict
 from tailort.geometry import interpolate, unite
 from tailort.patient import Dose, Prescription, Structure, StructureSet
@@ -22,68 +22,62 @@ _PARTS = 5
 _CHUNK = 20_000
 
 
-def with_higher_levels(
-    structures: StructureSet, prescriptions: Sequence[Prescription], single_slice_thickness_mm: float
+def _with_higher_levels(
+    structures: StructureSet, levels: Mapping[str, float], single_slice_thickness_mm: float | None
 ) -> tuple[Structure, ...]:
-    """Each target of a lower dose level together with the targets of all higher ones, under its name.
-
-    Its isodose holds theirs, so the conformity of a lower level is about all of them, inside of it or beside it.
-
-    Parameters
-    ----------
-    structures : StructureSet
-        With the targets; those that are not drawn are left out.
-    prescriptions : sequence of Prescription
-        Of the course.
-    single_slice_thickness_mm : float
-        Thickness of a structure that is drawn in a single plane.
-    """
-    levels = levels_gy(prescriptions)
+    """Each target of a lower dose level together with the targets of all higher ones, under its name."""
     drawn = {name: found for name in levels if (found := structures.find(name)) is not None and not found.is_empty}
     wholes = []
     for name, target in drawn.items():
         contours = target.contours
         for higher in (drawn[other] for other in drawn if levels[other] > levels[name]):
             planes = np.unique([contour[0, 2] for contour in (*contours, *higher.contours)])
-            contours = unite(
-                contours, higher.contours, planes, single_slice_thickness_mm=single_slice_thickness_mm
-            )  # fmt: skip
+            contours = unite(contours, higher.contours, planes, single_slice_thickness_mm=single_slice_thickness_mm)
         if contours is not target.contours:
             wholes.append(replace(target, contours=contours))
     return tuple(wholes)
 
 
 def index_rows(
-    histograms: Mapping[str, DVH], dose: Dose, prescriptions: Sequence[Prescription], wholes: Mapping[str, DVH]
+    structures: StructureSet,
+    curves: Mapping[str, DVH],
+    dose: Dose,
+    prescriptions: Sequence[Prescription],
+    single_slice_thickness_mm: float | None = None,
 ) -> tuple[Row, ...]:
     """Indices of every target with one dose, as rows of a scorecard that nothing is asked of.
 
     Parameters
     ----------
-    histograms : mapping of str to DVH
+    structures : StructureSet
+        With the targets.
+    curves : mapping of str to DVH
         Physical dose of the course, by structure.
     dose : Dose
         The same dose.
     prescriptions : sequence of Prescription
         Of the course; phases of one target are added up.
-    wholes : mapping of str to DVH
-        Of the targets of lower levels, each together with those of higher ones (`with_higher_levels`).
+    single_slice_thickness_mm : float or None
+        Thickness of a structure that is drawn in a single plane.
 
     Returns
     -------
     tuple of Row
         Conformity and gradient of each dose level; homogeneity of the highest only, because a lower one has the rise
         to the next in it. Painted targets have no single dose and no index. An index that has no value is unknown,
-        with the reason.
+        with the reason. The isodose of a lower level holds the higher targets too, so its conformity is about all of
+        them, inside of its own target or beside it.
     """
     levels = levels_gy(prescriptions)
+    united = _with_higher_levels(structures, levels, single_slice_thickness_mm)
+    wholes = histograms(united, dose, single_slice_thickness_mm=single_slice_thickness_mm)
     highest_gy = max(levels.values(), default=0.0)
     painted = {p.tied_to for p in prescriptions if p.painted is not None}
     return tuple(
         row
         for target, level_gy in levels.items()
-        if target in histograms and target not in painted
-        for row in _rows_of(histograms[target], wholes.get(target), dose, level_gy, level_gy == highest_gy)
+        if target in curves and target not in painted
+        for row in _rows_of(curves[target], wholes.get(target), dose, level_gy, level_gy == highest_gy)
     )
 
 

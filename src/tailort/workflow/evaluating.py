@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from tailort.errors import InputError, MissingStructureError, UndecidedError
-from tailort.evaluation import DEFAULT_METRICS, Scorecard, assess, histograms, index_rows, with_higher_levels
+from tailort.evaluation import DEFAULT_METRICS, Scorecard, assess, histograms, index_rows
 from tailort.patient import Case, Constraint, Dose, Prescription, StructureSet
 from tailort.protocols import Decision, Protocol, for_patient
 from tailort.protocols.known import seen
@@ -102,9 +102,7 @@ def evaluate(
         else row
         for row in card.rows
     )
-    wholes = with_higher_levels(structures, prescriptions, thickness_mm)
-    of_wholes = histograms(wholes, course, single_slice_thickness_mm=thickness_mm)
-    rows += index_rows(card.histograms, course, prescriptions, of_wholes)
+    rows += index_rows(structures, card.histograms, course, prescriptions, thickness_mm)
     if protocol is not None:
         amendments += amendments_of(protocol, EVALUATED, card)
         notes += [found.text for found in amendments if found.due != "no" or found.is_measured_low]

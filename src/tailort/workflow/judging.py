@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tailort.evaluation import Row, assess, histograms, index_rows, with_higher_levels
+from tailort.evaluation import Row, assess, histograms, index_rows
 from tailort.evaluation.scorecard import Verdict
 from tailort.radiobiology import course_dose
 from tailort.workflow.bench import Bench
@@ -48,9 +48,8 @@ def judge(bench: Bench, request: Request, phases: tuple[PhasePlan, ...], notes: 
         single_slice_thickness_mm=thick,
     )
     points = (row for phase in phases for row in _point_rows(bench, phase))
-    wholes = with_higher_levels(bench.structures, request.course, thick)
-    of_wholes = histograms(wholes, course, single_slice_thickness_mm=thick)
-    card = replace(card, rows=(*points, *card.rows, *index_rows(card.histograms, course, request.course, of_wholes)))
+    indices = index_rows(bench.structures, card.histograms, course, request.course, thick)
+    card = replace(card, rows=(*points, *card.rows, *indices))
     others = [s for s in bench.structures if s.name not in card.histograms]
     curves = {**histograms(others, course, single_slice_thickness_mm=thick), **card.histograms}
     return PlanResult(

@@ -237,7 +237,7 @@ def replan(
         *other_doses(plans, numbers, prescribed), *_as_planned(fitting[0][0], own), *asked.notes,
         *bench.case.notes, *result.notes,
     )  # fmt: skip
-    return Replanned(result, asked, bench.engine.label, tuple(dict.fromkeys(told)))
+    return Replanned(result, asked, bench.engine_note, tuple(dict.fromkeys(told)))
 
 
 def _as_planned(technique: Technique, protocol: Protocol) -> tuple[str, ...]:
