@@ -22,12 +22,11 @@ from numpy.typing import NDArray
 
 from tailort.dose import collapsed_cone
 from tailort.dose import collapsed_cone_gpu as gpu
-from tailort.dose.collapsed_cone import sectors
+from tailort.dose.collapsed_cone import fields_of, sectors
 from tailort.dose.cones import VACUUM, Cones, order_from, transport
 from tailort.dose.fan import Fan
-from tailort.dose.head import head_fluence
 from tailort.dose.space import DoseTo, Space
-from tailort.dose.terma import RAY_PITCH_MM, Incident, add_terma
+from tailort.dose.terma import RAY_PITCH_MM, Field, Incident, add_terma
 from tailort.errors import InputError
 from tailort.geometry import Grid, Image
 from tailort.patient.plan import Beam, BeamSetup, ControlPoint, Plan
@@ -223,10 +222,9 @@ def test_rays_are_as_deep_as_on_the_cpu(host: Host, gantry: float) -> None:
     image = Image(grid, rng.uniform(0.0, 2.0, grid.shape).astype(np.float32), "1")
     fan = Fan.of(BeamSetup("b", 1, (2.0, 1.0, -3.0), gantry, 20.0, 5.0), "HFS", 1000.0)
     first, count = np.array([-40.0, -35.0, 930.0]), np.array([33, 29, 60])
-    seen = Incident(
-        np.zeros((2, 2)), np.zeros((1, 1)), np.zeros(2), np.ones(2), first, count.astype(np.int64), np.zeros(2)
-    )
-    found = gpu.trace(host, gpu.view_of(grid, grid, fan, seen, LINAC), image.values, count)
+    field = Field(fan, np.zeros((2, 2)), np.zeros((1, 1)), np.zeros(2), np.zeros(2))
+    seen = Incident(np.ones(2), first, count.astype(np.int64))
+    found = gpu.trace(host, gpu.view_of(grid, grid, field, seen, LINAC), image.values, count)
     expected = fan.depths_cm(image, first, count, RAY_PITCH_MM)
     assert expected.max() > 3.0
     np.testing.assert_allclose(found.transpose(1, 2, 0), expected, atol=1e-5)
@@ -241,12 +239,8 @@ def test_photons_release_what_they_do_on_the_cpu(host: Host, gantry: float, couc
     flow = np.zeros((3, *space.grid.shape), dtype=np.float32)
     there = gpu.SpaceOnDevice(host, space, LINAC)
     for beam, (exposure, *_) in sectors(plan_of(static(1, gantry, 30.0, couch), static(2, gantry + 8.0))):
-        fan = Fan.of(exposure.setup, "HFS", LINAC.source_axis_distance_mm)
-
-        def fluence(x: Any, y: Any, exposure: Any = exposure, beam: Beam = beam) -> Any:
-            return head_fluence(exposure, beam, LINAC, x, y)
-
-        add_terma(soft, hard, flow, surface, space.grid, fan, fluence, space.traced, kernel, LINAC)
+        (field,) = fields_of(beam, [exposure], "HFS", LINAC)
+        add_terma(soft, hard, flow, surface, space.grid, field, space.traced, kernel, LINAC)
         there.release(beam, exposure, "HFS")
     for found, expected in ((there.soft, soft), (there.hard, hard), (there.flow, flow), (there.left, surface)):
         highest = float(np.abs(expected).max())

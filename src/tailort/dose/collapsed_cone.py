@@ -15,20 +15,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tailort.dose.fan import Fan
 from tailort.dose.fluence import Exposure, exposures
+from tailort.dose.head import head_fluence
 from tailort.dose.inputs import outline_mask, require_matching
 from tailort.dose.space import WIDEST_VOXEL_MM, DoseTo, Space, Voxels
-from tailort.geometry import Grid, Image
+from tailort.dose.terma import Field
+from tailort.geometry import Grid, Image, PatientPosition
 from tailort.patient.dose import Dose
 from tailort.patient.plan import Beam, ControlPoint, Plan
 from tailort.physics.machine import Machine
 from tailort.physics.materials import relative_electron_density
+from tailort.physics.point_kernel import point_kernel
 
 Progress = Callable[[float], None]
 Float = NDArray[np.float64]
@@ -99,12 +103,13 @@ def compute(
     """
     require_matching(plan, density, machine, grid)
     inside = outline_mask(density, grid, body)
-    voxels = Voxels.around(grid, density, dose_to, widest_voxel_mm, detailed_mm)
+    voxels = Voxels.around(grid, density, dose_to, widest_voxel_mm, detailed_mm, inside)
     parts = sectors(plan)
     totals = [np.zeros(space.grid.shape, dtype=np.float32) for space in voxels.spaces]
     for n, (beam, sector) in enumerate(parts):
+        fields = fields_of(beam, sector, plan.patient_position, machine)
         for total, space in zip(totals, voxels.spaces, strict=True):
-            total += space.released_and_spread(beam, sector, plan.patient_position, machine)
+            total += space.released_and_spread(fields, machine)
         if progress is not None:
             progress((n + 1) / len(parts))
     return dose_of(plan, voxels.fine.on(voxels.joined(totals), grid), machine, grid, inside, NAMES[dose_to])
@@ -115,6 +120,17 @@ def dose_of(plan: Plan, values: Values, machine: Machine, grid: Grid, inside: ND
     dose = values * np.float32(scale_gy_per_mu(machine))
     image = Image(grid, np.where(inside, dose, np.float32(0.0)), "Gy")
     return Dose(image, "physical", "fraction", plan.fractions, None, engine, plan.sop_instance_uid)
+
+
+def fields_of(beam: Beam, sector: Sequence[Exposure], position: PatientPosition, machine: Machine) -> tuple[Field, ...]:
+    """What comes down from each direction of a part of a beam, where anything does."""
+    kernel = point_kernel(machine.spectrum)
+    fans = [Fan.of(exposure.setup, position, machine.source_axis_distance_mm) for exposure in sector]
+    found = (
+        Field.of(fan, partial(head_fluence, exposure, beam, machine), kernel, machine)
+        for fan, exposure in zip(fans, sector, strict=True)
+    )
+    return tuple(field for field in found if field is not None)
 
 
 def sectors(plan: Plan) -> list[tuple[Beam, tuple[Exposure, ...]]]:
@@ -251,4 +267,4 @@ def _tank(
     end = ControlPoint(1.0, 0.0, 0.0, 0.0, jaws[0], jaws[1], None)
     beam = Beam("open field", 1, machine.id, machine.energy_mv, machine.flattened, (0.0, 0.0, 0.0), (), (field, end))
     space = Space(grid, relative_electron_density(water), np.ones(shape, np.float32), np.ones(shape, np.float32))
-    return _Tank(grid, surface, space.released_and_spread(beam, tuple(exposures(beam)), "HFS", machine))
+    return _Tank(grid, surface, space.released_and_spread(fields_of(beam, exposures(beam), "HFS", machine), machine))

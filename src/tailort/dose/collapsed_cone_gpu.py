@@ -25,7 +25,7 @@ from tailort.dose.fluence import Exposure
 from tailort.dose.head import head_fluence
 from tailort.dose.inputs import outline_mask, require_matching
 from tailort.dose.space import DoseTo, Space
-from tailort.dose.terma import HARDNESS_STEP_MM, PIXEL_MM, RAY_PITCH_MM, Incident
+from tailort.dose.terma import HARDNESS_STEP_MM, PIXEL_MM, RAY_PITCH_MM, Field, Incident
 from tailort.errors import InputError
 from tailort.geometry import Grid, Image, PatientPosition
 from tailort.patient.dose import Dose
@@ -262,14 +262,13 @@ class SpaceOnDevice:
     def release(self, beam: Beam, exposure: Exposure, position: PatientPosition) -> None:
         """Add the TERMA and its flow, and to `left` the dose of contaminating electrons, of one direction."""
         fan = Fan.of(exposure.setup, position, self._machine.source_axis_distance_mm)
-        seen = Incident.on(
-            self._grid, fan, partial(head_fluence, exposure, beam, self._machine), self._kernel, self._machine
-        )
-        if seen is None:
+        field = Field.of(fan, partial(head_fluence, exposure, beam, self._machine), self._kernel, self._machine)
+        seen = None if field is None else Incident.on(self._grid, field)
+        if field is None or seen is None:
             return
-        view = _up(self._device, view_of(self._grid, self._traced_grid, fan, seen, self._machine))
+        view = _up(self._device, view_of(self._grid, self._traced_grid, field, seen, self._machine))
         depths = trace(self._device, view, self._traced, seen.count)
-        summed, stray, shift = (_up(self._device, values) for values in (seen.summed, seen.stray, seen.shift))
+        summed, stray, shift = (_up(self._device, values) for values in (field.summed, field.stray, field.shift))
         self._device.launch(
             "terma", self._grid.size, 1, view, *_int(self._grid.shape), summed, stray, *_int(stray.shape), depths,
             *_int(depths.shape), shift, *_int(shift.shape), *self._tables, *_int(self._tables[0].shape), self.soft,
@@ -277,13 +276,13 @@ class SpaceOnDevice:
         )  # fmt: skip
 
 
-def view_of(grid: Grid, traced: Grid, fan: Fan, seen: Incident, machine: Machine) -> Float:
+def view_of(grid: Grid, traced: Grid, field: Field, seen: Incident, machine: Machine) -> Float:
     """One direction of a beam as the kernels take it: the struct View of the CUDA source."""
-    head = machine.head
+    head, fan = machine.head, field.fan
     return np.concatenate([
         fan.source_mm, fan.axes.ravel(), [fan.source_axis_distance_mm], grid.affine[:3].ravel(),
         traced.to_index(fan.source_mm), np.linalg.inv(traced.affine[:3, :3]).ravel(), seen.first, [RAY_PITCH_MM],
-        seen.start, [PIXEL_MM], seen.half, [HARDNESS_STEP_MM, FIRST_DEPTH_CM, DEPTH_STEP_CM],
+        field.start, [PIXEL_MM], seen.half, [HARDNESS_STEP_MM, FIRST_DEPTH_CM, DEPTH_STEP_CM],
         [head.contamination_cm2_g, head.contamination_per_cm],
     ])  # fmt: skip
 

@@ -19,9 +19,10 @@ from tailort.dose.beamlets import NEAR_MM
 from tailort.dose.collapsed_cone import NAMES, scale_gy_per_mu
 from tailort.dose.cone_rows import OpenDose, fill_rows
 from tailort.dose.fan import Fan, voxel_centres_mm
+from tailort.dose.inputs import outline_mask
 from tailort.dose.lattice import Lattice, beamlet_fluence, head_scatter
 from tailort.dose.space import WIDEST_VOXEL_MM, DoseTo, Space, Voxels
-from tailort.dose.terma import add_terma
+from tailort.dose.terma import Field, add_terma
 from tailort.errors import InputError
 from tailort.geometry import Grid, Image, PatientPosition
 from tailort.patient.influence import Beamlets, Influence
@@ -98,8 +99,12 @@ def influence(
     count = len(beamlets.setups)
     lattices = [Lattice.of(beamlets, n) for n in range(count)]
     fans = [Fan.of(setup, position, machine.source_axis_distance_mm) for setup in beamlets.setups]
-    carried = Voxels.around(grid, density, dose_to, widest_voxel_mm, detailed_mm)
+    # The whole body, so that no row depends on which others are asked for.
+    asked = outline_mask(density, grid, None)
+    asked.reshape(-1)[rows] = True
+    carried = Voxels.around(grid, density, dose_to, widest_voxel_mm, detailed_mm, asked)
     space = carried.fine
+    kernel = point_kernel(machine.spectrum)
     points = voxel_centres_mm(grid.affine, grid.shape, rows)
     places = np.empty((count, len(rows), 4), dtype=np.float32)
     opened = OpenDose.empty(count, len(rows))
@@ -107,8 +112,10 @@ def influence(
         coordinates = fan.coordinates(points)
         places[n, :, :3] = coordinates
         places[n, :, 3] = fan.radiological_depth_cm(space.traced, coordinates)
-        if lattice.column.size:
-            kinds = zip(*(_open_dose(part, fan, lattice, machine) for part in carried.spaces), strict=True)
+        there = lattice.column.size > 0
+        field = Field.of(fan, partial(beamlet_fluence, lattice, machine), kernel, machine) if there else None
+        if field is not None:
+            kinds = zip(*(_open_dose(part, field, machine) for part in carried.spaces), strict=True)
             lefts = [space.on(carried.joined(kind), grid) for kind in kinds]
             doses = [np.maximum(left, 0.0) * np.float32(scale_gy_per_mu(machine)) for left in lefts]
             opened.highest[n] = doses[0].max()
@@ -123,25 +130,22 @@ def influence(
     blur = float(np.sqrt(sum((wide**2).mean() for wide in widths) / 12))
     filled = fill_rows(
         places, rows, points, beamlets, lattices, fans, opened, space.electrons, _about(space, points), to_index,
-        point_kernel(machine.spectrum), machine, scale_gy_per_mu(machine), blur, near_mm,
+        kernel, machine, scale_gy_per_mu(machine), blur, near_mm,
     )  # fmt: skip
     if progress is not None:
         progress(1.0)
     return Influence(*filled, grid, rows, beamlets, NAMES[dose_to])
 
 
-def _open_dose(space: Space, fan: Fan, lattice: Lattice, machine: Machine) -> tuple[Values, Values, Values]:
+def _open_dose(space: Space, field: Field, machine: Machine) -> tuple[Values, Values, Values]:
     """Energy left by primary electrons, scattered photons and contaminating electrons of all beamlets of a beam."""
     kernel = point_kernel(machine.spectrum)
     soft, hard, surface = (np.zeros(space.grid.shape, dtype=np.float32) for _ in range(3))
     flow = np.zeros((3, *space.grid.shape), dtype=np.float32)
-    direction = add_terma(
-        soft, hard, flow, surface, space.grid, fan, partial(beamlet_fluence, lattice, machine), space.traced, kernel,
-        machine,
-    )  # fmt: skip
+    direction = add_terma(soft, hard, flow, surface, space.grid, field, space.traced, kernel, machine)
     if not direction.any():
         return surface, surface, surface
-    primary, scatter = space.spread(soft, hard, flow, direction, kernel, fan.isocentre_mm)
+    primary, scatter = space.spread(soft, hard, flow, direction, kernel, field.fan.isocentre_mm)
     return primary, scatter, surface
 
 

@@ -18,6 +18,7 @@ Ahnesjo 1989, Med Phys 16:577, doi:10.1118/1.596360.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numba
@@ -28,6 +29,9 @@ from tailort.physics.point_kernel import Ring
 
 Float = NDArray[np.float64]
 Values = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+# First and one past the last column of each row (plane, row).
+Extent = tuple[NDArray[np.int32], NDArray[np.int32]]
 
 # A carried rate below this share of the largest source is dropped.
 NEGLIGIBLE = 1e-6
@@ -146,6 +150,7 @@ def transport(
     to_index: Float,
     anchor: Float,
     *kernels: Cones,
+    asked: Mask | None = None,
 ) -> list[Values]:
     """Energy that the cones of each kernel leave in each voxel, per electron density.
 
@@ -167,6 +172,9 @@ def transport(
         place of the patient, the dose does not depend on where the grid begins.
     *kernels : Cones
         Of one beam.
+    asked : (k, j, i) bool or None
+        Voxels whose energy is wanted; what is told of the others may be anything up to what they have. Lines end where
+        they meet none of them any more. None: all.
 
     Returns
     -------
@@ -184,12 +192,14 @@ def transport(
         if not any(by_axis[axis].sign.size for by_axis in lines):
             continue
         order = order_from(axis)
-        nothing = np.zeros([soft.shape[n] for n in order], dtype=np.float32)
+        shape = [soft.shape[n] for n in order]
+        nothing = np.zeros(shape, dtype=np.float32)
         t0, t1, t2, t3, own_dense = (
             nothing if values is None else np.ascontiguousarray(values.transpose(order))
             for values in (soft, hard, aside, beside, dense)
         )
-        low, high = _extent(t0, t1)
+        released = _extent((t0 != 0.0) | (t1 != 0.0))
+        wanted = _whole(shape) if asked is None else _extent(np.ascontiguousarray(asked.transpose(order)))
         for total, cones, by_axis in zip(totals, kernels, lines, strict=True):
             own = by_axis[axis]
             if not own.sign.size:
@@ -197,24 +207,28 @@ def transport(
             left = np.zeros((min(numba.get_num_threads(), own.sign.size), *t0.shape), dtype=np.float32)
             top = float(np.abs(cones.weights).max()) * highest
             _sweep(
-                t0, t1, t2, t3, own_dense, low, high, own.sign, own.tilt, float(anchor[axis]), own.path_cm, own.slopes,
-                own.weights, np.float32(NEGLIGIBLE * top), left,
+                t0, t1, t2, t3, own_dense, *released, *wanted, own.sign, own.tilt, float(anchor[axis]), own.path_cm,
+                own.slopes, own.weights, np.float32(NEGLIGIBLE * top), left,
             )  # fmt: skip
             whole = left[0] if len(left) == 1 else left.sum(axis=0, dtype=np.float32)
             total += whole.transpose(np.argsort(order))
     return totals
 
 
+def _whole(shape: Sequence[int]) -> Extent:
+    return np.zeros(tuple(shape[:2]), dtype=np.int32), np.full(tuple(shape[:2]), shape[2], dtype=np.int32)
+
+
 @numba.njit(cache=True)
-def _extent(soft: Values, stiff: Values) -> tuple[NDArray[np.int32], NDArray[np.int32]]:  # pragma: no cover - compiled
-    """First and one past the last voxel of each row (plane, row) that releases energy."""
-    planes, rows, columns = soft.shape
+def _extent(there: Mask) -> Extent:  # pragma: no cover - compiled
+    """First and one past the last voxel of each row (plane, row) that is there; of none the row's size and 0."""
+    planes, rows, columns = there.shape
     low = np.full((planes, rows), columns, dtype=np.int32)
     high = np.zeros((planes, rows), dtype=np.int32)
     for p in range(planes):
         for r in range(rows):
             for c in range(columns):
-                if soft[p, r, c] != 0.0 or stiff[p, r, c] != 0.0:
+                if there[p, r, c]:
                     low[p, r] = min(low[p, r], c)
                     high[p, r] = c + 1
     return low, high
@@ -229,6 +243,8 @@ def _sweep(
     dense: Values,
     low: NDArray[np.int32],
     high: NDArray[np.int32],
+    wanted_low: NDArray[np.int32],
+    wanted_high: NDArray[np.int32],
     sign: NDArray[np.int64],
     tilt: Float,
     anchor: float,
@@ -247,6 +263,9 @@ def _sweep(
         carried = np.zeros((2, terms, rows + 2, columns + 2), dtype=np.float32)
         first = np.zeros((2, rows + 2), dtype=np.int64)
         last = np.zeros((2, rows + 2), dtype=np.int64)
+        jumps = np.zeros((planes + 1, 2), dtype=np.int64)
+        # Of each row, by the number of its plane, what lines must still come through: first and one past the last.
+        needed = np.zeros((2, planes, rows), dtype=np.int64)
         for m in range(thread, sign.size, threads):
             for side in range(2):
                 for row in range(rows + 2):
@@ -255,19 +274,20 @@ def _sweep(
                     last[side, row] = 0
             now = 0
             behind = anchor if sign[m] > 0 else planes - 1 - anchor
-            at_row, at_column = _jumps(-behind, tilt[m, 0]), _jumps(-behind, tilt[m, 1])
+            for axis in range(2):
+                at = _jumps(-behind, tilt[m, axis])
+                for n in range(planes):
+                    # Where the tilt is 1, rounding must not make it 2.
+                    jumps[n, axis] = min(max(_jumps(n - behind, tilt[m, axis]) - at, -1), 1)
+                    at += jumps[n, axis]
+            _look_ahead(needed, wanted_low, wanted_high, jumps, sign[m], columns)
             for n in range(planes):
                 plane = n if sign[m] > 0 else planes - 1 - n
-                # Where the tilt is 1, rounding must not make it 2.
-                row_jump = min(max(_jumps(n - behind, tilt[m, 0]) - at_row, -1), 1)
-                column_jump = min(max(_jumps(n - behind, tilt[m, 1]) - at_column, -1), 1)
-                at_row += row_jump
-                at_column += column_jump
+                row_jump, column_jump = jumps[n]
                 before, now = now, 1 - now
                 for row in range(rows):
-                    # What this row held two planes ago is cleared, then the range of this plane is found.
                     here = row + 1
-                    carried[now, :, here, first[now, here] : last[now, here]] = 0.0
+                    held_a, held_b = first[now, here], last[now, here]
                     source = here - row_jump
                     a = min(first[before, source] + column_jump, low[plane, row] + 1)
                     b = max(last[before, source] + column_jump, high[plane, row] + 1)
@@ -275,10 +295,14 @@ def _sweep(
                         a, b = low[plane, row] + 1, high[plane, row] + 1
                     elif low[plane, row] >= high[plane, row]:
                         a, b = first[before, source] + column_jump, last[before, source] + column_jump
-                    a, b = max(a, 1), min(b, columns + 1)
+                    a, b = max(a, needed[0, n, row] + 1), min(b, needed[1, n, row] + 1)
                     if a >= b:
+                        _clear(carried, now, here, held_a, held_b)
                         first[now, here], last[now, here] = columns + 2, 0
                         continue
+                    # What this row held two planes ago and is not written over.
+                    _clear(carried, now, here, held_a, min(held_b, a))
+                    _clear(carried, now, here, max(held_a, b), held_b)
                     size = b - a
                     t0 = soft[plane, row, a - 1 : b - 1]
                     t1 = stiff[plane, row, a - 1 : b - 1]
@@ -300,6 +324,36 @@ def _sweep(
                         carried[now, :, here, b - 1] = 0.0
                         b -= 1
                     first[now, here], last[now, here] = a, b
+
+
+@numba.njit(cache=True, inline="always")
+def _clear(carried: Values, side: int, row: int, start: int, stop: int) -> None:  # pragma: no cover - compiled
+    for term in range(carried.shape[1]):
+        for column in range(start, stop):
+            carried[side, term, row, column] = 0.0
+
+
+@numba.njit(cache=True)
+def _look_ahead(
+    needed: NDArray[np.int64],
+    low: NDArray[np.int32],
+    high: NDArray[np.int32],
+    jumps: NDArray[np.int64],
+    sign: int,
+    columns: int,
+) -> None:  # pragma: no cover - compiled
+    """Fill in what lines must still come through: what is wanted there, and what leads to such voxels further on."""
+    planes, rows = low.shape
+    for n in range(planes - 1, -1, -1):
+        plane = n if sign > 0 else planes - 1 - n
+        row_jump, column_jump = jumps[n + 1]
+        for row in range(rows):
+            a, b = int(low[plane, row]), int(high[plane, row])
+            on = row + row_jump
+            if n + 1 < planes and 0 <= on < rows and needed[0, n + 1, on] < needed[1, n + 1, on]:
+                a = min(a, max(int(needed[0, n + 1, on] - column_jump), 0))
+                b = max(b, min(int(needed[1, n + 1, on] - column_jump), columns))
+            needed[0, n, row], needed[1, n, row] = a, b
 
 
 @numba.njit(cache=True, inline="always")
@@ -335,15 +389,15 @@ def _relax(
     size: int,
 ) -> None:  # pragma: no cover - compiled
     """One term of one row: relax the carried rate towards the source and leave energy on the way."""
-    one, half, third, quarter = np.float32(1.0), np.float32(0.5), np.float32(1 / 3), np.float32(0.25)
-    fifth, sixteenth, small = np.float32(0.2), np.float32(1 / 16), np.float32(0.03)
-    most = np.float32(30.0)
+    one, half, sixth, third = np.float32(1.0), np.float32(1 / 2), np.float32(1 / 6), np.float32(1 / 3)
+    fourth_order, fifth_order = np.float32(1 / 24), np.float32(1 / 120)
+    sixteenth, small, most = np.float32(1 / 16), np.float32(0.03), np.float32(30.0)
     for c in range(size):
         s = w0 * t0[c] + w1 * t1[c] + w2 * t2[c] + w3 * t3[c]
         x = rate * density[c]
         # exp(x/16) by its series, then to the power of 16.
         y = min(x, most) * sixteenth
-        p = one + y * (one + half * y * (one + third * y * (one + quarter * y * (one + fifth * y))))
+        p = one + y * (one + y * (half + y * (sixth + y * (fourth_order + y * fifth_order))))
         p = p * p
         p = p * p
         p = p * p

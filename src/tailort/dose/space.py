@@ -14,28 +14,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
 
 from tailort.dose.bent_tracks import bent_along_lines
 from tailort.dose.cones import Cones, transport
-from tailort.dose.fan import Fan
-from tailort.dose.fluence import Exposure
-from tailort.dose.head import head_fluence
-from tailort.dose.terma import add_terma
+from tailort.dose.terma import Field, add_terma
 from tailort.errors import GeometryError
-from tailort.geometry import Grid, Image, PatientPosition, average
-from tailort.patient.plan import Beam
+from tailort.geometry import Grid, Image, average
 from tailort.physics.machine import Machine
 from tailort.physics.materials import relative_electron_density, water_over_medium
 from tailort.physics.point_kernel import PointKernel, point_kernel
 
 Float = NDArray[np.float64]
 Values = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 Whole = NDArray[np.int64]
 
 DoseTo = Literal["medium", "water"]
@@ -45,6 +42,8 @@ DoseTo = Literal["medium", "water"]
 WIDEST_VOXEL_MM = 3.2
 # Beyond the part that needs small voxels: where their share falls to 0, and whence energy is carried in them, mm.
 FADING_MM, NEARBY_MM = 10.0, 15.0
+# So far about voxels whose dose is wanted the energy is carried too: the way of electrons there tells on theirs, mm.
+ABOUT_ASKED_MM = 5.0
 # Voxels of two sizes are worth it where they are fewer than this share of small ones alone.
 WORTH = 0.7
 
@@ -63,12 +62,15 @@ class Space:
         Its mean in each voxel.
     to_dose : (k, j, i) float32
         Dose to the voxel's medium, or to water in it, over the energy left per electron density.
+    asked : (k, j, i) bool or None
+        Voxels whose dose is wanted, and what is close about them; None: all.
     """
 
     grid: Grid
     traced: Image
     electrons: Values
     to_dose: Values
+    asked: Mask | None = None
 
     @classmethod
     def around(cls, grid: Grid, density: Image, dose_to: DoseTo, widest_mm: float = WIDEST_VOXEL_MM) -> Space:
@@ -76,32 +78,34 @@ class Space:
         return cls.of(_tissue_voxels(grid, density, widest_mm), density, relative_electron_density(density), dose_to)
 
     @classmethod
-    def of(cls, voxels: Grid, density: Image, traced: Image, dose_to: DoseTo) -> Space:
-        """These voxels of a patient of this mass density, and with it relative to water."""
+    def of(cls, voxels: Grid, density: Image, traced: Image, dose_to: DoseTo, asked: Image | None = None) -> Space:
+        """These voxels of a patient of this mass density, and with it relative to water.
+
+        Dose is wanted where `asked`, on the dose grid, is above 0; None: everywhere.
+        """
         mass = average(density, voxels, 0.0)
         electrons = relative_electron_density(mass)
         ratio = electrons.values / np.maximum(mass.values, np.float32(1e-4))
         if dose_to == "water":
             ratio *= water_over_medium(mass).values
-        return cls(voxels, traced, electrons.values, ratio.astype(np.float32))
+        wanted = None
+        if asked is not None:
+            here = average(asked, voxels, 0.0).values > 0.0
+            about = np.ceil(ABOUT_ASKED_MM / np.array(voxels.spacing_mm)).astype(int)
+            wanted = ndimage.binary_dilation(here, np.ones(2 * about + 1, dtype=np.bool_))
+        return cls(voxels, traced, electrons.values, ratio.astype(np.float32), wanted)
 
-    def released_and_spread(
-        self, beam: Beam, sector: tuple[Exposure, ...], position: PatientPosition, machine: Machine
-    ) -> Values:
-        """Energy left per electron density by a part of a beam, in the unit of the fluence."""
+    def released_and_spread(self, fields: Sequence[Field], machine: Machine) -> Values:
+        """Energy left per electron density by fields from about the same direction, in the unit of the fluence."""
         kernel = point_kernel(machine.spectrum)
         soft, hard, surface = (np.zeros(self.grid.shape, dtype=np.float32) for _ in range(3))
         flow = np.zeros((3, *self.grid.shape), dtype=np.float32)
         direction = np.zeros(3)
-        for exposure in sector:
-            fan = Fan.of(exposure.setup, position, machine.source_axis_distance_mm)
-            direction += add_terma(
-                soft, hard, flow, surface, self.grid, fan, partial(head_fluence, exposure, beam, machine), self.traced,
-                kernel, machine,
-            )  # fmt: skip
+        for field in fields:
+            direction += add_terma(soft, hard, flow, surface, self.grid, field, self.traced, kernel, machine)
         if not direction.any():
             return np.zeros(self.grid.shape, dtype=np.float32)
-        for left in self.spread(soft, hard, flow, direction, kernel, sector[0].setup.isocentre_mm):
+        for left in self.spread(soft, hard, flow, direction, kernel, fields[0].fan.isocentre_mm):
             surface += left
         return surface
 
@@ -123,7 +127,9 @@ class Space:
         to_index = (self.grid.affine[:3, :3] / spacing).T
         anchor = self.grid.to_index(np.asarray(anchor_mm, dtype=np.float64))
         kernels = [Cones.around(direction, rings) for rings in (kernel.primary, kernel.scatter)]
-        primary, scatter = transport(soft, hard, flow, self.electrons, spacing / 10, to_index, anchor, *kernels)
+        primary, scatter = transport(
+            soft, hard, flow, self.electrons, spacing / 10, to_index, anchor, *kernels, asked=self.asked
+        )
         radius = kernel.primary_radius
         return bent_along_lines(primary, self.electrons, direction, radius, spacing / 10, to_index, anchor), scatter
 
@@ -149,7 +155,8 @@ class Space:
             stop - start, self.grid.spacing_mm, self.grid.to_world(start.astype(np.float64)),
             self.grid.frame_of_reference,
         )  # fmt: skip
-        return Space(grid, self.traced, *(np.ascontiguousarray(a[own]) for a in (self.electrons, self.to_dose)))
+        electrons, to_dose = (np.ascontiguousarray(a[own]) for a in (self.electrons, self.to_dose))
+        return Space(grid, self.traced, electrons, to_dose, None if self.asked is None else self.asked[own])
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +192,7 @@ class Voxels:
         dose_to: DoseTo,
         widest_mm: float = WIDEST_VOXEL_MM,
         detailed_mm: ArrayLike | None = None,
+        asked: Mask | None = None,
     ) -> Voxels:
         """Voxels about a dose grid in a patient of this mass density.
 
@@ -194,7 +202,10 @@ class Voxels:
             As of `Space.around`.
         detailed_mm : (2, 3) float or None
             Opposite corners of the box that needs the grid's own voxels, LPS; None: all of the grid needs them.
+        asked : (k, j, i) bool or None
+            Voxels of the dose grid whose dose is wanted; None: all.
         """
+        wanted = None if asked is None else Image(grid, asked.astype(np.float32), "1")
         traced = relative_electron_density(density)
         voxels = _tissue_voxels(grid, density, widest_mm)
         steps, shape = np.array(voxels.spacing_mm), np.array(voxels.shape)
@@ -209,11 +220,11 @@ class Voxels:
             high = np.clip(np.ceil((corners[1] + reach + 1) / joined).astype(np.int64), low, whole)
         near = (high - low) * joined
         if near.prod() == 0 or near.prod() + whole.prod() + (high - low).prod() > WORTH * shape.prod():
-            fine = Space.of(voxels, density, traced, dose_to)
+            fine = Space.of(voxels, density, traced, dose_to, wanted)
             return cls(fine, (fine,), np.ones_like(joined), np.zeros_like(joined), np.ones((1, 1, 1), np.float32))
         padded = Grid.axial(whole * joined, steps, voxels.origin_mm, voxels.frame_of_reference)
         wider = Grid.axial(whole, steps * joined, voxels.to_world((joined - 1) / 2.0), voxels.frame_of_reference)
-        fine, wide = (Space.of(one, density, traced, dose_to) for one in (padded, wider))
+        fine, wide = (Space.of(one, density, traced, dose_to, wanted) for one in (padded, wider))
         start = low * joined
         spaces = (wide, fine.part(start, start + near), wide.part(low, high))
         return cls(fine, spaces, joined, start, _share(corners - start, near, FADING_MM / steps))

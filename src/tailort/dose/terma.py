@@ -39,8 +39,7 @@ def add_terma(
     flow: Values,
     surface: Values,
     grid: Grid,
-    fan: Fan,
-    fluence: FluenceMap,
+    field: Field,
     electrons: Image,
     kernel: PointKernel,
     machine: Machine,
@@ -61,31 +60,30 @@ def add_terma(
         Dose of the contaminating electrons, added to in place, the same unit.
     grid : Grid
         Of `soft`, `hard` and `surface`.
-    fan : Fan
-        Source and axes.
-    fluence : callable
-        Mean energy fluence of pixels of the isocentre plane, relative to the open beam's on its axis.
+    field : Field
+        What comes from that direction.
     electrons : Image
         Electron density relative to water.
     kernel : PointKernel
         Of the machine's spectrum.
     machine : Machine
-        Tells the largest field, the hardness off the axis and the contamination.
+        Tells the contamination.
 
     Returns
     -------
     (3,) float
         Mean direction of the photons weighted by the TERMA, LPS; its length is the sum of the TERMA.
     """
-    seen = Incident.on(grid, fan, fluence, kernel, machine)
+    seen = Incident.on(grid, field)
     if seen is None:
         return np.zeros(3)
+    fan = field.fan
     depths = fan.depths_cm(electrons, seen.first, seen.count, RAY_PITCH_MM)
     sums = np.zeros((grid.shape[0], 3))
     _add(
-        soft, hard, flow, grid.affine, fan.source_mm, fan.axes, fan.source_axis_distance_mm, seen.summed, seen.start,
-        PIXEL_MM, seen.half, depths, seen.first, RAY_PITCH_MM, seen.shift, HARDNESS_STEP_MM, kernel.terma,
-        kernel.hardness, kernel.fluence, FIRST_DEPTH_CM, DEPTH_STEP_CM, surface, seen.stray,
+        soft, hard, flow, grid.affine, fan.source_mm, fan.axes, fan.source_axis_distance_mm, field.summed, field.start,
+        PIXEL_MM, seen.half, depths, seen.first, RAY_PITCH_MM, field.shift, HARDNESS_STEP_MM, kernel.terma,
+        kernel.hardness, kernel.fluence, FIRST_DEPTH_CM, DEPTH_STEP_CM, surface, field.stray,
         machine.head.contamination_cm2_g, machine.head.contamination_per_cm, sums,
     )  # fmt: skip
     total: Float = sums.sum(axis=0)
@@ -93,38 +91,44 @@ def add_terma(
 
 
 @dataclass(frozen=True, eq=False)
-class Incident:
-    """What comes down on a grid from one direction, in the isocentre plane, and the nodes at which depths are needed.
+class Field:
+    """What comes down from one direction, in the isocentre plane, cut to where there is some.
 
     Parameters
     ----------
+    fan : Fan
+        Source and axes.
     summed : (ny + 1, nx + 1) float
         Energy fluence summed over all pixels before, times a pixel's area.
     stray : (ny, nx) float
         What the contaminating electrons follow.
     start : (2,) float
         Edge of the first pixel along x and y, mm.
-    half : (2,) float
-        Half the width of a voxel as seen along x and y, mm.
-    first : (3,) float
-        u, v, s of the first node, mm.
-    count : (3,) int
-        Nodes along u, v, s.
     shift : (n,) float
         Water path by which the beam is softer in rings of `HARDNESS_STEP_MM`, cm.
     """
 
+    fan: Fan
     summed: Float
     stray: Float
     start: Float
-    half: Float
-    first: Float
-    count: NDArray[np.int64]
     shift: Float
 
     @classmethod
-    def on(cls, grid: Grid, fan: Fan, fluence: FluenceMap, kernel: PointKernel, machine: Machine) -> Incident | None:
-        """Fluence of a direction cut to its field; None when nothing of it meets the grid."""
+    def of(cls, fan: Fan, fluence: FluenceMap, kernel: PointKernel, machine: Machine) -> Field | None:
+        """What comes from a direction; None when nothing does.
+
+        Parameters
+        ----------
+        fan : Fan
+            Source and axes.
+        fluence : callable
+            Mean energy fluence of pixels of the isocentre plane, relative to the open beam's on its axis.
+        kernel : PointKernel
+            Of the machine's spectrum.
+        machine : Machine
+            Tells the largest field and the hardness off the axis.
+        """
         half_field = np.ceil(machine.jaw_limit_mm) + BEYOND_FIELD_MM
         x = np.arange(-half_field, half_field + PIXEL_MM / 2, PIXEL_MM)
         y = x
@@ -137,20 +141,42 @@ class Incident:
         start = np.array([x[columns[0]], y[rows[0]]])
         summed = np.zeros((field.shape[0] + 1, field.shape[1] + 1))
         summed[1:, 1:] = field.cumsum(axis=0).cumsum(axis=1) * PIXEL_MM**2
-        # Half the width of a voxel as seen along the two axes: of the same variance as its projection.
-        spacing = np.array(grid.spacing_mm)
-        turned = grid.affine[:3, :3] / spacing
-        half = np.array([0.5 * float(np.sqrt(np.sum((fan.axes[n] @ turned * spacing) ** 2))) for n in (0, 1)])
-        low = np.array([start[0], start[1], 0.0])
-        high = np.array([start[0] + field.shape[1] * PIXEL_MM, start[1] + field.shape[0] * PIXEL_MM, 0.0])
-        nodes = _nodes(grid, fan, low, high, half)
-        if nodes is None:
-            return None
-        farthest = float(np.hypot(*np.maximum(np.abs(low[:2]), np.abs(high[:2]))))
+        farthest = float(np.hypot(*np.maximum(np.abs(start), np.abs(start + PIXEL_MM * np.array(field.shape[::-1])))))
         rings = np.arange(0.0, farthest + HARDNESS_STEP_MM, HARDNESS_STEP_MM)
         shift = np.append(kernel.softening_shift_cm(machine.hardness(rings)), 0.0)
         shift[-1] = shift[-2]
-        return cls(summed, stray, start, half, *nodes, shift)
+        return cls(fan, summed, stray, start, shift)
+
+
+@dataclass(frozen=True, eq=False)
+class Incident:
+    """How a grid sees a field: the width of its voxels, and the nodes at which depths are needed.
+
+    Parameters
+    ----------
+    half : (2,) float
+        Half the width of a voxel as seen along x and y, mm.
+    first : (3,) float
+        u, v, s of the first node, mm.
+    count : (3,) int
+        Nodes along u, v, s.
+    """
+
+    half: Float
+    first: Float
+    count: NDArray[np.int64]
+
+    @classmethod
+    def on(cls, grid: Grid, field: Field) -> Incident | None:
+        """The field as seen on a grid; None when nothing of it meets the grid."""
+        # Half the width of a voxel as seen along the two axes: of the same variance as its projection.
+        spacing = np.array(grid.spacing_mm)
+        turned = grid.affine[:3, :3] / spacing
+        half = np.array([0.5 * float(np.sqrt(np.sum((field.fan.axes[n] @ turned * spacing) ** 2))) for n in (0, 1)])
+        low = np.append(field.start, 0.0)
+        high = low + PIXEL_MM * np.append(field.stray.shape[::-1], 0.0)
+        nodes = _nodes(grid, field.fan, low, high, half)
+        return None if nodes is None else cls(half, *nodes)
 
 
 def _nodes(grid: Grid, fan: Fan, low: Float, high: Float, half: Float) -> tuple[Float, NDArray[np.int64]] | None:
