@@ -151,12 +151,14 @@ def _json_lines(value: Any, indent: str) -> Iterator[str]:
 def _words(values: Sequence[Any]) -> list[str]:
     """JSON of each value on one line: what several share is written once, and values of a kind all together."""
     keys = list(map(id, values))
-    kinds: dict[type, list[Any]] = {}
-    for value in dict(zip(keys, values, strict=True)).values():
-        kinds.setdefault(type(value), []).append(value)
+    different = dict(zip(keys, values, strict=True))
+    kinds = set(map(type, different.values()))
+    if len(different) == len(values) and len(kinds) == 1:
+        return list(_words_of(kinds.pop(), values))
     words: dict[int, str] = {}
-    for kind, some in kinds.items():
-        words.update(zip(map(id, some), _words_of(kind, some), strict=True))
+    for kind in kinds:
+        some = {key: value for key, value in different.items() if type(value) is kind} if kinds - {kind} else different
+        words.update(zip(some, _words_of(kind, list(some.values())), strict=True))
     return list(map(words.__getitem__, keys))
 
 
@@ -175,6 +177,12 @@ def _words_of(kind: type, values: Sequence[Any]) -> Iterable[str]:
     if issubclass(kind, list | tuple):
         told = iter(_words(list(chain.from_iterable(values))))
         return ["[" + ", ".join(islice(told, len(value))) + "]" for value in values]
+    if kind is int:
+        return map(repr, values)
+    if kind is float:
+        return [repr(value) if math.isfinite(value) else "null" for value in values]
+    if kind is dt.date:
+        return [f'"{value.isoformat()}"' for value in values]
     return [json.dumps(as_plain(value), ensure_ascii=False, allow_nan=False) for value in values]
 
 
