@@ -120,7 +120,8 @@ def graded(
         least = max(known) if known else 0 if unlisted == "grade 0" else None
         most = max([*known, *perhaps[group]]) if perhaps[group] else least
         grades[group] = _range(least, most)
-    differ = tuple(group for group in GROUPS if len(certain[group]) > 1 and _differ(certain[group]))
+    several = len({event.scale for event in patient.adverse_events}) > 1
+    differ = tuple(group for group in GROUPS if _differ(certain[group])) if several else ()
     return Graded(grades, tuple(dict.fromkeys(told)), differ)
 
 
