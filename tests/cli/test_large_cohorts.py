@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailort.cli.cohort_write import _json_lines, as_plain, csv_lines
+from tailort.cli.cohort_write import _json_lines, _words, as_plain, csv_lines
 from tailort.web.cohort_tables import MOST_ROWS, to_read
 from tailort.web.plain_tables import PlainTable
 
@@ -42,6 +42,24 @@ def test_short_results_are_indented_as_json_is() -> None:
 
 def test_what_is_no_number_is_null_in_long_lists_too() -> None:
     assert json.loads("".join(_json_lines([float("nan")] * 1001, ""))) == [None] * 1001
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.dates() | st.datetimes(),
+    lambda inner: (
+        st.lists(inner)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text(), inner)
+        | st.builds(Seen, st.text(), st.dates(), st.tuples(inner))
+    ),
+)
+
+
+@given(st.lists(VALUES))
+def test_values_are_written_as_json_writes_them_however_often_they_are_there(values: list[object]) -> None:
+    written = [json.dumps(as_plain(value), ensure_ascii=False) for value in values]
+    assert _words(values) == written
+    assert _words([*values, *values]) == 2 * written
 
 
 def test_a_long_table_is_cut_and_says_where_all_of_it_is() -> None:

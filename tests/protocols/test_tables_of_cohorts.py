@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from random import Random
 from unittest import mock
 
 import pytest
@@ -17,7 +18,8 @@ from hypothesis import strategies as st
 from tailort.cohort.patients import AdverseEvent, CourseGiven, CycleGiven, FollowedPatient, LesionSize, Visit, column
 from tailort.errors import InputError
 from tailort.patient import Fact
-from tailort.phantom.virtual_cohort import spine_cohort
+from tailort.phantom.virtual_cohort import VirtualCohort, salvage_cohort, spine_cohort
+from tailort.protocols import load
 from tailort.protocols.cohort_endpoints import Endpoint, cohort_endpoints
 from tailort.protocols.records import TableError, cohort_table
 from tailort.protocols.records.cohort_mapping import CohortMapping, parse_cohort_mapping
@@ -432,16 +434,55 @@ def test_a_table_read_by_columns_is_the_table_read_row_by_row(drawn: tuple[str, 
             assert column(quick, name) == [one.facts[name] for one in quick]
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_a_sound_table_is_read_by_columns(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    cohort = spine_cohort(seed, 200)
+def as_text(cohort: VirtualCohort, rows: Sequence[Mapping[str, str]]) -> str:
     told = io.StringIO()
     writer = csv.DictWriter(told, cohort.columns, restval="")
     writer.writeheader()
-    writer.writerows([*cohort.rows, {**cohort.rows[0], "source": "other"}])
+    writer.writerows(rows)
+    return told.getvalue()
+
+
+@pytest.mark.parametrize("cohort", [spine_cohort(1, 200), spine_cohort(2, 200), salvage_cohort(1, 8)])
+def test_a_sound_table_is_read_by_columns(cohort: VirtualCohort, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = as_text(cohort, [*cohort.rows, {**cohort.rows[0], "source": "other"}])
     monkeypatch.setattr(cohort_table._CohortReader, "read", None)
-    read = parse_cohort(told.getvalue(), parse_cohort_mapping(cohort.mapping), today=TODAY, endpoints=endpoints())
-    assert len(read) == 200
+    read = parse_cohort(text, parse_cohort_mapping(cohort.mapping), today=TODAY, endpoints=endpoints())
+    assert len(read) == len({row["id"] for row in cohort.rows})
+
+
+@cache
+def of_six_kinds() -> tuple[VirtualCohort, CohortMapping, tuple[Endpoint, ...]]:
+    cohort = salvage_cohort(5, 4)
+    mapping = parse_cohort_mapping(cohort.mapping)
+    return cohort, mapping, cohort_endpoints(mapping, load(cohort.protocol))
+
+
+@given(st.randoms(use_true_random=False))
+@settings(max_examples=500)
+def test_rows_of_all_kinds_are_read_by_columns_as_row_by_row(random: Random) -> None:
+    """In any order, most with one cell or row that is wrong, or told where it need not be."""
+    cohort, mapping, asked = of_six_kinds()
+    rows = [dict.fromkeys(cohort.columns, "") | row for row in cohort.rows]
+    random.shuffle(rows)
+    row, change = random.choice(rows), random.choice(("none", "cell", "cell", "cell", "twice", "gone"))
+    if change == "cell":
+        other = random.choice(rows)[column := random.choice(cohort.columns)]
+        row[column] = random.choice(("", "x", "-1", "1", "2099-01-01", "2019-01-01", "2023-01-01 10:00", other))
+    elif change == "twice":
+        rows.append(row)
+    elif change == "gone":
+        rows.remove(row)
+    text = as_text(cohort, rows)
+
+    def read() -> tuple[FollowedPatient, ...] | str:
+        try:
+            return parse_cohort(text, mapping, today=TODAY, endpoints=asked)
+        except InputError as error:
+            return str(error)
+
+    quick = read()
+    with mock.patch.object(cohort_table._CohortReader, "by_columns", return_value=None):
+        assert quick == read()
 
 
 @given(

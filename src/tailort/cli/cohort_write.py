@@ -8,8 +8,11 @@ import datetime as dt
 import io
 import json
 import math
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain, islice
+from json.encoder import encode_basestring as _text
 from pathlib import Path
 from typing import Any
 
@@ -120,49 +123,67 @@ def _fields(record: Any) -> dict[str, Any]:
 
 def _json_lines(value: Any, indent: str) -> Iterator[str]:
     """JSON, indented; of what has very many entries a hundred stand on a line, as a computer alone reads them."""
-    value = _unpacked(value)
+    if dataclasses.is_dataclass(value):
+        value = _fields(value)
+    elif not isinstance(value, Mapping | list | tuple):
+        value = as_plain(value)
     if not isinstance(value, Mapping | list | tuple):
-        yield json.dumps(as_plain(value), ensure_ascii=False, allow_nan=False)
+        yield json.dumps(value, ensure_ascii=False, allow_nan=False)
         return
-    keyed = isinstance(value, Mapping)
-    entries = list(value.items()) if isinstance(value, Mapping) else value
-    yield "{" if keyed else "["
+    keys = [f"{_text(str(key))}: " for key in value] if isinstance(value, Mapping) else [""] * len(value)
+    entries = list(value.values()) if isinstance(value, Mapping) else value
+    opened, closed = "{}" if isinstance(value, Mapping) else "[]"
+    yield opened
     between = inner = f"\n{indent}  "
     if len(entries) > _MOST_INDENTED:
-        for first in range(0, len(entries), _A_LINE):
-            some = entries[first : first + _A_LINE]
-            yield between + _on_one_line(dict(some) if keyed else some)[1:-1]
+        lines = list(map(operator.add, keys, _words(entries)))
+        for first in range(0, len(lines), _A_LINE):
+            yield between + ", ".join(lines[first : first + _A_LINE])
             between = f",{inner}"
     else:
-        for entry in entries:
-            yield between + (f"{json.dumps(str(entry[0]), ensure_ascii=False)}: " if keyed else "")
-            yield from _json_lines(entry[1] if keyed else entry, f"{indent}  ")
+        for key, entry in zip(keys, entries, strict=True):
+            yield between + key
+            yield from _json_lines(entry, f"{indent}  ")
             between = f",{inner}"
-    yield (f"\n{indent}" if entries else "") + ("}" if keyed else "]")
+    yield (f"\n{indent}" if entries else "") + closed
 
 
-def _on_one_line(value: Any) -> str:
-    try:
-        return _LINE.encode(value)
-    except (ValueError, TypeError):  # something in it is no number, or a key no text
-        return _LINE.encode(as_plain(value))
+def _words(values: Sequence[Any]) -> list[str]:
+    """JSON of each value on one line: what several share is written once, and values of a kind all together."""
+    keys = list(map(id, values))
+    different = dict(zip(keys, values, strict=True))
+    kinds = set(map(type, different.values()))
+    if len(different) == len(values) and len(kinds) == 1:
+        return list(_words_of(kinds.pop(), values))
+    words: dict[int, str] = {}
+    for kind in kinds:
+        some = {key: value for key, value in different.items() if type(value) is kind} if kinds - {kind} else different
+        words.update(zip(some, _words_of(kind, list(some.values())), strict=True))
+    return list(map(words.__getitem__, keys))
 
 
-def _unpacked(value: Any) -> Any:
-    """A record as a mapping of its fields, a mapping or a sequence as it is; anything else as JSON takes it."""
-    if type(value) is dt.date:
-        return value.isoformat()
-    fields = getattr(value, "__dataclass_fields__", None)
-    if fields is not None:
-        # What a record holds as it is, unless it keeps more than its fields: there are very many records.
-        held: dict[str, Any] = getattr(value, "__dict__", {})
-        return held if len(held) == len(fields) else _fields(value)
-    if isinstance(value, Mapping):
-        return dict(value)
-    return value if isinstance(value, list | tuple) else as_plain(value)
-
-
-_LINE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, default=_unpacked)
+def _words_of(kind: type, values: Sequence[Any]) -> Iterable[str]:
+    """As `_words`, of different values of one type."""
+    if kind is str:
+        return map(_text, values)
+    if dataclasses.is_dataclass(kind):
+        names = list(kind.__dataclass_fields__)
+        columns = [_words(list(map(operator.attrgetter(name), values))) for name in names]
+        form = ", ".join(f"{_text(name)}: %s" for name in names)
+        return map(f"{{{form}}}".__mod__, zip(*columns, strict=True))
+    if issubclass(kind, Mapping):
+        told = iter(_words([one for value in values for one in value.values()]))
+        return ["{" + ", ".join([f"{_text(str(key))}: {next(told)}" for key in value]) + "}" for value in values]
+    if issubclass(kind, list | tuple):
+        told = iter(_words(list(chain.from_iterable(values))))
+        return ["[" + ", ".join(islice(told, len(value))) + "]" for value in values]
+    if kind is int:
+        return map(repr, values)
+    if kind is float:
+        return [repr(value) if math.isfinite(value) else "null" for value in values]
+    if kind is dt.date:
+        return [f'"{value.isoformat()}"' for value in values]
+    return [json.dumps(as_plain(value), ensure_ascii=False, allow_nan=False) for value in values]
 
 
 def _endpoint(one: EndpointAnalysis) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
@@ -18,9 +18,11 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from tailort.evaluation import DVH
 from tailort.geometry import Image, beam_axes, interpolate
 from tailort.patient import Beam, BeamSetup, ControlPoint, Dose, Plan, Prescription, Scan, Structure, StructureSet
+
+if TYPE_CHECKING:
+    from tailort.evaluation import DVH
 
 Float = NDArray[np.float64]
 

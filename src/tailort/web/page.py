@@ -6,17 +6,19 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from tailort.evaluation import Scorecard
 from tailort.patient import Case, Dose, Prescription, StructureSet
 from tailort.protocols import Decision, Protocol
 from tailort.web import figures
 from tailort.web.rule_tables import default_tables, strata
+
+if TYPE_CHECKING:
+    from tailort.evaluation import Scorecard
 
 MAX_LEAVES = 28
 IN_PICTURES = ("GTV", "CTV", "PTV")

@@ -142,12 +142,12 @@ def completion(
             said = "completed" if recorded else "not completed"
             reasons = (*reasons, f"the table says {said}, which its fractions and cycles contradict")
         rows.append(Completed(patient.pseudonym, own_arm, answers, recorded, reasons))
+    by_arm: dict[str, list[Mapping[What, Answer]]] = {}
+    for row in rows:
+        by_arm.setdefault(row.arm, []).append(row.answers)
     rates: list[Rate] = []
     for what in WHAT:
-        by_arm: dict[str, list[Answer]] = {}
-        for row in rows:
-            by_arm.setdefault(row.arm, []).append(row.answers[what])
-        rates += rates_of(what, by_arm)
+        rates += rates_of(what, {name: [answers[what] for answers in own] for name, own in by_arm.items()})
     return Completion(tuple(rows), tuple(rates), planned)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from tailort.cohort.patients import AdverseEvent, FollowedPatient
@@ -118,9 +119,16 @@ def graded(
             known.append(fact.value)
         least = max(known) if known else 0 if unlisted == "grade 0" else None
         most = max([*known, *perhaps[group]]) if perhaps[group] else least
-        grades[group] = GradeRange(least, most)
-    differ = tuple(group for group in GROUPS if len(certain[group]) > 1 and _differ(certain[group]))
+        grades[group] = _range(least, most)
+    several = len({event.scale for event in patient.adverse_events}) > 1
+    differ = tuple(group for group in GROUPS if _differ(certain[group])) if several else ()
     return Graded(grades, tuple(dict.fromkeys(told)), differ)
+
+
+@cache
+def _range(certain: int | None, possible: int | None) -> GradeRange:
+    """Few different ones are asked for very often."""
+    return GradeRange(certain, possible)
 
 
 def _counts(day: dt.date | None, since: dt.date | None, before: dt.date | None) -> bool | None:

@@ -183,6 +183,17 @@ class _Plan:
     examinations: tuple[tuple[frozenset[str], Mapping[Made, ExaminationMade]], ...]
     months: tuple[int, ...]
     rules: Mapping[int, tuple[str, ...]]
+    # Most visits tell of the same examinations.
+    kept: dict[frozenset[tuple[str, Made]], tuple[ExaminationMade, ...]] = field(default_factory=dict)
+
+    def made(self, told: frozenset[tuple[str, Made]]) -> tuple[ExaminationMade, ...]:
+        """Examinations of a visit by what its facts tell."""
+        if told not in self.kept:
+            names: dict[Made, set[str]] = {made: set() for made in MADE}
+            for name, made in told:
+                names[made].add(name.casefold())
+            self.kept[told] = tuple(answers[_made(names, own)] for own, answers in self.examinations)
+        return self.kept[told]
 
 
 @dataclass(frozen=True)
@@ -333,11 +344,7 @@ def _judged(span: _Span, days: TrialDays, plan: _Plan) -> PlannedVisit:
         status: Status = "done"
         if window_days is not None and abs(off) > window_days:
             status = "done early" if off < 0 else "done late"
-        told: dict[Made, set[str]] = {made: set() for made in MADE}
-        for visit in span.visits:
-            for name, fact in visit.facts.items():
-                told[_one(fact)].add(name.casefold())
-        made = tuple(answers[_made(told, names)] for names, answers in plan.examinations)
+        made = plan.made(frozenset((name, _one(fact)) for visit in span.visits for name, fact in visit.facts.items()))
         return PlannedVisit(
             span.month, span.planned, status, nearest.day, off, tuple(v.day for v in span.visits), made, rules
         )

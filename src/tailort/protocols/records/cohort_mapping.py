@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Final, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -18,7 +18,7 @@ from tailort.protocols.records.mapping import Column, TableMapping, checked
 from tailort.protocols.section import Name, Section
 from tailort.text_files import read_text
 
-PATIENT = "patient"
+PATIENT: Final = "patient"
 RowKind = Literal["patient", "visit", "adverse event", "lesion", "course", "cycle"]
 CENSORED_WORD, EVENT_WORD = "censored", "event"
 _QUANTITY = r"physical|(?:BED|EQD2)\(a/b=\d+(?:\.\d+)?\)"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from itertools import repeat
+from itertools import chain, repeat
 from operator import itemgetter
 from typing import Any
 
@@ -24,7 +25,6 @@ from tailort.patient import Fact
 from tailort.protocols.cohort_endpoints import Endpoint
 from tailort.protocols.records.cohort_mapping import MOMENTS, PARTS, PATIENT, CohortMapping, RowKind
 from tailort.protocols.records.cohort_times import (
-    Contradiction,
     TableRows,
     are_in_order,
     contradictions,
@@ -133,16 +133,19 @@ class _CohortReader:
     def by_columns(
         self, header: Sequence[str], rows: Sequence[tuple[int, list[str]]], endpoints: Sequence[Endpoint]
     ) -> Patients | None:
-        """Patients of a sound table with one row a patient; None of any other: row by row it is told what is wrong."""
+        """Patients of a sound table whose rows tell one thing each; None of any other: row by row it is told why."""
         mapping = self.mapping
-        if mapping.row_kind is not None or self.parts or any(len(cells) != len(header) for _, cells in rows):
+        if any(len(cells) != len(header) for _, cells in rows):
             return None
         places = {name: n for n, name in enumerate(header)}
         wanted = [cells for _, cells in rows]
         for name, told in mapping.only_rows.items():
             wanted = [cells for cells in wanted if cells[places[name]] in told]
-        wanted.sort(key=itemgetter(places[mapping.id_column]))
-        columns = {name: list(map(itemgetter(places[name]), wanted)) for name in mapping.columns_needed()}
+        of_kinds = self._of_kinds(wanted, places)
+        if of_kinds is None:
+            return None
+        own_rows = sorted(of_kinds.pop(PATIENT, []), key=itemgetter(places[mapping.id_column]))
+        columns = _columns(own_rows, places, mapping.columns_needed())
         names = columns[mapping.id_column]
         if not names or not names[0] or any(map(operator.eq, names, names[1:])):
             return None
@@ -157,10 +160,64 @@ class _CohortReader:
                 return None
             facts[day] = days
         own = [dict(zip(facts, told, strict=True)) for told in zip(*facts.values(), strict=True)]
-        none: repeat[tuple[()]] = repeat(())
-        made = map(FollowedPatient, names, own, events, none, none, none, none, metrics)
-        found = Patients.with_columns(made, facts)
-        return found if are_in_order(found, in_order(endpoints)) and not any(_disagree(own, endpoints)) else None
+        records = {name: TableRows(0, 0, told) for name, told in zip(names, own, strict=True)} if of_kinds else {}
+        if not all(self._parts_by_columns(kind, part, places, records) for kind, part in of_kinds.items()):
+            return None
+        if of_kinds:
+            found = Patients.with_columns(map(_patient, names, records.values()), facts)
+        else:
+            none: repeat[tuple[()]] = repeat(())
+            made = map(FollowedPatient, names, own, events, none, none, none, none, metrics)
+            found = Patients.with_columns(made, facts)
+        in_months = [endpoint for endpoint in endpoints if endpoint.months is not None]
+        whole = records.values() if of_kinds else (TableRows(0, 0, told) for told in own if in_months)
+        if any(any(contradictions(one, (), in_months)) for one in whole):
+            return None
+        return found if are_in_order(found, in_order(endpoints)) else None
+
+    def _of_kinds(self, rows: Sequence[list[str]], places: Mapping[str, int]) -> dict[RowKind, list[list[str]]] | None:
+        """Rows by what they tell; None where one is of no kind, or tells of the patient beside something else."""
+        kinds = self.mapping.row_kind
+        if kinds is None:
+            return None if self.parts else {PATIENT: list(rows)}
+        found: dict[RowKind, list[list[str]]] = {kind: [] for kind in kinds.kinds.values()}
+        for cells in rows:
+            kind = kinds.kinds.get(cells[places[kinds.column]])
+            if kind is None:
+                return None
+            found[kind].append(cells)
+        beside = itemgetter(*(places[name] for name in self.plain)) if self.plain else tuple
+        if any(any(map(any, map(beside, some))) for kind, some in found.items() if kind != PATIENT):
+            return None
+        return None if self.worst is not None or self.metrics is not None else found
+
+    def _parts_by_columns(
+        self, kind: RowKind, rows: Sequence[list[str]], places: Mapping[str, int], patients: Mapping[str, TableRows]
+    ) -> bool:
+        """Take in what rows of one kind tell of patients; whether nothing is wrong with it."""
+        reader = self.parts.get(kind)
+        names = list(map(itemgetter(places[self.mapping.id_column]), rows))
+        if not patients.keys() >= set(names):
+            return False
+        if reader is None or not rows:
+            return True
+        read = reader.by_columns(_columns(rows, places, reader.mapping.columns))
+        if read is None:
+            return False
+        facts = dict(zip((fact for fact, _, _ in reader.quick), read, strict=True))
+        if any(fact.value is None for name in PARTS[kind].needed for fact in facts[name]):
+            return False
+        for name, told in zip(names, zip(*read, strict=True), strict=True):
+            values = self._values(kind, dict(zip(facts, told, strict=True)))
+            is_wrong = kind == "adverse event" and self._no_times(values)
+            made = values if is_wrong else self._made(kind, values)
+            if isinstance(made, str | dict):
+                return False
+            patients[name].records.setdefault(kind, []).append((made, 0))
+        if kind != "visit":
+            return True
+        days = [[one.day for one, _ in patient.records.get(kind, ())] for patient in patients.values()]
+        return all(len(set(of_one)) == len(of_one) for of_one in days)
 
     def _grades_by_columns(self, columns: Mapping[str, Sequence[str]]) -> list[tuple[AdverseEvent, ...]] | None:
         """Adverse events of each row; None where a cell is wrong."""
@@ -326,31 +383,38 @@ class _CohortReader:
                 faults.append(CellFault(row, columns[fact], f"'{cell}'" if cell else "nothing", wanted))
         if faults:
             return faults
-        values: dict[str, Any] = {name: fact.value for name, fact in facts.items() if fact.value is not None}
-        if kind == "visit":
-            others = {name: fact for name, fact in facts.items() if name not in PARTS[kind].types}
-            made: Any = Visit(values["day"], values.get("month"), others)
-            return self._visit(patient, made, row, columns["day"])
-        if kind == "adverse event":
-            for moment in MOMENTS:
-                if moment in values:
-                    try:
-                        values[moment] = dt.datetime.strptime(values[moment], self.mapping.time_format)
-                    except ValueError:
-                        example = dt.datetime(2026, 1, 31, 13, 45).strftime(self.mapping.time_format)
-                        faults.append(
-                            CellFault(row, columns[moment], f"'{told[columns[moment]]}'", f"a time such as {example}")
-                        )
-            values.setdefault("scale", self.scale)
-            values["term"] = str(values["term"])
+        values = self._values(kind, facts)
+        for moment in self._no_times(values):
+            example = dt.datetime(2026, 1, 31, 13, 45).strftime(self.mapping.time_format)
+            faults.append(CellFault(row, columns[moment], f"'{told[columns[moment]]}'", f"a time such as {example}"))
         if faults:
             return faults
         made = self._made(kind, values)
         if isinstance(made, str):
             blamed = columns["grade"] if kind == "adverse event" else columns[PARTS[kind].needed[0]]
             return [_no_record(row, blamed, told, made)]
+        if isinstance(made, Visit):
+            return self._visit(patient, made, row, columns["day"])
         patient.records.setdefault(kind, []).append((made, row))
         return []
+
+    def _values(self, kind: RowKind, facts: Mapping[str, Fact]) -> dict[str, Any]:
+        """What a record is made of; a moment that is no time stays a text."""
+        if kind == "visit":
+            others = dict(facts)
+            told = {name: others.pop(name).value for name in PARTS[kind].types if name in facts}
+            return {**told, "facts": others}
+        values: dict[str, Any] = {name: fact.value for name, fact in facts.items() if fact.value is not None}
+        if kind == "adverse event":
+            values = {"scale": self.scale} | values | {"term": str(values["term"])}
+            for moment in MOMENTS:
+                with suppress(ValueError, KeyError):
+                    values[moment] = dt.datetime.strptime(values[moment], self.mapping.time_format)
+        return values
+
+    @staticmethod
+    def _no_times(values: Mapping[str, Any]) -> list[str]:
+        return [moment for moment in MOMENTS if isinstance(values.get(moment), str)]
 
     def _visit(self, patient: TableRows, visit: Visit, row: int, column: str) -> list[CellFault]:
         have = patient.records.setdefault("visit", [])
@@ -403,6 +467,7 @@ class _CohortReader:
 
 
 _RECORDS: dict[RowKind, Callable[..., Any]] = {
+    "visit": Visit,
     "adverse event": AdverseEvent,
     "lesion": LesionSize,
     "course": CourseGiven,
@@ -450,11 +515,10 @@ def _flagged_column(flag: str, happened: Sequence[Fact], day: str, days: Sequenc
     return list(map(told.__getitem__, pairs))
 
 
-def _disagree(facts: Iterable[dict[str, Fact]], endpoints: Sequence[Endpoint]) -> Iterator[Contradiction]:
-    """Where times in months contradict themselves or days."""
-    in_months = [endpoint for endpoint in endpoints if endpoint.months is not None]
-    for own in facts if in_months else ():
-        yield from contradictions(TableRows(0, 0, own), (), in_months)
+def _columns(rows: Sequence[list[str]], places: Mapping[str, int], names: Iterable[str]) -> dict[str, Sequence[str]]:
+    """Cells of some columns; `rows` are as long as each other."""
+    width, cells = len(places), list(chain.from_iterable(rows))
+    return {name: cells[places[name] :: width] for name in names}
 
 
 def _ragged(row: int, cells: Sequence[str], header: Sequence[str], mapping: CohortMapping) -> CellFault:
