@@ -55,7 +55,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--courses", default=",".join(COURSES))
-    options.add_argument("--change", choices=("large", "small"), default="large")
+    options.add_argument("--change", choices=("large", "small", "contour"), default="large")
     options.add_argument("--engine", default="pencil-nyholm")
     options.add_argument("--dose-grid", type=float, default=5.0, help="mm")
     options.add_argument("--carried", action="store_true", help="GTVs of the last scan are carried, not drawn")

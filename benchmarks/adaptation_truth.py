@@ -33,7 +33,7 @@ from tailort.workflow.propagating import structures_of_today
 from tailort.workflow.registering import failures, registration_of
 
 GRID_MM, GIVEN, FRACTIONS = 3.0, 15, 30
-NAMES = ("GTVp", "PTV", "SpinalCord")
+NAMES = ("GTVp", "PTV", "SpinalCord", "Esophagus")
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
 
 def one(seed: int, change: str, week: int) -> None:
     """Register one patient's week with his planning CT and tell the errors."""
-    patient = adaptive.make(seed, "coarse", change="large" if change == "large" else "small")
+    patient = adaptive.make(seed, "coarse", change=change)  # type: ignore[arg-type]
     scanned = patient.week(week)
     planned = replace(patient.planning, structures=patient.planning.structures)
     started = time.process_time()
@@ -59,8 +59,9 @@ def one(seed: int, change: str, week: int) -> None:
     found = registration_of(today, course, StageClock(lambda stage, share: None), lambda: False)
     seconds = time.process_time() - started
     image = scanned.scan.image
+    slice_mm = planned.scan.image.grid.spacing_mm[0]
     carried = with_ptv(
-        structures_of_today(planned.structures, today.structures, found, image, (), "today's CT"), image
+        structures_of_today(planned.structures, today.structures, found, image, (), "today's CT", slice_mm), image
     )  # fmt: skip
     # As a person who sees everything would have drawn them on the day.
     drawn = tuple(replace(structure, made_by=()) for structure in scanned.structures)
@@ -124,10 +125,13 @@ def beyond_mm(mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.float64]:
 
 
 def metrics(structures: StructureSet, gy: NDArray[np.float64], grid: Grid) -> dict[tuple[str, str], float]:
-    """D95% of targets and the cord's maximum, Gy of the course."""
+    """D95% of targets, the cord's maximum and the oesophagus's mean, Gy of the course."""
     dose = Dose(Image(grid, gy.astype(np.float32), "Gy"), "physical", "course", FRACTIONS, None, "formula")
     curves = histograms([structures[name] for name in NAMES], dose, single_slice_thickness_mm=3.0)
-    asked = {"GTVp": ("D95%[Gy]",), "PTV": ("D95%[Gy]",), "SpinalCord": ("Max[Gy]", "D0.035cc[Gy]")}
+    asked = {
+        "GTVp": ("D95%[Gy]",), "PTV": ("D95%[Gy]",), "SpinalCord": ("Max[Gy]", "D0.035cc[Gy]"),
+        "Esophagus": ("Mean[Gy]",),
+    }  # fmt: skip
     return {(name, metric): curves[name].value(metric) for name in NAMES for metric in asked[name]}
 
 

@@ -17,6 +17,7 @@ from tailort.phantom.anatomy import Anatomy
 from tailort.phantom.shapes import field_at
 from tailort.phantom.shrinking import Rays, Shrinking
 from tailort.phantom.weekly_map import (
+    CONTOUR_FAT_MM,
     SET_UP_MM,
     TUMOUR_LEFT,
     WEEKS,
@@ -40,21 +41,39 @@ def body(seed: int) -> Anatomy:
 
 
 @cache
+def stout(seed: int) -> Anatomy:
+    return Anatomy(parameters.draw(seed, None, None, None, CONTOUR_FAT_MM))
+
+
+@cache
 def tumour_points(seed: int) -> Float:
     return truth.points_in(body(seed).oesophagus.tumour, 1.5) + offset(seed)
 
 
 @cache
 def week_map(seed: int, change: Change, week: int) -> WeeklyMap:
-    course, build = draw_course(seed, change), body(seed).build
-    weight = build.body_mass_index * build.stature_m**2
-    share = fat_lost(body(seed), weight, weight * (1.0 - course.weight_share(week)))
-    return weekly_map(body(seed), _rays(seed), course, week, share, ("1.2", "1.3"))
+    course, whose = draw_course(seed, change), stout(seed) if change == "contour" else body(seed)
+    weight = whose.build.body_mass_index * whose.build.stature_m**2
+    share = fat_lost(whose, weight, weight * (1.0 - course.weight_share(week)))
+    return weekly_map(whose, _rays(seed), course, week, share, ("1.2", "1.3"))
 
 
 @cache
 def _rays(seed: int) -> tuple[Rays, Rays]:
+    # What lies deeper than the fat under the skin is the same in the stout body.
     return rays_of_growths(body(seed))
+
+
+def skin_moves_mm(seed: int, change: Change, week: int) -> float:
+    """How far the skin in front of, behind and beside the tumour's middle moves at most."""
+    whose, found = stout(seed) if change == "contour" else body(seed), week_map(seed, change, week)
+    z = float(np.mean(whose.oesophagus.tumour.z_range))
+    muscle, fat = whose.surface.muscle_outline, whose.surface.fat(z)
+    skin = np.array([
+        (0.0, muscle.y(z) - muscle.back(z) - fat, z), (0.0, muscle.y(z) + muscle.back(z) + fat, z),
+        (muscle.half_width(z) + fat, muscle.y(z), z), (-muscle.half_width(z) - fat, muscle.y(z), z),
+    ]) + offset(seed)  # fmt: skip
+    return float(np.linalg.norm((found.bent(skin) - skin)[:, :2], axis=1).max())
 
 
 def offset(seed: int) -> Float:
@@ -77,7 +96,7 @@ def at(image: Image, points: Float) -> Float:
 
 
 @pytest.mark.parametrize("seed", ALL_SEEDS)
-@pytest.mark.parametrize(("change", "week"), [("large", 1), ("large", 5), ("small", 3)])
+@pytest.mark.parametrize(("change", "week"), [("large", 1), ("large", 5), ("small", 3), ("contour", 5)])
 def test_the_way_to_a_week_and_back_leads_home(seed: int, change: Change, week: int) -> None:
     rng = np.random.default_rng(seed)
     anywhere = rng.uniform((-170, -125, -265), (170, 125, 215), (20_000, 3)) + offset(seed)
@@ -145,7 +164,7 @@ def test_the_same_seed_gives_the_same_map_and_other_weeks_and_changes_others() -
         for seed in range(20):
             assert low <= draw_course(seed, change).weight_lost <= high
     assert np.abs(again.bending.motions.table_shift_mm).max() <= SET_UP_MM
-    with pytest.raises(InputError, match="known are large, small"):
+    with pytest.raises(InputError, match="known are large, small, contour"):
         draw_course(0, "huge")  # type: ignore[arg-type]
 
 
@@ -194,6 +213,17 @@ def test_triggers_fire_for_a_large_change_and_stay_silent_for_a_small_one(seed: 
         assert (tumour > 0.30 or weight > 0.10) is expected
     large = float(week_map(seed, "large", 3).determinant(tumour_points(seed)).mean())
     assert large < 0.70
+
+
+@pytest.mark.parametrize("seed", ALL_SEEDS)
+def test_the_contour_moves_by_more_than_10_mm_where_that_is_asked_and_else_does_not(seed: int) -> None:
+    for change in ("large", "small"):
+        assert skin_moves_mm(seed, change, 5) < adaptive.CONTOUR_TRIGGER_MM
+    course = draw_course(seed, "contour")
+    assert adaptive.CONTOUR_TRIGGER_MM < skin_moves_mm(seed, "contour", 3) < skin_moves_mm(seed, "contour", 5) < 20.0
+    # Nothing else fires.
+    assert 100.0 * (1.0 - course.weight_share(5)) < adaptive.WEIGHT_TRIGGER_PERCENT
+    assert 100.0 * (1.0 - course.tumour_share(5)) < adaptive.TUMOUR_TRIGGER_PERCENT
 
 
 @pytest.mark.slow

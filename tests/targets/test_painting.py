@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from tailort.errors import GeometryError, InputError
 from tailort.targets.painting import (
@@ -22,6 +23,7 @@ from tailort.targets.painting import (
     smoothed,
     step,
     with_mean,
+    without_blur,
 )
 
 WITHIN = Range(54.0, 72.0, 2.0, 10.0)
@@ -104,6 +106,46 @@ def test_smoothing_lowers_noise_by_what_a_gaussian_of_that_width_does() -> None:
     expected = (1.0 / (2.0 * sigma * np.sqrt(np.pi))) ** 1.5
     middle = smoothed(noise, inside, fwhm_mm, (spacing, spacing, spacing))[8:-8, 8:-8, 8:-8]
     assert float(middle.std()) == pytest.approx(expected, rel=0.1)
+
+
+def seen_by_pet(true: NDArray[np.float64], fwhm_mm: float) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = ndimage.gaussian_filter(true, fwhm_mm / FWHM / 2.0)
+    return found
+
+
+def test_an_even_uptake_is_even_again_without_the_blur_up_to_the_surface() -> None:
+    inside = ball()
+    seen = seen_by_pet(np.where(inside, 8.0, 1.0), 6.0)
+    assert smoothed(seen, inside, 8.0, (2.0, 2.0, 2.0))[inside].min() < 6.5
+    for smooth_mm in (0.0, 8.0):
+        found = without_blur(seen, inside.astype(float), inside, 6.0, smooth_mm, (2.0, 2.0, 2.0))
+        assert found[inside] == pytest.approx(8.0, rel=0.02)
+
+
+def test_without_the_blur_a_hotter_surface_is_seen_to_be_hotter() -> None:
+    """The image shows it darker."""
+    inside = ball(31, 9.0)
+    deep = ndimage.distance_transform_edt(inside, sampling=(2.0, 2.0, 2.0))
+    seen = seen_by_pet(np.where(inside, np.where(deep > 6.0, 8.0, 10.0), 1.0), 6.0)
+    found = without_blur(seen, inside.astype(float), inside, 6.0, 0.0, (2.0, 2.0, 2.0))
+    rim, middle = inside & (deep <= 3.0), inside & (deep > 9.0)
+    assert seen[rim].mean() < seen[middle].mean() - 1.0
+    assert found[rim].mean() > found[middle].mean() + 1.0
+
+
+def test_what_blur_has_carried_away_is_raised_fourfold_at_most() -> None:
+    inside = np.zeros((21, 21, 21), dtype=bool)
+    inside[10, 10, 10] = True
+    seen = seen_by_pet(np.where(inside, 8.0, 0.0), 12.0)
+    found = without_blur(seen, inside.astype(float), inside, 12.0, 0.0, (2.0, 2.0, 2.0))
+    assert 0.0 < found[10, 10, 10] <= 4.0 * seen[10, 10, 10] + 1e-9
+
+
+def test_an_image_that_shows_nothing_around_is_not_corrected_in_silence() -> None:
+    inside = ball()
+    seen = np.where(inside, 5.0, np.nan)
+    with pytest.raises(GeometryError, match="shows nothing of what lies around"):
+        without_blur(seen, inside.astype(float), inside, 6.0, 8.0, (2.0, 2.0, 2.0))
 
 
 def test_beyond_the_surface_a_point_has_the_dose_of_the_nearest_inside() -> None:

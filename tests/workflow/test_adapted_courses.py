@@ -8,12 +8,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tailort.cli.adapt_commands import adapt_course
 from tailort.cli.commands import plan, silent
 from tailort.cli.write_phantom import write_adaptive, write_drawn
+from tailort.patient import Fact, Structure, StructureSet
 from tailort.phantom import AdaptivePatient, adaptive
+from tailort.phantom.weekly_map import Change
+from tailort.protocols import load
+from tailort.protocols.proposals import proposals
+from tailort.registration import Registration
+from tailort.workflow.adaptation_facts import contour_change, weight_loss, with_measured
 from tailort.workflow.adaptation_truth import Held, against_truth, doses_on, true_scans
 from tailort.workflow.adapted_records import Adaptation
 from tailort.workflow.options import PlanningOptions
@@ -95,6 +102,10 @@ def test_the_dose_of_fractions_on_several_cts_is_as_it_truly_is(
     result, held = adapted(patient, planned, tmp_path, (2, 4), (10, 20))
     assert [day.by_plan for day in result.days] == [(10, 0), (10, 0), (0, 0)]
     assert as_true_as_asked(held)
+    # The tumour was drawn, the oesophagus around it was not.
+    assert any(warning.startswith("Esophagus is carried and holds GTVp") for warning in result.warnings)
+    oesophagus = held["Esophagus", "Mean[Gy]", "projected"]
+    assert oesophagus.told_gy > oesophagus.true_gy
 
 
 def test_the_dose_told_by_a_cone_beam_ct_is_as_it_truly_is(
@@ -103,6 +114,14 @@ def test_the_dose_told_by_a_cone_beam_ct_is_as_it_truly_is(
     result, held = adapted(patient, planned, tmp_path, (3,), (15,), hu_correction="histogram")
     assert as_true_as_asked(held)
     assert any("ends within" in warning and "SpinalCord" in warning for warning in result.warnings)
+
+
+def test_the_dose_told_by_several_cone_beam_cts_is_as_it_truly_is(
+    patient: AdaptivePatient, planned: Path, tmp_path: Path
+) -> None:
+    result, held = adapted(patient, planned, tmp_path, (2, 4), (10, 20), hu_correction="histogram")
+    assert [day.by_plan for day in result.days] == [(10, 0), (10, 0), (0, 0)]
+    assert as_true_as_asked(held)
 
 
 def test_a_boost_that_is_begun_is_told_and_planned_anew_for_what_is_left_of_it(
@@ -120,6 +139,31 @@ def test_a_boost_that_is_begun_is_told_and_planned_anew_for_what_is_left_of_it(
     assert [(p.target, p.dose_gy, p.fractions) for p in new.prescriptions] == [("PTV_6000", pytest.approx(6.0), 3)]
     assert (tmp_path / "out" / "rtplan.dcm").is_file()
     assert not result.replanned.result.scorecard.hard_failures
+
+
+@pytest.mark.parametrize(("change", "fires"), [("contour", "yes"), ("small", "no")])
+def test_the_contour_alone_fires_its_trigger_where_it_has_moved_and_not_where_it_has_not(
+    change: Change, fires: str
+) -> None:
+    """By the CTs of both days, laid on one table as the true turn and shift has it."""
+    changing = adaptive.make(1, "coarse", change=change)
+    week = changing.week(3)
+    found = Registration(week.map.bending.frame.inverse(), method="true")
+    drawn = changing.planning.structures["GTVp"]
+    # Only its extent along the body is asked for.
+    place = found.rigid.inverse().apply(np.concatenate(drawn.contours)).mean(axis=0)
+    moved = place - np.concatenate(drawn.contours).mean(axis=0)
+    contours = tuple(line + np.array([0.0, 0.0, moved[2]]) for line in drawn.contours)
+    targets = StructureSet((Structure("GTVp", "GTV", contours, found.from_frame),), found.from_frame)
+    contour = contour_change(changing.planning.scan.image, week.scan.image, found, targets)
+    weight = weight_loss(changing.weight_kg, week.weight_kg)
+    assert contour.value is not None
+    assert weight.value is not None
+    assert (contour.value > 1.0) is (fires == "yes")
+    assert weight.value < 10.0
+    known = {"effusion_or_atelectasis_changed": Fact("effusion_or_atelectasis_changed", False, "CT", week.date)}
+    asked = proposals(load("individualised"), with_measured(known, (contour, weight), week.date)).triggers
+    assert {one.entry.id: one.answer for one in asked}["anatomy"] == fires
 
 
 def test_from_within_the_first_phase_both_are_planned_anew(

@@ -37,7 +37,14 @@ from tailort.protocols.schema import HandOver
 from tailort.radiobiology import course_dose
 from tailort.registration import Field, Registration
 from tailort.workflow import cone_beam
-from tailort.workflow.adaptation_asked import Asked, NewScan, beyond_today, in_order, plans_of_course
+from tailort.workflow.adaptation_asked import (
+    Asked,
+    NewScan,
+    around_drawn_tumours,
+    beyond_today,
+    in_order,
+    plans_of_course,
+)
 from tailort.workflow.adaptation_facts import (
     Measured,
     asks_for_a_plan,
@@ -571,6 +578,25 @@ def test_organs_in_which_todays_ct_ends_are_named() -> None:
     assert beyond_today(structures, structures, shifted(z_mm=-20.0), long_) == ("SpinalCord",)
     drawn = StructureSet((replace(whole, made_by=()),), THEN)
     assert beyond_today(structures, drawn, shifted(), short) == (), "what a person drew is his"
+
+
+def test_a_carried_organ_around_a_tumour_that_was_drawn_smaller_is_named_and_no_other() -> None:
+    organ = box("Esophagus", "ORGAN", -24.0, 24.0)
+    aside = replace(organ, name="SpinalCord", contours=tuple(c + np.array([100.0, 0.0, 0.0]) for c in organ.contours))
+    gtv, smaller = box("GTVp", "GTV", -20.0, 20.0), box("GTVp", "GTV", -16.0, 16.0)
+    planned = StructureSet((gtv, organ, aside), THEN)
+    carried = tuple(replace(s, made_by=("carried",)) for s in (organ, aside))
+
+    def named(*today: Structure) -> tuple[str, ...]:
+        return around_drawn_tumours(planned, StructureSet(today, THEN), (4.0, 4.0))
+
+    (told,) = named(smaller, *carried)
+    # Boxes of 40 mm on 11 planes and of 32 mm on 9, each as thick as its planes.
+    assert told.startswith("Esophagus is carried and holds GTVp, which was drawn 48 % smaller")
+    assert "mean dose of Esophagus is likely told too high" in told
+    assert named(gtv, *carried) == (), "it has not changed"
+    assert named(replace(smaller, made_by=("carried",)), *carried) == (), "nobody drew it"
+    assert named(smaller, organ, aside) == (), "what a person drew is his"
 
 
 def test_a_case_without_a_plan_is_refused() -> None:

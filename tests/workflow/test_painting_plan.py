@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 
 import dicom_cases as d
 import numpy as np
 import pytest
 import water_cases as w
+from scipy import ndimage
 
 from tailort.cli.commands import read_patient
 from tailort.errors import GeometryError, InputError
-from tailort.geometry import Image
-from tailort.patient import Case, FunctionalImage, quantity_named
+from tailort.geometry import Image, partial_volume
+from tailort.patient import Case, FunctionalImage, Normalisation, Prescription, quantity_named
 from tailort.protocols import Protocol, load
+from tailort.targets.painting import FWHM
 from tailort.workflow.clock import StageClock
 from tailort.workflow.options import PlanningOptions
+from tailort.workflow.painting import painted_request
 from tailort.workflow.planning import plan
 from tailort.workflow.records import PlanningRun
+from tailort.workflow.requesting import Request
 
 TUMOUR = ("GTVp", "GTV", d.closed(-7.5, -4.5, -1.5, 1.5, 4.5, half=4.0))
 CORD = ("SpinalCord", "ORGAN", d.closed(-4.5, -1.5, 1.5, half=1.0, centre=(-5.5, 5.5)))
@@ -132,6 +137,32 @@ def test_off_by_a_set_up_error_the_painting_moves_with_the_patient_and_its_quali
     (prescribed,) = run.main.prescriptions
     assert rows["GTVp", "Mean[Gy]"].limit == pytest.approx(prescribed.dose_gy)
     assert "PTV_Paint" not in {row.structure for row in run.main.scorecard.rows if row.limit is not None}
+
+
+def test_the_blur_of_the_image_over_the_surface_is_taken_back_where_it_is_told(case: Case, tmp_path: Path) -> None:
+    """An even uptake that the image shows darker at the edge asks for one dose everywhere."""
+    fine = case.ct.image.grid.with_spacing(1.0)
+    inside = partial_volume(case.structures["GTVp"].contours, fine).full()
+    seen = ndimage.gaussian_filter(1.0 + 7.0 * inside, 3.0 / FWHM)
+    image = FunctionalImage(
+        quantity_named("fdg-suv"), Image(fine, seen.astype(np.float32), "SUV"), dt.date(2026, 1, 2), "made for the test"
+    )
+    target = replace(case.structures["GTVp"], name="PTV_Paint", role="PTV")
+    structures = case.structures.with_structures(target)
+    spread = {}
+    for more in ("", ", point_spread_mm: 3"):
+        file = protocol(tmp_path, more)
+        prescribed = Prescription("PTV_Paint", 54.0, 30, Normalisation("coverage", metric="D95%[Gy]"))
+        asked = Request("", "own", (prescribed,), (prescribed,), (), (), ())
+        found, even = painted_request(asked, file, structures, {"fdg-suv": image}, 3.0)
+        assert even is not None
+        painted = found.prescriptions[0].painted
+        assert painted is not None
+        spread[more] = float(np.ptp(painted.image.values))
+        assert ("blur of 3 mm over the surface taken back" in painted.text) is bool(more)
+    without, told = spread.values()
+    assert without > 3.0
+    assert told < 0.5
 
 
 def test_without_the_image_nothing_is_planned(case: Case, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from tailort.phantom.shapes import Shape
 from tailort.phantom.shrinking import Rays
 from tailort.phantom.virtual_patient import Size, VirtualPatient, structure_set, untreated, whole_grid
 from tailort.phantom.weekly_map import (
+    CONTOUR_FAT_MM,
     WEEKS,
     Change,
     Course,
@@ -341,8 +342,9 @@ def make(seed: int = 0, size: Size = "full", *, change: Change = "large") -> Ada
         0 or above.
     size : {"full", "coarse"}
         Of the planning CT and of every weekly CT.
-    change : {"large", "small"}
-        Whether tumour and weight change so much that a trigger of RB-153 or RB-154 fires.
+    change : {"large", "small", "contour"}
+        Whether tumour and weight change so much that a trigger of RB-153 or RB-154 fires. "contour" has thick fat under
+        the skin, loses so much of it that the body's contour alone fires RB-153, and is "small" in all else.
 
     Raises
     ------
@@ -350,7 +352,8 @@ def make(seed: int = 0, size: Size = "full", *, change: Change = "large") -> Ada
         For an unknown size or change, or a negative seed.
     """
     course = draw_course(seed, change)
-    return AdaptivePatient(untreated(NAME, "ADA", seed, size), course)
+    fat_mm = CONTOUR_FAT_MM if change == "contour" else None
+    return AdaptivePatient(untreated(NAME, "ADA", seed, size, fat_mm=fat_mm), course)
 
 
 def weeks_of(patient: AdaptivePatient, weeks: Sequence[int], modality: Modality = "ct") -> tuple[WeeklyScan, ...]:

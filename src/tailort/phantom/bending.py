@@ -62,6 +62,8 @@ class Motions:
         Of the lungs along the chest wall at the diaphragm, positive to the head.
     fat_share : float
         Of the thickness of subcutaneous fat today that was there more than today; below 0, less.
+    front_fat_share : float
+        The same in front and aside only, beyond that.
     shoulder_left_mm, shoulder_right_mm, stomach_mm : (3,) float
         Shift of each.
     mediastinum_mm, mediastinum_phase_degrees : float
@@ -84,6 +86,7 @@ class Motions:
     mediastinum_phase_degrees: float
     table_turn_degrees: Vector
     table_shift_mm: Vector
+    front_fat_share: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,6 +258,7 @@ class Bending:
         numbers[m.CAVITY_TOP] = cavity.z_range[1]
         numbers[m.EXPONENT] = cavity.exponent
         numbers[m.FAT_GROWS] = motions.fat_share
+        numbers[m.FRONT_FAT_GROWS] = motions.front_fat_share
         numbers[m.SHOULDER_X], numbers[m.SHOULDER_REACH] = 88.0 * body.sx, 62.0 * body.sx
         numbers[m.SHOULDER_Z_LOW], numbers[m.SHOULDER_Z_HIGH] = -70.0 * body.sz, 30.0 * body.sz
         numbers[m.SHOULDER_L_X : m.SHOULDER_L_Z + 1] = motions.shoulder_left_mm

@@ -31,8 +31,9 @@ VERTEBRA = 21
     Z_START, CAVITY_TOP, EXPONENT, FAT_GROWS, SHOULDER_X, SHOULDER_Z_LOW, SHOULDER_Z_HIGH, SHOULDER_REACH, SHOULDER_L_X,
     SHOULDER_L_Y, SHOULDER_L_Z, SHOULDER_R_X, SHOULDER_R_Y, SHOULDER_R_Z, STOMACH_X, STOMACH_Y, STOMACH_Z,
     STOMACH_REACH, STOMACH_MOVES_X, STOMACH_MOVES_Y, STOMACH_MOVES_Z, MEDIASTINUM_REACH,
-) = range(22)  # fmt: skip
-NUMBERS = MEDIASTINUM_REACH + 1
+    FRONT_FAT_GROWS,
+) = range(23)  # fmt: skip
+NUMBERS = FRONT_FAT_GROWS + 1
 
 _MIDLINE_MM = (5.0, 22.0)
 _BEGINS_MM = 3.0
@@ -42,6 +43,8 @@ _FREE_MM = (1.0, 16.0)
 _FREER_MM = (1.0, 30.0)
 _SLIDES_FROM_MM = (4.0, 40.0)
 _SLIDES_IN_THE_MIDDLE = 0.35
+# Between these sines of the angle in front of the side the loss of fat in front begins.
+_FRONT = (-0.3, 0.3)
 _SLIDES_ASIDE = (0.15, 0.55)
 _CLOSE_ENOUGH_MM = 1e-5
 _ROUNDS = 200
@@ -169,7 +172,8 @@ def _continuous(
         radius = np.sqrt(x * x + v * v)
         under = radius * (1.0 - 1.0 / q)
         thick = _at(table, FAT, row, share)
-        grow = free * numbers[FAT_GROWS] * thick * _smooth(under, 0.0, thick) / radius
+        share_of_fat = numbers[FAT_GROWS] + numbers[FRONT_FAT_GROWS] * _smooth(-v / radius, _FRONT[0], _FRONT[1])
+        grow = free * share_of_fat * thick * _smooth(under, 0.0, thick) / radius
         ux += grow * x
         uy += grow * v
 

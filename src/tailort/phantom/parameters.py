@@ -245,7 +245,13 @@ class Build:
         return float(np.sqrt(self.scale[0] * self.scale[1]))
 
 
-def draw(seed: int, level: Level | None, tumour_length_mm: float | None, wall_thickness_mm: float | None) -> Build:
+def draw(
+    seed: int,
+    level: Level | None,
+    tumour_length_mm: float | None,
+    wall_thickness_mm: float | None,
+    fat_mm: float | None = None,
+) -> Build:
     """Draw one person; what is given is kept, everything else comes from the seed alone."""
     rng = np.random.default_rng([seed, 7919])
     sex: Literal["M", "F"] = "M" if rng.random() < 0.7 else "F"
@@ -255,6 +261,7 @@ def draw(seed: int, level: Level | None, tumour_length_mm: float | None, wall_th
     width = float(np.clip((0.6 + 0.4 * length) * rng.normal(1.0, 0.025), 0.92, 1.08))
     depth = float(np.clip((0.6 + 0.4 * length) * rng.normal(1.0, 0.02), 0.94, 1.07))
     fat = float(rng.uniform(6.0, 17.0) + (3.0 if sex == "F" else 0.0))
+    fat = fat if fat_mm is None else fat_mm
     levels: tuple[Level, ...] = ("upper", "middle", "lower")
     drawn: Level = levels[int(rng.choice(3, p=(0.3, 0.45, 0.25)))]
     where, long, thick = (float(u) for u in rng.random(3))

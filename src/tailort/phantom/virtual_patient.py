@@ -142,6 +142,7 @@ def untreated(
     level: Level | None = None,
     tumour_length_mm: float | None = None,
     wall_thickness_mm: float | None = None,
+    fat_mm: float | None = None,
 ) -> VirtualPatient:
     """Make a patient with an untreated tumour of the oesophagus, under the name of his kind.
 
@@ -151,6 +152,8 @@ def untreated(
         Kind of patient, and what stands for it in the pseudonym.
     seed, size, level, tumour_length_mm, wall_thickness_mm
         See `make`.
+    fat_mm : float or None
+        Thickness of the fat under the skin, in place of what the seed draws; the weight goes with it.
     """
     require_known(size, seed)
     if level is not None and level not in parameters.LEVELS_CM:
@@ -158,9 +161,11 @@ def untreated(
     _require("tumour length", tumour_length_mm, parameters.TUMOUR_LENGTH_LIMITS_MM)
     _require("tumour wall", wall_thickness_mm, parameters.TUMOUR_WALL_LIMITS_MM)
 
-    build = parameters.draw(seed, level, tumour_length_mm, wall_thickness_mm)
+    build = parameters.draw(seed, level, tumour_length_mm, wall_thickness_mm, fat_mm)
     anatomy = Anatomy(build)
     made_from = f"{name}/{seed}/{size}/{level}/{tumour_length_mm}/{wall_thickness_mm}"
+    if fat_mm is not None:
+        made_from += f"/{fat_mm}"
     grid = whole_grid(anatomy, size, uid(made_from, "frame of reference"))
     date = dt.date(2026, 1, 12) + dt.timedelta(days=seed % 200)
     pseudonym = f"VP-{code}-{seed:04d}"

@@ -17,13 +17,13 @@ from tailort.phantom.bending import Bending, Motions, table_position
 from tailort.phantom.shrinking import Rays, Shrinking, rays_of
 
 Float = NDArray[np.float64]
-Change = Literal["large", "small"]
+Change = Literal["large", "small", "contour"]
 WEEKS = (1, 2, 3, 4, 5)
 
 # Every number of this block is invented: none was fitted to patients.
-TUMOUR_LEFT: dict[Change, tuple[float, float]] = {"large": (0.45, 0.55), "small": (0.86, 0.94)}
+TUMOUR_LEFT: dict[Change, tuple[float, float]] = {"large": (0.45, 0.55), "small": (0.86, 0.94), "contour": (0.86, 0.94)}
 """Share of the tumour's volume that is left in week 5."""
-WEIGHT_LOST: dict[Change, tuple[float, float]] = {"large": (0.11, 0.14), "small": (0.01, 0.04)}
+WEIGHT_LOST: dict[Change, tuple[float, float]] = {"large": (0.11, 0.14), "small": (0.01, 0.04), "contour": (0.05, 0.08)}
 """Share of the body's weight that is lost until week 5, evenly."""
 SHRINKS_IN_WEEKS = 2.2
 """The tumour's loss slows down with this time constant."""
@@ -32,7 +32,10 @@ NODE_SHARE = 0.6
 FAT_SHARE_OF_WEIGHT = 0.6
 """Of the weight that is lost, what was fat under the skin; the rest is muscle and water and is not shown."""
 MOST_FAT_LOST = 0.45
-STOMACH_MM: dict[Change, tuple[float, float]] = {"large": (6.0, 12.0), "small": (2.0, 6.0)}
+CONTOUR_FAT_MM, CONTOUR_FAT_LOST = 28.0, (0.40, 0.46)
+"""Of `contour`: thickness of the fat under the skin at planning, and the share of it that is gone in front and aside in
+week 5, beyond what goes with the weight; on the back, on which the patient lies, none is."""
+STOMACH_MM: dict[Change, tuple[float, float]] = {"large": (6.0, 12.0), "small": (2.0, 6.0), "contour": (2.0, 6.0)}
 SET_UP_MM, SET_UP_DEGREES = 5.0, (0.2, 0.8)
 _FAT_G_PER_CM3 = 0.95
 _TUMOUR_REACH_MM, _NODE_REACH_MM = 30.0, 12.0
@@ -49,20 +52,27 @@ class Course:
         What was asked for.
     tumour_left, weight_lost : float
         Shares in week 5: of the primary's volume that is left, of the weight that is lost.
+    front_fat_lost : float
+        Share of the thickness of the fat under the skin that is gone in front and aside in week 5, beyond what goes
+        with the weight.
     """
 
     change: Change
     tumour_left: float
     weight_lost: float
+    front_fat_lost: float = 0.0
 
     def tumour_share(self, week: int) -> float:
         """Share of the primary's volume that is left in a week."""
-        share = (1.0 - np.exp(-week / SHRINKS_IN_WEEKS)) / (1.0 - np.exp(-WEEKS[-1] / SHRINKS_IN_WEEKS))
-        return float(1.0 - (1.0 - self.tumour_left) * share)
+        return 1.0 - (1.0 - self.tumour_left) * _slowing(week)
 
     def weight_share(self, week: int) -> float:
         """Weight of a week over that at planning."""
         return 1.0 - self.weight_lost * week / WEEKS[-1]
+
+    def front_fat_share(self, week: int) -> float:
+        """Share of the fat in front and aside that is lost by a week beyond what goes with the weight."""
+        return self.front_fat_lost * _slowing(week)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,12 +138,12 @@ def draw_course(seed: int, change: Change) -> Course:
     """Draw how much a patient changes; the same arguments give the same course."""
     if change not in TUMOUR_LEFT:
         raise InputError(f"the change of a virtual patient is '{change}'; known are {', '.join(TUMOUR_LEFT)}")
-    left, lost = np.random.default_rng([seed, 86028121, *change.encode()]).random(2)
-    between = (TUMOUR_LEFT[change], WEIGHT_LOST[change])
-    tumour, weight = (
-        float(low + share * (high - low)) for (low, high), share in zip(between, (left, lost), strict=True)
+    shares = np.random.default_rng([seed, 86028121, *change.encode()]).random(3)
+    between = (TUMOUR_LEFT[change], WEIGHT_LOST[change], CONTOUR_FAT_LOST)
+    tumour, weight, fat = (
+        float(low + share * (high - low)) for (low, high), share in zip(between, shares, strict=True)
     )
-    return Course(change, tumour, weight)
+    return Course(change, tumour, weight, fat if change == "contour" else 0.0)
 
 
 def rays_of_growths(body: Anatomy) -> tuple[Rays, Rays]:
@@ -178,6 +188,7 @@ def weekly_map(
         spine_shift_mm=_vector(rng.uniform(-0.5, 0.5, 3)),
         slide_mm=float(rng.uniform(-3.0, 3.0)),
         fat_share=-fat_share,
+        front_fat_share=-course.front_fat_share(week),
         shoulder_left_mm=_vector(rng.uniform(-2.0, 2.0, 3)),
         shoulder_right_mm=_vector(rng.uniform(-2.0, 2.0, 3)),
         stomach_mm=_vector(stomach),
@@ -243,6 +254,11 @@ def true_accumulated_dose(given: Sequence[tuple[WeeklyMap | None, Image]], grid:
         for week, dose in doses:
             total[k] += interpolate(dose, points if week is None else week.to_week(points), outside=np.nan)
     return Image(grid, total, "Gy")
+
+
+def _slowing(week: int) -> float:
+    """Share of what has changed by week 5 that a week shows."""
+    return float((1.0 - np.exp(-week / SHRINKS_IN_WEEKS)) / (1.0 - np.exp(-WEEKS[-1] / SHRINKS_IN_WEEKS)))
 
 
 def _vector(values: Float) -> tuple[float, float, float]:

@@ -40,6 +40,9 @@ class PaintedEntry(Section):
         The two uptakes as shares of the `percentile` of the uptake in the structures; `threshold` is one too.
     smooth_mm : float
         Width (FWHM) of the Gaussian by which the uptake inside the structures is smoothed first.
+    point_spread_mm : float
+        Of the image, FWHM, as its scanner was measured to have: the uptake that blur carried over the surface of the
+        structures is put back, and the percentile is one of what then is there. 0 is unknown: nothing is put back.
     mean_gy : float or None
         Mean dose that the painted structures are to keep (redistribution): the doses are shifted inside the range.
     away_from : tuple of AwayFrom
@@ -58,6 +61,7 @@ class PaintedEntry(Section):
     steepness: Annotated[float, Field(ge=1, le=10, allow_inf_nan=False)] | None = None
     threshold: Share | None = None
     smooth_mm: Distance = 0.0
+    point_spread_mm: Distance = 0.0
     mean_gy: Positive | None = None
     away_from: tuple[AwayFrom, ...] = ()
     rules: tuple[str, ...] = ()
@@ -85,9 +89,11 @@ def painting_in_words(least_gy: float, painted: PaintedEntry) -> str:
     }[painted.map]
     mean = "" if painted.mean_gy is None else f", mean {painted.mean_gy:g} Gy"
     smooth = f", smoothed over {painted.smooth_mm:g} mm" if painted.smooth_mm else ""
+    spread = painted.point_spread_mm
+    blur = f", its blur of {spread:g} mm over the surface taken back" if spread else ""
     away = "".join(f", least within {one.margin_mm:g} mm of {one.structure}" for one in painted.away_from)
     of = " and ".join((*painted.of, *(f"{name} if drawn" for name in painted.if_drawn)))
     return (
         f"{least_gy:g} to {painted.most_gy:g} Gy painted in {of}, {by} {painted.image} from {100 * painted.low:g} % to "
-        f"{100 * painted.high:g} % of its {painted.percentile:g}th percentile{smooth}{mean}{away}"
+        f"{100 * painted.high:g} % of its {painted.percentile:g}th percentile{smooth}{blur}{mean}{away}"
     )

@@ -3,10 +3,14 @@
 The painted dose never leaves the range that is given. What the true function from image to dose is, nobody knows; among
 shapes the line is the usual one, and a sigmoid is the hardest to deliver.
 
+A PET shows the edge of a tumour darker than it is: its blur carries uptake over the surface. In a tumour of which most
+lies near its surface a painting follows this, and not the biology, unless the blur is known and taken back.
+
 References
 ----------
 Bentzen 2005, Lancet Oncol 6:112 (dose painting); Vanderstraeten et al. 2006, PMB 51:5697 (dose painting by numbers, the
-line and the quality factor); Bowen et al. 2009, Radiother Oncol 93:70 (other shapes).
+line and the quality factor); Bowen et al. 2009, Radiother Oncol 93:70 (other shapes); Erlandsson et al. 2012, PMB
+57:R119 (blur of PET over the surface of a region, and its correction by the blurred region).
 """
 
 from __future__ import annotations
@@ -26,6 +30,10 @@ Shape = Callable[[Float], Float]
 FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
 # How near the mean of a redistributed dose comes to what is asked, Gy.
 MEAN_WITHIN_GY = 1e-4
+# Uptake is never raised by more than the inverse of this for what blur has carried away: noise would be raised with it.
+LEAST_SHARE = 0.25
+# What lies around is told by this much tissue beyond the reach of the blur, mm.
+AROUND_MM = 10.0
 
 
 @dataclass(frozen=True)
@@ -159,10 +167,59 @@ def smoothed(uptake: Float, inside: Bool, fwhm_mm: float, spacing_mm: tuple[floa
     """Uptake smoothed by a Gaussian over the points inside alone, so that nothing comes in over the surface."""
     if fwhm_mm == 0.0:
         return uptake
-    sigma = [fwhm_mm / FWHM / step_mm for step_mm in spacing_mm]
-    weight = ndimage.gaussian_filter(inside.astype(np.float64), sigma)
-    total = ndimage.gaussian_filter(np.where(inside, uptake, 0.0), sigma)
+    weight, total = (
+        _blurred(values, fwhm_mm, spacing_mm) for values in (inside.astype(np.float64), np.where(inside, uptake, 0.0))
+    )
     return np.where(inside, total / np.maximum(weight, 1e-12), uptake)
+
+
+def without_blur(
+    uptake: Float, volume: Float, inside: Bool, point_spread_mm: float, fwhm_mm: float,
+    spacing_mm: tuple[float, float, float],
+) -> Float:  # fmt: skip
+    """Uptake inside as it would be seen if the image's blur carried nothing over the surface, and smoothed as asked.
+
+    Parameters
+    ----------
+    uptake : (k, j, i) float
+        As the image shows it; not a number where it shows nothing.
+    volume : (k, j, i) float
+        Share of each voxel that is inside.
+    inside : (k, j, i) bool
+        Voxels that are painted.
+    point_spread_mm : float
+        Of the image: full width at half maximum, mm, above 0.
+    fwhm_mm : float
+        Of the Gaussian by which it is smoothed; 0 is not smoothed.
+    spacing_mm : (3,) float
+        Of the voxels, (k, j, i).
+
+    Raises
+    ------
+    GeometryError
+        When the image shows nothing of what lies around.
+
+    Notes
+    -----
+    A share R of what a voxel shows comes from inside: the structure blurred by the point spread. The rest is what lies
+    around, B, the median beyond the reach of the blur. Smoothed are u - (1 - R) B and R, each by itself, and then
+    divided, so that voxels count by how much they show of the inside. What varies inside stays blurred.
+    """
+    away_mm = ndimage.distance_transform_edt(~inside, sampling=spacing_mm)
+    around = (away_mm > point_spread_mm) & (away_mm <= point_spread_mm + AROUND_MM) & np.isfinite(uptake)
+    if not around.any():
+        raise GeometryError("the image shows nothing of what lies around the painted structures: no blur is corrected")
+    share = _blurred(np.asarray(volume, dtype=np.float64), point_spread_mm, spacing_mm)
+    own = np.where(inside, uptake - (1.0 - share) * np.median(uptake[around]), 0.0)
+    share, whole = np.where(inside, share, 0.0), inside.astype(np.float64)
+    if fwhm_mm > 0.0:
+        own, share, whole = (_blurred(values, fwhm_mm, spacing_mm) for values in (own, share, whole))
+    return np.where(inside, own / np.maximum(np.maximum(share, LEAST_SHARE * whole), 1e-12), uptake)
+
+
+def _blurred(values: Float, fwhm_mm: float, spacing_mm: tuple[float, float, float]) -> Float:
+    found: Float = ndimage.gaussian_filter(values, [fwhm_mm / FWHM / step_mm for step_mm in spacing_mm])
+    return found
 
 
 def extended(dose_gy: Float, inside: Bool, spacing_mm: tuple[float, float, float]) -> Float:

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from tailort.errors import GeometryError, InputError
-from tailort.geometry import Image
+from tailort.geometry import Grid, Image, partial_volume, volume_cm3
 from tailort.patient import Case, Course, Plan, StructureSet
 from tailort.physics import DensityTable, Machine
 from tailort.protocols import Protocol
@@ -22,6 +22,9 @@ from tailort.workflow.recalculating import dose_of_plan, only_plan
 Replan = Literal["yes", "no", "if-triggered"]
 # A target may come so close to the end of a CT, mm.
 FROM_END_MM = 5.0
+# An organ holds a tumour of which this share lies in it, seen in steps of so many mm; a tumour drawn anew is told of
+# from this change of its volume on.
+HELD_SHARE, HELD_STEP_MM, HELD_CHANGE_PERCENT = 0.5, 2.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -244,6 +247,52 @@ def beyond_today(planned: StructureSet, carried: StructureSet, back: Registratio
         points = to_today.apply(np.concatenate(before.contours))
         if ((points < low - FROM_END_MM) | (points > high + FROM_END_MM)).any():
             found.append(structure.name)
+    return tuple(found)
+
+
+def around_drawn_tumours(planned: StructureSet, today: StructureSet, slice_mm: tuple[float, float]) -> tuple[str, ...]:
+    """Say which organs are carried although a tumour in them was drawn anew, and smaller or larger.
+
+    Parameters
+    ----------
+    planned, today : StructureSet
+        On the planning CT and on today's.
+    slice_mm : (2,) float
+        Slice distances of both.
+
+    Notes
+    -----
+    A registration sees a part of a tumour's shrinking only, as what moves into its place looks alike. So a carried
+    organ keeps tissue in the high dose that is gone, and its mean dose is told too high.
+    """
+    found = []
+    for gtv in planned:
+        now = today.find(gtv.name)
+        if gtv.role != "GTV" or gtv.is_empty or now is None or now.is_empty or now.made_by:
+            continue
+        volumes = [
+            volume_cm3(s.contours, single_slice_thickness_mm=mm) for s, mm in zip((gtv, now), slice_mm, strict=True)
+        ]
+        change = 100.0 * (volumes[1] / volumes[0] - 1.0)
+        if abs(change) < HELD_CHANGE_PERCENT:
+            continue
+        low, high = gtv.bounds_mm()
+        box = Grid.axial(
+            np.ceil((np.asarray(high) - low)[::-1] / HELD_STEP_MM).astype(int) + 1, (HELD_STEP_MM,) * 3, low,
+            gtv.frame_of_reference,
+        )  # fmt: skip
+        inside = partial_volume(gtv.contours, box, single_slice_thickness_mm=slice_mm[0]).full()
+        for organ in planned:
+            carried = today.find(organ.name)
+            if organ.role != "ORGAN" or organ.is_empty or carried is None or not carried.made_by:
+                continue
+            own = partial_volume(organ.contours, box, single_slice_thickness_mm=slice_mm[0]).full()
+            if np.minimum(inside, own).sum() >= HELD_SHARE * inside.sum():
+                found.append(
+                    f"{organ.name} is carried and holds {gtv.name}, which was drawn {abs(change):.0f} % "
+                    f"{'smaller' if change < 0 else 'larger'}: the registration sees a part of that only, and the mean "
+                    f"dose of {organ.name} is likely told too {'high' if change < 0 else 'low'}; draw it anew"
+                )
     return tuple(found)
 
 

@@ -13,6 +13,7 @@ from tailort.registration import Registration
 from tailort.workflow.adaptation_asked import (
     Asked,
     NewScan,
+    around_drawn_tumours,
     beyond_today,
     date_of,
     days_of_fractions,
@@ -105,6 +106,8 @@ def adapt(
         facts={**asked.planned.facts, **today.case.facts},
     )  # fmt: skip
     cut = beyond_today(planned_structures, structures, back, today.case.ct.image)
+    slice_mm = (asked.planned.ct.image.grid.spacing_mm[0], today.case.ct.image.grid.spacing_mm[0])
+    held = () if is_identity(back) else around_drawn_tumours(planned_structures, structures, slice_mm)
     earlier_by = work.earlier(case)
     doses = work.doses(plans, new, days, registrations, planned_structures, structures)
     given = doses.given
@@ -127,22 +130,19 @@ def adapt(
             hard_limit_exceeded(projected_card),
             lost,
             contour_change(asked.planned.ct.image, today.case.ct.image, back, structures),
-            tumour_change(
-                planned_structures, structures,
-                (asked.planned.ct.image.grid.spacing_mm[0], today.case.ct.image.grid.spacing_mm[0]),
-                same_ct=is_identity(back),
-            ),
+            tumour_change(planned_structures, structures, slice_mm, same_ct=is_identity(back)),
         )  # fmt: skip
         case = case.with_facts(_of_today(case, facts, asked, today))
         found = proposals(
             asked.triggers, _known_to(asked.triggers, case), _readings_of(asked.triggers, asked.options), today.date
         )
+    said = (*_warnings(registrations, structures), *_cut(cut, own), *held)
     result = Adaptation(
         case, replace(asked.planned, structures=planned_structures), scans, plans, asked.machine, days,
         {**registrations, **earlier_by}, doses.planned, given, projected, doses.on_scans, planned_card, projected_card,
         {name: tuple(made.values()) for name, made in curves.items() if name != "today"}, (), facts, found,
         () if own is None else planned_images(own, sum(so_far)), own, None, "", (*notes, *doses.notes),
-        (*_warnings(registrations, structures), *_cut(cut, own), *((unjudged,) if unjudged else ())), unjudged,
+        (*said, *((unjudged,) if unjudged else ())), unjudged,
     )  # fmt: skip
     made, why_not = _new_plan(asked, result, given, earlier_by, clock, stop, keep)
     dvhs = dict(result.dvhs) | ({} if made is None else {"replanned": made.result.dvhs})

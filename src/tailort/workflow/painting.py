@@ -32,6 +32,7 @@ from tailort.targets.painting import (
     smoothed,
     step,
     with_mean,
+    without_blur,
 )
 from tailort.workflow.parts import part_around
 from tailort.workflow.records import PaintedTarget, PlanResult
@@ -228,11 +229,14 @@ def _dose_gy(
     painted = _painted(entry)
     inside = volume >= HALF
     reference = percentile_in(seen, inside, painted.percentile)
+    smooth = smoothed(seen, inside, painted.smooth_mm, spacing_mm)
+    if painted.point_spread_mm > 0.0:
+        smooth = without_blur(seen, volume, inside, painted.point_spread_mm, painted.smooth_mm, spacing_mm)
+        reference = percentile_in(smooth, inside, painted.percentile)
     if not reference > 0:
         raise GeometryError(
             f"the {painted.percentile:g}th percentile of {painted.image} is {reference:g}: nothing can be painted by it"
         )
-    smooth = smoothed(seen, inside, painted.smooth_mm, spacing_mm)
     within = Range(entry.dose_gy, painted.most_gy, painted.low * reference, painted.high * reference)
     dose_gy = np.full(seen.shape, entry.dose_gy)
     chosen = inside & ~near
