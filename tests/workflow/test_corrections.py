@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tailort.optimisation import Limit
+from tailort.optimisation import Limit, VoxelSet
 from tailort.optimisation.objectives import Physical, SquaredMeanOverdose
+from tailort.patient import Normalisation, Prescription
 from tailort.workflow import fluence_plans
 from tailort.workflow.clock import StageClock
 from tailort.workflow.fluence_plans import ASKED_OVER, MOST_INSIDE
@@ -35,7 +36,7 @@ def corrected(
     monkeypatch.setattr(fluence_plans, "tightened", tightened)
     monkeypatch.setattr(fluence_plans, "asked_inside", lambda aim, served, lost: goals.append(lost) or aim)
 
-    def scaled(work: Any, delivery: int) -> Any:
+    def scaled(work: Any, delivery: int, share: float) -> Any:
         lack_gy = found[delivery][0]
         lacking = {"SpinalCord": lack_gy} if lack_gy else {}
         return SimpleNamespace(
@@ -51,11 +52,27 @@ def corrected(
     phase: Any = SimpleNamespace(
         label="x", share=share, technique=SimpleNamespace(delivery="step-and-shoot"), weighs_goals=False, before=()
     )
+    monkeypatch.setattr(own, "_share_reached", lambda *_: 1.0)
     served: Any = SimpleNamespace(problem=None, solution=SimpleNamespace(weights_mu=None), kept=(GOAL,))
     beams: Any = SimpleNamespace(arcs=())
     clock = StageClock(lambda stage, share: None)
     work = own(bench, phase, beams, clock, lambda: stopped)
     return work.delivered(served)[0], goals, limits  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(("weighs", "expected"), [(True, 0.6), (False, 1.0)])
+def test_what_the_fluence_does_not_reach_is_not_asked_of_its_plan(weighs: bool, expected: float) -> None:
+    """Of 20 voxels the coldest but one has 30 of 50 Gy, of the other target all of them more than is asked."""
+    cold = VoxelSet("PTV", np.arange(20), np.full(20, 0.05))
+    warm = VoxelSet("Node", np.arange(20, 40), np.full(20, 0.05))
+    fluence: Any = SimpleNamespace(
+        dose_gy=np.concatenate([[10.0, 30.0], np.linspace(31.0, 60.0, 18), np.full(20, 60.0)])
+    )
+    asked = [Prescription(name, 50.0, 20, Normalisation("coverage", metric="D95%[Gy]")) for name in ("PTV", "Node")]
+    bench: Any = SimpleNamespace(rows=SimpleNamespace(sets={"PTV": cold, "Node": warm}))
+    phase: Any = SimpleNamespace(prescriptions=asked, weighs_goals=weighs)
+    work = fluence_plans._Work(bench, phase, SimpleNamespace(), StageClock(lambda stage, share: None), bool)  # type: ignore[arg-type]
+    assert work._share_reached(fluence) == pytest.approx(expected)
 
 
 def test_a_plan_that_regains_a_goal_at_the_cost_of_a_hard_limit_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,7 @@ def scaled(
     targets: tuple[str, ...] = ("PTV",),
     earlier_gy: Any = None,
     share: float = 1.0,
+    reached: float = 1.0,
 ) -> Scaled:
     """Scale a dose of 20 fractions to 50 Gy in D95% of each target."""
     asked = tuple(Prescription(name, 50.0, 20, Normalisation("coverage", metric="D95%[Gy]")) for name in targets)
@@ -63,7 +64,8 @@ def scaled(
         1, "test", Technique(kind="imrt", beams=5), asked, constraints,
         () if earlier_gy is None else (dose(earlier_gy),), share, targets,
     )  # fmt: skip
-    return scaled_to_prescription(BENCH, phase, Plan("test", (beam,), asked, 20, "HFS", FRAME), dose(values_gy))
+    made = Plan("test", (beam,), asked, 20, "HFS", FRAME)
+    return scaled_to_prescription(BENCH, phase, made, dose(values_gy), reached)
 
 
 def hard(metric: str, limit: float) -> Constraint:
@@ -82,6 +84,24 @@ def test_a_hard_limit_on_a_dose_keeps_the_mu_down() -> None:
     np.testing.assert_allclose(found.dose.image.values, 45.0, rtol=2e-3)
     assert (found.dose.image.values <= 45.0).all()
     assert found.lack_gy["Lungs"] == pytest.approx(5.0, abs=0.1)
+
+
+@pytest.mark.parametrize(("metric", "limit"), [("Max[Gy]", 30.0), ("V30Gy[%]", 0.0)])
+@pytest.mark.parametrize("earlier_gy", [None, 0.0])
+def test_what_a_limit_lacks_is_told_at_the_dose_that_can_be_had(
+    metric: str, limit: float, earlier_gy: float | None
+) -> None:
+    """Of 50 Gy 40 can be had: a limit of 30 lacks 10 Gy, not 20, and of 28 it lacks nothing; the MU are the same."""
+    whole, most, least = (
+        scaled(np.full(GRID.shape, 40.0), hard(metric, limit), earlier_gy=earlier_gy, reached=reached)
+        for reached in (1.0, 0.8, 0.56)
+    )
+    assert whole.plan.mu == most.plan.mu == least.plan.mu
+    np.testing.assert_allclose(least.dose.image.values, 30.0, rtol=2e-3)
+    assert whole.lack_gy["Lungs"] > most.lack_gy["Lungs"] > 0.0
+    assert least.most_lack_gy == 0.0
+    if metric == "Max[Gy]":
+        assert (whole.lack_gy["Lungs"], most.lack_gy["Lungs"]) == pytest.approx((20.0, 10.0), abs=0.1)
 
 
 def test_an_earlier_phase_may_use_what_the_whole_course_may() -> None:

@@ -12,8 +12,10 @@ from tailort import optimisation
 from tailort.errors import InputError
 from tailort.optimisation import Delivery, Goals, Limit, Problem, Progress, Solution, delivery_of
 from tailort.optimisation.arc import ArcDelivery, reweighed_arcs, sequence_arcs
+from tailort.optimisation.objectives.dose_volume import dose_at
 from tailort.optimisation.sliding_window import SlideDelivery, reslid, slide
 from tailort.optimisation.solve import Effort
+from tailort.patient import Metric
 from tailort.workflow.angles import with_angles
 from tailort.workflow.bench import Bench, Fluence
 from tailort.workflow.calibrating import beyond_gy, calibrated, disagreement, tightened
@@ -201,7 +203,8 @@ class _Work:
         kept = served.kept if self.phase.share >= 1.0 else ()
         with self.clock.stage(f"{self._parts} {label}") as tell:
             delivery = self._first(problem, served.solution.weights_mu, lambda p: tell(share_done(p.iteration)))
-        scaled, apart = self._scaled(delivery)
+        share = self._share_reached(served.solution)
+        scaled, apart = self._scaled(delivery, share)
         tried: list[tuple[Made, Scaled, float, float]] = []
         farther_gy, lost_gy = dict[str, float](), dict[int, float]()
         beyond = self._beyond(problem, kept, scaled)
@@ -220,7 +223,7 @@ class _Work:
                 aim = asked_inside(aim, served, [(kept[n], gy) for n, gy in lost_gy.items()])
                 rows_gy = self.bench.in_rows(scaled.made.image)
                 delivery = self._again(aim, delivery, rows_gy, leaf_steps, lambda p: tell(share_done(p.iteration)))
-            scaled, apart = self._scaled(delivery)
+            scaled, apart = self._scaled(delivery, share)
             beyond = self._beyond(problem, kept, scaled)
             tried.append((delivery, scaled, apart, sum(beyond.values())))
             if not scaled.lack_gy and not beyond and apart <= AGREES:
@@ -306,11 +309,26 @@ class _Work:
             progress=tell,
         )
 
-    def _scaled(self, delivery: Made) -> tuple[Scaled, float]:
+    def _share_reached(self, fluence: Solution) -> float:
+        """Share of its prescriptions that the fluence reaches, at most 1.
+
+        Where goals are weighed limits may cost a target its coverage. What the fluence does not reach no correction
+        brings back: a limit that lacks something only then need not be asked for farther inside.
+        """
+        share = 1.0
+        for p in self.phase.prescriptions if self.phase.weighs_goals else ():
+            metric = Metric.parse(p.normalisation.metric or "Max[Gy]")
+            if metric.kind == "D" and metric.at_unit == "%" and metric.at is not None:
+                voxels = self.bench.rows.sets[p.tied_to]
+                reached = dose_at(fluence.dose_gy[voxels.rows], voxels.volume, metric.at / 100.0)
+                share = min(share, max(reached / p.dose_gy, 1e-9))
+        return share
+
+    def _scaled(self, delivery: Made, share: float) -> tuple[Scaled, float]:
         bench, phase = self.bench, self.phase
         with self.clock.stage(f"dose of {phase.label}") as tell:
             made, dose = bench.dose_of(phase.label, delivery.beams, phase.prescriptions, tell)
         sets = {p.target: bench.rows.sets[p.target] for p in phase.prescriptions}
         apart = disagreement(phase.prescriptions, sets, delivery.solution.dose_gy, bench.in_rows(dose.image))
-        scaled = scaled_to_prescription(bench, phase, made, dose)
+        scaled = scaled_to_prescription(bench, phase, made, dose, share)
         return (scaled if self.held is None else self.held(scaled)), apart

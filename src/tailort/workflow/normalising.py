@@ -121,11 +121,20 @@ def values(bench: Bench, name: str, metric: str, dose: Dose, positions: Sequence
     ]
 
 
-def scaled_to_prescription(bench: Bench, phase: Phase, made: Plan, dose: Dose) -> Scaled:
+def scaled_to_prescription(bench: Bench, phase: Phase, made: Plan, dose: Dose, share: float = 1.0) -> Scaled:
     """Plan and dose times the factor that meets every prescription or, if that is less, every hard limit.
 
     A limit is one of the whole course: phases before the last may use what it allows, and leave the later ones the
     rest.
+
+    Parameters
+    ----------
+    bench, phase
+        The patient and what is asked.
+    made, dose : Plan, Dose
+        Of the phase.
+    share : float
+        Of the prescriptions, which can be had beside the limits: what limits lack is told at that dose.
     """
     factors = {
         p.target: p.dose_gy / max(reached_gy(bench, p, made, dose, phase.positions), 1e-9) for p in phase.prescriptions
@@ -138,7 +147,7 @@ def scaled_to_prescription(bench: Bench, phase: Phase, made: Plan, dose: Dose) -
     for c in phase.constraints:
         if not is_hard_dose(c) or (c.scope == "cumulative" and not phase.before):
             continue
-        allowed, beyond = _allowed(bench, phase, c, dose, needed)
+        allowed, beyond = _allowed(bench, phase, c, dose, needed, share)
         told = f"{c.structure} {c.metric} {c.operator} {c.limit:g}"
         if beyond > 0.0:
             lack[c.structure] = max(beyond, lack.get(c.structure, 0.0))
@@ -202,8 +211,8 @@ def _point_note(bench: Bench, prescription: Prescription, plan: Plan) -> str:
     )
 
 
-def _allowed(bench: Bench, phase: Phase, c: Constraint, dose: Dose, needed: float) -> tuple[float, float]:
-    """Largest factor that a hard limit allows, at most `needed`, and the Gy that it lacks at `needed`.
+def _allowed(bench: Bench, phase: Phase, c: Constraint, dose: Dose, needed: float, share: float) -> tuple[float, float]:
+    """Largest factor that a hard limit allows, at most `needed`, and the Gy that it lacks at that share of `needed`.
 
     Of a volume at a dose it lacks what that dose would have to fall by.
     """
@@ -220,12 +229,13 @@ def _allowed(bench: Bench, phase: Phase, c: Constraint, dose: Dose, needed: floa
     whole = beyond(needed)
     if whole <= 0.0:
         return needed, 0.0
+    lack = whole if share == 1.0 else max(beyond(share * needed), 0.0)
     if metric.is_dose and c.quantity == "physical" and not phase.earlier:
-        return needed * (1.0 - whole / (whole + HARD_LIMIT_SHARE * c.limit)), whole
+        return needed * (1.0 - whole / (whole + HARD_LIMIT_SHARE * c.limit)), lack
     low, high, at_low, at_high = 0.0, needed, beyond(0.0), whole
     if at_low > 0.0 or (metric.is_dose and at_low == 0.0):
         # Nothing is left for this phase: the plan cannot be made smaller than it is; the scorecard shows it.
-        return needed, whole if metric.is_dose else 0.0
+        return needed, lack if metric.is_dose else 0.0
     for _ in range(STEPS if metric.is_dose else 2 * STEPS):
         # A dose is nearly linear in the factor, a volume may jump.
         middle = low + (high - low) * (at_low / (at_low - at_high) if metric.is_dose else 0.5)
@@ -237,8 +247,8 @@ def _allowed(bench: Bench, phase: Phase, c: Constraint, dose: Dose, needed: floa
         if high - low < 1e-4 * needed or -at_low < 1e-4 * c.limit:
             break
     if metric.is_dose:
-        return low, whole
-    return low, (metric.at or 0.0) * (needed - low) / needed
+        return low, lack
+    return low, (metric.at or 0.0) * max(1.0 - low / (share * needed), 0.0)
 
 
 def _judged(bench: Bench, phase: Phase, c: Constraint, dose: Dose) -> Callable[[float], list[float]]:
