@@ -24,6 +24,7 @@ from tailort.geometry import Grid, Image, expand, interpolate, partial_volume
 from tailort.geometry.margins import Margin
 from tailort.patient import Course, Dose, Structure, StructureSet
 from tailort.phantom import adaptive
+from tailort.phantom.weekly_map import Change
 from tailort.protocols import load
 from tailort.protocols.proposals import proposals
 from tailort.registration import Registration
@@ -48,9 +49,9 @@ def main() -> None:
             one(seed, change, asked.week)
 
 
-def one(seed: int, change: str, week: int) -> None:
+def one(seed: int, change: Change, week: int) -> None:
     """Register one patient's week with his planning CT and tell the errors."""
-    patient = adaptive.make(seed, "coarse", change=change)  # type: ignore[arg-type]
+    patient = adaptive.make(seed, "coarse", change=change)
     scanned = patient.week(week)
     planned = replace(patient.planning, structures=patient.planning.structures)
     started = time.process_time()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -71,8 +72,12 @@ def test_what_the_fluence_does_not_reach_is_not_asked_of_its_plan(weighs: bool, 
     asked = [Prescription(name, 50.0, 20, Normalisation("coverage", metric="D95%[Gy]")) for name in ("PTV", "Node")]
     bench: Any = SimpleNamespace(rows=SimpleNamespace(sets={"PTV": cold, "Node": warm}))
     phase: Any = SimpleNamespace(prescriptions=asked, weighs_goals=weighs)
-    work = fluence_plans._Work(bench, phase, SimpleNamespace(), StageClock(lambda stage, share: None), bool)  # type: ignore[arg-type]
+    beams: Any = SimpleNamespace()
+    work = fluence_plans._Work(bench, phase, beams, StageClock(lambda stage, share: None), bool)
     assert work._share_reached(fluence) == pytest.approx(expected)
+    # What the optimiser sees no voxels of takes nothing away.
+    phase.prescriptions = [replace(asked[0], normalisation=replace(asked[0].normalisation, structure="PTV_Eval"))]
+    assert work._share_reached(fluence) == 1.0
 
 
 def test_a_plan_that_regains_a_goal_at_the_cost_of_a_hard_limit_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,7 +109,8 @@ def compute(
     for n, (beam, sector) in enumerate(parts):
         fields = fields_of(beam, sector, plan.patient_position, machine)
         for total, space in zip(totals, voxels.spaces, strict=True):
-            total += space.released_and_spread(fields, machine)
+            for left in space.released_and_spread(fields, machine):
+                total += left
         if progress is not None:
             progress((n + 1) / len(parts))
     return dose_of(plan, voxels.fine.on(voxels.joined(totals), grid), machine, grid, inside, NAMES[dose_to])
@@ -267,4 +268,5 @@ def _tank(
     end = ControlPoint(1.0, 0.0, 0.0, 0.0, jaws[0], jaws[1], None)
     beam = Beam("open field", 1, machine.id, machine.energy_mv, machine.flattened, (0.0, 0.0, 0.0), (), (field, end))
     space = Space(grid, relative_electron_density(water), np.ones(shape, np.float32), np.ones(shape, np.float32))
-    return _Tank(grid, surface, space.released_and_spread(fields_of(beam, exposures(beam), "HFS", machine), machine))
+    primary, scatter, electrons = space.released_and_spread(fields_of(beam, exposures(beam), "HFS", machine), machine)
+    return _Tank(grid, surface, primary + scatter + electrons)

@@ -22,7 +22,7 @@ from tailort.dose.fan import Fan, voxel_centres_mm
 from tailort.dose.inputs import outline_mask
 from tailort.dose.lattice import Lattice, beamlet_fluence, head_scatter
 from tailort.dose.space import WIDEST_VOXEL_MM, DoseTo, Space, Voxels
-from tailort.dose.terma import Field, add_terma
+from tailort.dose.terma import Field
 from tailort.errors import InputError
 from tailort.geometry import Grid, Image, PatientPosition
 from tailort.patient.influence import Beamlets, Influence
@@ -115,7 +115,7 @@ def influence(
         there = lattice.column.size > 0
         field = Field.of(fan, partial(beamlet_fluence, lattice, machine), kernel, machine) if there else None
         if field is not None:
-            kinds = zip(*(_open_dose(part, field, machine) for part in carried.spaces), strict=True)
+            kinds = zip(*(part.released_and_spread([field], machine) for part in carried.spaces), strict=True)
             lefts = [space.on(carried.joined(kind), grid) for kind in kinds]
             doses = [np.maximum(left, 0.0) * np.float32(scale_gy_per_mu(machine)) for left in lefts]
             opened.highest[n] = doses[0].max()
@@ -135,18 +135,6 @@ def influence(
     if progress is not None:
         progress(1.0)
     return Influence(*filled, grid, rows, beamlets, NAMES[dose_to])
-
-
-def _open_dose(space: Space, field: Field, machine: Machine) -> tuple[Values, Values, Values]:
-    """Energy left by primary electrons, scattered photons and contaminating electrons of all beamlets of a beam."""
-    kernel = point_kernel(machine.spectrum)
-    soft, hard, surface = (np.zeros(space.grid.shape, dtype=np.float32) for _ in range(3))
-    flow = np.zeros((3, *space.grid.shape), dtype=np.float32)
-    direction = add_terma(soft, hard, flow, surface, space.grid, field, space.traced, kernel, machine)
-    if not direction.any():
-        return surface, surface, surface
-    primary, scatter = space.spread(soft, hard, flow, direction, kernel, field.fan.isocentre_mm)
-    return primary, scatter, surface
 
 
 def _about(space: Space, points: Float) -> Values:

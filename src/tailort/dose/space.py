@@ -95,8 +95,13 @@ class Space:
             wanted = ndimage.binary_dilation(here, np.ones(2 * about + 1, dtype=np.bool_))
         return cls(voxels, traced, electrons.values, ratio.astype(np.float32), wanted)
 
-    def released_and_spread(self, fields: Sequence[Field], machine: Machine) -> Values:
-        """Energy left per electron density by fields from about the same direction, in the unit of the fluence."""
+    def released_and_spread(self, fields: Sequence[Field], machine: Machine) -> tuple[Values, Values, Values]:
+        """Energy left per electron density by fields from about the same direction, in the unit of the fluence.
+
+        Returns
+        -------
+        by primary electrons, scattered photons and contaminating electrons
+        """
         kernel = point_kernel(machine.spectrum)
         soft, hard, surface = (np.zeros(self.grid.shape, dtype=np.float32) for _ in range(3))
         flow = np.zeros((3, *self.grid.shape), dtype=np.float32)
@@ -104,10 +109,8 @@ class Space:
         for field in fields:
             direction += add_terma(soft, hard, flow, surface, self.grid, field, self.traced, kernel, machine)
         if not direction.any():
-            return np.zeros(self.grid.shape, dtype=np.float32)
-        for left in self.spread(soft, hard, flow, direction, kernel, fields[0].fan.isocentre_mm):
-            surface += left
-        return surface
+            return surface, surface, surface
+        return *self.spread(soft, hard, flow, direction, kernel, fields[0].fan.isocentre_mm), surface
 
     def spread(
         self,

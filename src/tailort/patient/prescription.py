@@ -39,6 +39,14 @@ class Normalisation:
         if self.metric is not None:
             Metric.parse(self.metric)
 
+    @property
+    def covered_share(self) -> float | None:
+        """Share of the volume that gets the dose at least: 0.95 by D95%; None where that is not what ties it."""
+        metric = None if self.metric is None else Metric.parse(self.metric)
+        if metric is None or metric.kind != "D" or metric.at_unit != "%" or metric.at is None:
+            return None
+        return metric.at / 100.0
+
 
 @dataclass(frozen=True)
 class Prescription:

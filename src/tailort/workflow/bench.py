@@ -357,12 +357,10 @@ def _outside(
         raise GeometryError(
             f"target '{name}' lies outside the outline '{outline}', where no beam gives dose; check its contours"
         )
-    covered = Metric.parse(how.metric) if how.metric is not None else None
-    least = (covered.at or 0.0) if covered is not None and covered.kind == "D" and covered.at_unit == "%" else 0.0
-    if covered is not None and (100.0 * inside < least or not told):
+    if how.metric is not None and (inside < (how.covered_share or 0.0) or not told):
         raise GeometryError(
             f"target '{name}' lies with {100.0 * (1.0 - inside):.1f} % of its volume outside the outline '{outline}', "
-            f"where no beam gives dose, so its {covered} cannot be prescribed; crop the target or check the outline"
+            f"where no beam gives dose, so its {how.metric} cannot be prescribed; crop the target or check the outline"
         )
     if inside > 1.0 - LEAST_OUTSIDE:
         return None

@@ -15,7 +15,6 @@ from tailort.optimisation.arc import ArcDelivery, reweighed_arcs, sequence_arcs
 from tailort.optimisation.objectives.dose_volume import dose_at
 from tailort.optimisation.sliding_window import SlideDelivery, reslid, slide
 from tailort.optimisation.solve import Effort
-from tailort.patient import Metric
 from tailort.workflow.angles import with_angles
 from tailort.workflow.bench import Bench, Fluence
 from tailort.workflow.calibrating import beyond_gy, calibrated, disagreement, tightened
@@ -317,10 +316,10 @@ class _Work:
         """
         share = 1.0
         for p in self.phase.prescriptions if self.phase.weighs_goals else ():
-            metric = Metric.parse(p.normalisation.metric or "Max[Gy]")
-            if metric.kind == "D" and metric.at_unit == "%" and metric.at is not None:
-                voxels = self.bench.rows.sets[p.tied_to]
-                reached = dose_at(fluence.dose_gy[voxels.rows], voxels.volume, metric.at / 100.0)
+            # A structure in the target of which no limit asks anything has no voxels of its own.
+            covered, voxels = p.normalisation.covered_share, self.bench.rows.sets.get(p.tied_to)
+            if covered is not None and voxels is not None:
+                reached = dose_at(fluence.dose_gy[voxels.rows], voxels.volume, covered)
                 share = min(share, max(reached / p.dose_gy, 1e-9))
         return share
 
