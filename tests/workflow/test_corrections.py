@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,30 +11,52 @@ import numpy as np
 import pytest
 
 from tailort.optimisation import Limit, VoxelSet
-from tailort.optimisation.objectives import Physical, SquaredMeanOverdose
+from tailort.optimisation.objectives import Physical, SquaredMeanOverdose, SquaredOverdose
 from tailort.patient import Normalisation, Prescription
 from tailort.workflow import fluence_plans
 from tailort.workflow.clock import StageClock
 from tailort.workflow.fluence_plans import ASKED_OVER, MOST_INSIDE
 
 GOAL = Limit("Lungs", SquaredMeanOverdose(20.0), 0.0, Physical(), "Mean[Gy] <= 20")
+HARD = Limit("SpinalCord", SquaredOverdose(45.0), 0.1, Physical(), "Max[Gy] < 45")
 # What a plan lacks of hard limits, how far the optimiser's dose is from the engine's, and what it loses of the goal.
 Found = tuple[float, float, float]
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What corrections look at of a problem."""
+
+    limits: tuple[Limit, ...]
+
+
 def corrected(
-    monkeypatch: pytest.MonkeyPatch, *found: Found, share: float = 1.0, stopped: bool = False
-) -> tuple[int, list[Any], list[Any]]:
-    """Which of the plans is taken (0 is the first one), and what was asked of goals and of limits on the way."""
+    monkeypatch: pytest.MonkeyPatch,
+    *found: Found,
+    share: float = 1.0,
+    stopped: bool = False,
+    seen_gy: Sequence[float] = (),
+) -> tuple[int, list[Any], list[Any], list[float]]:
+    """Which of the plans is taken (0 is the first one), what was asked of goals and of limits on the way, and gaps.
+
+    `seen_gy` is what the histogram of a limit's structure says beyond its voxels before each correction.
+    """
     goals: list[Any] = []
     limits: list[Any] = []
-    made = iter(range(len(found)))
+    gaps_gy: list[float] = []
+    made, seen = iter(range(len(found))), iter([*seen_gy, *(0.0 for _ in found)])
+    monkeypatch.setattr(fluence_plans, "SEGMENT_CORRECTIONS", (20,) * (len(found) - 1))
 
     def tightened(problem: Any, farther: dict[str, float], *, after_courses: bool) -> Any:
         limits.append(dict(farther))
+        gaps_gy.append(problem.limits[0].gap_gy)
         return problem
 
-    monkeypatch.setattr(fluence_plans, "calibrated", lambda bench, problem, dose: problem)
+    def calibrated(bench: Any, problem: Any, dose: Any) -> Any:
+        more = next(seen)
+        return Asked(tuple(replace(limit, gap_gy=max(limit.gap_gy, more)) for limit in problem.limits))
+
+    monkeypatch.setattr(fluence_plans, "calibrated", calibrated)
     monkeypatch.setattr(fluence_plans, "tightened", tightened)
     monkeypatch.setattr(fluence_plans, "asked_inside", lambda aim, served, lost: goals.append(lost) or aim)
 
@@ -54,11 +77,12 @@ def corrected(
         label="x", share=share, technique=SimpleNamespace(delivery="step-and-shoot"), weighs_goals=False, before=()
     )
     monkeypatch.setattr(own, "_share_reached", lambda *_: 1.0)
-    served: Any = SimpleNamespace(problem=None, solution=SimpleNamespace(weights_mu=None), kept=(GOAL,))
+    served: Any = SimpleNamespace(problem=Asked((HARD,)), solution=SimpleNamespace(weights_mu=None), kept=(GOAL,))
     beams: Any = SimpleNamespace(arcs=())
     clock = StageClock(lambda stage, share: None)
     work = own(bench, phase, beams, clock, lambda: stopped)
-    return work.delivered(served)[0], goals, limits  # type: ignore[return-value]
+    taken: Any = work.delivered(served)[0]
+    return taken, goals, limits, gaps_gy
 
 
 @pytest.mark.parametrize(("weighs", "expected"), [(True, 0.6), (False, 1.0)])
@@ -97,18 +121,29 @@ def test_of_plans_that_keep_the_hard_limits_the_one_that_loses_least_of_the_goal
 def test_what_is_lost_is_asked_for_from_the_second_correction_and_no_farther_inside_than_its_share(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    _, goals, limits = corrected(monkeypatch, (0.2, 0.0, 0.7), (0.1, 0.0, 0.5), (0.4, 0.0, 5.0), (0.0, 0.0, 0.0))
+    _, goals, limits, _ = corrected(monkeypatch, (0.2, 0.0, 0.7), (0.1, 0.0, 0.5), (0.4, 0.0, 5.0), (0.0, 0.0, 0.0))
     assert goals == [[], [(GOAL, ASKED_OVER * 0.5)], [(GOAL, MOST_INSIDE * 20.0)]]
     assert limits == [{}, {"SpinalCord": ASKED_OVER * 0.1}, {"SpinalCord": pytest.approx(ASKED_OVER * 0.5)}]
 
 
+def test_what_still_lacks_is_not_asked_for_less_because_one_histogram_was_nearer_its_voxels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # 1 Gy of the plan before any correction counts once; 0.8 Gy of one that still lacks stays.
+    lacking, held = [(0.2, 0.0, 0.0)] * 4, [(0.0, 0.05, 0.0)] * 4
+    seen_gy = (1.0, 0.8, 0.3)
+    assert corrected(monkeypatch, *lacking, seen_gy=seen_gy)[3] == [1.0, 0.8, 0.8]
+    # Of a limit that holds the last plan tells.
+    assert corrected(monkeypatch, *held, seen_gy=seen_gy)[3] == [1.0, 0.8, 0.3]
+
+
 def test_a_plan_that_keeps_all_is_not_corrected_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken, goals, _ = corrected(monkeypatch, (0.0, 0.0, 0.0), (0.0, 0.009, 0.0))
+    taken, goals, _, _ = corrected(monkeypatch, (0.0, 0.0, 0.0), (0.0, 0.009, 0.0))
     assert (taken, len(goals)) == (1, 1)
 
 
 def test_an_earlier_phase_is_not_held_to_the_goals_of_the_course(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken, goals, _ = corrected(monkeypatch, (0.0, 0.0, 3.0), (0.0, 0.009, 3.0), share=0.7)
+    taken, goals, _, _ = corrected(monkeypatch, (0.0, 0.0, 3.0), (0.0, 0.009, 3.0), share=0.7)
     assert (taken, goals) == (1, [[]])
 
 

@@ -13,6 +13,7 @@ from tailort.errors import InputError
 from tailort.optimisation import Delivery, Goals, Limit, Problem, Progress, Solution, delivery_of
 from tailort.optimisation.arc import ArcDelivery, reweighed_arcs, sequence_arcs
 from tailort.optimisation.objectives.dose_volume import dose_at
+from tailort.optimisation.scenarios import structure_of
 from tailort.optimisation.sliding_window import SlideDelivery, reslid, slide
 from tailort.optimisation.solve import Effort
 from tailort.workflow.angles import with_angles
@@ -36,7 +37,7 @@ SEGMENTS_A_BEAM = (12, 14)
 # Sectors of arcs are cut into so many intervals between control points, and leaves take so many steps at first.
 INTERVALS_A_SECTOR, ARC_STEPS = 4, 400
 # Most corrections by the dose of the deliverable plan, each with so many steps of the leaves.
-SEGMENT_CORRECTIONS, SLIDING_CORRECTIONS, ARC_CORRECTIONS = (40, 20, 20), (40, 20, 20), (100, 50, 50)
+SEGMENT_CORRECTIONS, SLIDING_CORRECTIONS, ARC_CORRECTIONS = (40, 20, 20, 20), (40, 20, 20, 20), (100, 50, 50)
 # A target's metrics agree when the optimiser and the engine differ by no more than this share of its prescription.
 AGREES = 0.01
 # What a limit still lacks is asked for so many times over: the next correction moves doses between voxels again.
@@ -206,7 +207,7 @@ class _Work:
         scaled, apart = self._scaled(delivery, share)
         tried: list[tuple[Made, Scaled, float, float]] = []
         farther_gy, lost_gy = dict[str, float](), dict[int, float]()
-        beyond = self._beyond(problem, kept, scaled)
+        beyond, known = self._beyond(problem, kept, scaled), problem.limits
         for leaf_steps in self._corrections:
             if self.stop():
                 break
@@ -217,7 +218,10 @@ class _Work:
                 most_gy = MOST_INSIDE * float(np.min(getattr(kept[n].objective, "level_gy", 0.0)))
                 lost_gy[n] = min(lost_gy.get(n, 0.0) + ASKED_OVER * gy, most_gy)
             with self.clock.stage(f"correct {label}") as tell:
-                met = calibrated(self.bench, problem, scaled.made)
+                met = calibrated(self.bench, replace(problem, limits=known), scaled.made)
+                # What still lacks is not asked for less because the histogram of the last plan was nearer its voxels.
+                pairs = zip(met.limits, problem.limits, strict=True)
+                known = tuple(one if structure_of(one.structure) in farther_gy else own for one, own in pairs)
                 aim = tightened(met, farther_gy, after_courses=bool(self.phase.before))
                 aim = asked_inside(aim, served, [(kept[n], gy) for n, gy in lost_gy.items()])
                 rows_gy = self.bench.in_rows(scaled.made.image)
