@@ -71,8 +71,7 @@ def cohort(
 ) -> None:
     """Survival, competing risks, toxicity and doses of a cohort; tables, figures and report. For research only."""
     from tailort.cli.app import _on_stdout, _print_json
-    from tailort.cli.cohort_input import without_collection
-    from tailort.cli.cohort_write import results_of
+    from tailort.cli.collection import without_collection
     from tailort.cli.progress import Progress, interruptible
 
     with interruptible(), Progress() as progress, without_collection():
@@ -86,6 +85,8 @@ def cohort(
         gc.freeze()
     with _on_stdout():
         if as_json:
+            from tailort.cli.cohort_write import results_of
+
             _print_json({"out": str(out), **results_of(result)})
         else:
             show(result)
@@ -151,8 +152,9 @@ def cohort_of(
     InputError
         See the exit statuses in docs/commands.md.
     """
-    from tailort.cli.cohort_input import read_cohort, without_collection
+    from tailort.cli.cohort_input import read_cohort
     from tailort.cli.cohort_write import write_cohort_analysis
+    from tailort.cli.collection import without_collection
     from tailort.cli.decide_commands import readings_of_text
     from tailort.cli.run_files import hash_inputs
     from tailort.cli.run_folder import whole_folder

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import gc
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tailort.cli.collection import without_collection
 from tailort.cohort.patients import FollowedPatient
 from tailort.errors import InputError
 from tailort.protocols import Protocol
@@ -112,15 +111,3 @@ def read_scorecards(folder: Path) -> dict[str, list[dict[str, Any]]]:
     if not cards:
         raise InputError(f"'{folder}' has no scorecard; expected '{folder / 'PSEUDONYM' / SCORECARD}'")
     return cards
-
-
-@contextmanager
-def without_collection() -> Iterator[None]:
-    """Records refer to nothing that refers to them: looking for such circles takes half of the time of a cohort."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()

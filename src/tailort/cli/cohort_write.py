@@ -226,7 +226,7 @@ def _write_curves(path: Path, result: CohortAnalysis) -> None:
                 for of, columns in _steps(one, outcome):
                     number = len(columns[0])
                     named = [[name] * number for name in (one.endpoint.name, outcome.name, of)]
-                    stream.write(csv_lines([*named, *(map(_number, column) for column in columns)]))
+                    stream.write(csv_lines([*named, *map(_numbers, columns)]))
 
 
 def _steps(one: EndpointAnalysis, outcome: GroupOutcome) -> list[tuple[str, list[Any]]]:
@@ -245,9 +245,9 @@ def _steps(one: EndpointAnalysis, outcome: GroupOutcome) -> list[tuple[str, list
     return steps
 
 
-def _number(value: float) -> str:
-    """All digits; empty where it is not known."""
-    return "" if math.isnan(value) else repr(value)
+def _numbers(values: Iterable[float]) -> list[str]:
+    """All digits; empty where one is not known, which is not equal to itself."""
+    return [repr(value) if value == value else "" for value in values]
 
 
 def _write_times(path: Path, result: CohortAnalysis) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -81,10 +82,15 @@ def _key(term: str, scale: str) -> tuple[str, str]:
 
 def grade_table(patients: Sequence[FollowedPatient]) -> GradeTable:
     """Count patients by the worst grade of each term."""
+    return _counted(numbers_of_events(patients), len(patients))
+
+
+def _counted(told: Iterable[tuple[tuple[AdverseEvent, ...], int]], patients: int) -> GradeTable:
+    """Count events that so many patients have."""
     names: dict[tuple[str, str], str] = {}
     by_term: dict[tuple[str, str], list[int]] = {}
     highest = [0] * (HIGHEST_GRADE + 1)
-    for events, number in numbers_of_events(patients):
+    for events, number in told:
         worst = worst_grades(events)
         for key, grade in worst.items():
             if key not in by_term:
@@ -92,19 +98,22 @@ def grade_table(patients: Sequence[FollowedPatient]) -> GradeTable:
             by_term[key][grade] += number
         if worst:
             highest[max(worst.values())] += number
-    terms = [TermGrades(names[key], key[1], tuple(grades), len(patients)) for key, grades in by_term.items()]
+    terms = [TermGrades(names[key], key[1], tuple(grades), patients) for key, grades in by_term.items()]
     terms.sort(key=lambda t: (-t.at_least(2), -t.at_least(1), t.term.casefold(), t.scale))
-    any_term = TermGrades(ANY_TERM, "", tuple(highest), len(patients))
-    return GradeTable(len(patients), len(patients) - sum(highest), any_term, tuple(terms))
+    any_term = TermGrades(ANY_TERM, "", tuple(highest), patients)
+    return GradeTable(patients, patients - sum(highest), any_term, tuple(terms))
 
 
 def grade_tables(patients: Sequence[FollowedPatient], groups: Mapping[str, str | None]) -> Mapping[str, GradeTable]:
     """One table a group; patients of no known group are in none."""
-    names = sorted({name for name in groups.values() if name is not None})
-    members: dict[str | None, list[FollowedPatient]] = {name: [] for name in (None, *names)}
-    for patient in patients:
-        members[groups.get(patient.pseudonym)].append(patient)
-    return {name: grade_table(members[name]) for name in names}
+    own = [groups.get(patient.pseudonym) for patient in patients]
+    told = [patient.adverse_events for patient in patients]
+    keys = list(zip(own, map(id, told), strict=True))
+    sizes, numbers, held = Counter(own), Counter(keys), dict(zip(keys, told, strict=True))
+    return {
+        name: _counted([(held[key], number) for key, number in numbers.items() if key[0] == name], sizes[name])
+        for name in sorted({name for name in groups.values() if name is not None})
+    }
 
 
 def _as_written(events: Sequence[AdverseEvent], key: tuple[str, str]) -> str:

@@ -23,7 +23,7 @@ from tailort.cohort.observed import (
     chosen,
     freeze,
 )
-from tailort.cohort.partial_likelihood import Maximum, maximise, risk_sets
+from tailort.cohort.partial_likelihood import Maximum, RiskSets, maximise, risk_sets
 from tailort.cohort.ranks import mean_ranks
 from tailort.cohort.survival import kaplan_meier
 from tailort.errors import InputError
@@ -159,6 +159,44 @@ def _checked(
     return _Checked(checked, codes == 1, x, tuple(names), layers)
 
 
+@dataclass(frozen=True, eq=False)
+class FittedCox:
+    """A fit of which `cox_of` and `proportional_hazards_of` tell.
+
+    Attributes
+    ----------
+    times : (n,) float
+    events : (n,) bool
+    names : tuple of str
+    sets : RiskSets
+    found : Maximum
+    ties : {"efron", "breslow"}
+    """
+
+    times: Float
+    events: Mask
+    names: tuple[str, ...]
+    sets: RiskSets
+    found: Maximum
+    ties: Ties
+
+
+def fit_cox(
+    times: ArrayLike,
+    events: ArrayLike,
+    covariates: ArrayLike,
+    names: Sequence[str],
+    *,
+    strata: ArrayLike | None = None,
+    ties: Ties = "efron",
+) -> FittedCox:
+    """Fit Cox's model once, for all that is told of it; parameters and errors as of `cox`."""
+    rule = chosen(ties, TIES, "tie rule")
+    data = _checked(times, events, covariates, names, strata)
+    sets = risk_sets(data.times, data.events, data.covariates, data.strata, rule == "efron")
+    return FittedCox(data.times, data.events, data.names, sets, maximise(sets, data.names), rule)
+
+
 def cox(
     times: ArrayLike,
     events: ArrayLike,
@@ -202,10 +240,13 @@ def cox(
     Cox, J R Stat Soc B 1972;34:187. Efron, J Am Stat Assoc 1977;72:557, DOI 10.1080/01621459.1977.10480613 (ties).
     Breslow, Biometrics 1974;30:89, DOI 10.2307/2529620 (ties).
     """
-    rule, width = chosen(ties, TIES, "tie rule"), checked_confidence(confidence)
-    data = _checked(times, events, covariates, names, strata)
-    sets = risk_sets(data.times, data.events, data.covariates, data.strata, rule == "efron")
-    found = maximise(sets, data.names)
+    return cox_of(fit_cox(times, events, covariates, names, strata=strata, ties=ties), confidence)
+
+
+def cox_of(fitted: FittedCox, confidence: float = 0.95) -> CoxFit:
+    """What a fit tells of covariates, as `cox` does."""
+    width = checked_confidence(confidence)
+    names, sets, found = fitted.names, fitted.sets, fitted.found
     untold = _untold(found)
     kept = np.flatnonzero(~found.endless & ~untold)
     covariance = np.full((len(names), len(names)), np.nan)
@@ -214,23 +255,23 @@ def cox(
     coefficients = np.where(found.endless | untold, np.nan, found.coefficients / sets.units)
     terms = tuple(
         _term(name, value, error, width)
-        for name, value, error in zip(data.names, coefficients, np.sqrt(np.diag(covariance)), strict=True)
+        for name, value, error in zip(names, coefficients, np.sqrt(np.diag(covariance)), strict=True)
     )
     freedom = len(names)
     likelihood_ratio = ChiSquared(2.0 * (found.at.value - found.null.value), freedom)
     score = ChiSquared(float(found.null.score @ np.linalg.solve(found.null.information, found.null.score)), freedom)
     b = found.coefficients
     wald = None if found.endless.any() else ChiSquared(float(b @ found.at.information @ b), freedom)
-    event_count = int(data.events.sum())
+    event_count = int(fitted.events.sum())
     notes = [
         f"the likelihood has no maximum in '{name}': it separates the patients with the event from the others at risk, "
         "so there is no hazard ratio; the likelihood-ratio and score tests stand"
-        for name, endless in zip(data.names, found.endless, strict=True)
+        for name, endless in zip(names, found.endless, strict=True)
         if endless
     ]
     notes += [
         f"'{name}' has no hazard ratio: beside the infinite one no event tells anything of it"
-        for name, nothing in zip(data.names, untold, strict=True)
+        for name, nothing in zip(names, untold, strict=True)
         if nothing
     ]
     if event_count < FEW_EVENTS * freedom:
@@ -246,10 +287,10 @@ def cox(
         found.null.value,
         covariance,
         concordance(sets, sets.covariates @ b),
-        len(data.times),
+        len(fitted.times),
         event_count,
         found.iterations,
-        rule,
+        fitted.ties,
         confidence,
         tuple(notes),
     )
@@ -304,14 +345,17 @@ def proportional_hazards(
     ----------
     Grambsch and Therneau, Biometrika 1994;81:515, DOI 10.1093/biomet/81.3.515; the exact score test of R's cox.zph.
     """
-    rule, scale = chosen(ties, TIES, "tie rule"), chosen(transform, TRANSFORMS, "transform")
-    data = _checked(times, events, covariates, names, strata)
-    sets = risk_sets(data.times, data.events, data.covariates, data.strata, rule == "efron")
-    found = maximise(sets, data.names)
+    return proportional_hazards_of(fit_cox(times, events, covariates, names, strata=strata, ties=ties), transform)
+
+
+def proportional_hazards_of(fitted: FittedCox, transform: Transform = "km") -> ProportionalHazards:
+    """What a fit tells of hazards over time, as `proportional_hazards` does."""
+    scale = chosen(transform, TRANSFORMS, "transform")
+    names, sets, found = fitted.names, fitted.sets, fitted.found
     if found.endless.any():
         endless = ", ".join(name for name, no_end in zip(names, found.endless, strict=True) if no_end)
         raise InputError(f"the likelihood has no maximum in {endless}: proportional hazards cannot be tested")
-    scaled = _scaled(data, scale)[sets.order][sets.events]
+    scaled = _scaled(fitted, scale)[sets.order][sets.events]
     if np.ptp(scaled) == 0.0:
         raise InputError("all events are at one time: proportional hazards cannot be tested")
     centred = scaled - scaled.mean()
@@ -327,19 +371,19 @@ def proportional_hazards(
         rest = square.information[place, place] - linear.information[place] @ cross[:, place]
         singles.append(ChiSquared(float(linear.score[place] ** 2 / rest), 1))
     whole = ChiSquared(float(linear.score @ np.linalg.solve(left, linear.score)), len(names))
-    return ProportionalHazards(data.names, tuple(singles), whole, scale)
+    return ProportionalHazards(names, tuple(singles), whole, scale)
 
 
-def _scaled(data: _Checked, transform: Transform) -> Float:
+def _scaled(fitted: FittedCox, transform: Transform) -> Float:
     if transform == "rank":
-        return mean_ranks(data.times)
+        return mean_ranks(fitted.times)
     if transform == "identity":
-        return data.times
+        return fitted.times
     if transform == "log":
-        if data.times.min() == 0.0:
+        if fitted.times.min() == 0.0:
             raise InputError("a time is 0 and has no logarithm; choose another transform")
-        logarithm: Float = np.log(data.times)
+        logarithm: Float = np.log(fitted.times)
         return logarithm
-    curve = kaplan_meier(data.times, data.events)
-    before: Float = 1.0 - np.append(1.0, curve.survival)[np.searchsorted(curve.times, data.times)]
+    curve = kaplan_meier(fitted.times, fitted.events)
+    before: Float = 1.0 - np.append(1.0, curve.survival)[np.searchsorted(curve.times, fitted.times)]
     return before

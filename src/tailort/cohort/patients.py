@@ -231,10 +231,13 @@ class DistinctFacts:
 
 
 def _distinct(told: Sequence[Fact | None]) -> DistinctFacts:
-    keys = list(map(id, told))
-    facts = dict(zip(keys, told, strict=True))
-    place = {key: n for n, key in enumerate(facts)}
-    return DistinctFacts(tuple(facts.values()), np.array(list(map(place.__getitem__, keys)), dtype=np.intp))
+    keys = np.fromiter(map(id, told), dtype=np.intp, count=len(told))
+    _, first, which = np.unique(keys, return_index=True, return_inverse=True)
+    # Their order is that of the patients, not of what they are in memory.
+    order = np.argsort(first)
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    return DistinctFacts(tuple([told[n] for n in first[order].tolist()]), place[which])
 
 
 class Patients(tuple[FollowedPatient, ...]):
@@ -285,7 +288,8 @@ class Patients(tuple[FollowedPatient, ...]):
     def column(self, name: str) -> Sequence[Fact | None]:
         """A fact of each patient; None where the table has none of that name."""
         if name not in self._columns:
-            self._columns[name] = [patient.facts.get(name) for patient in self]
+            is_told = name in self.names
+            self._columns[name] = [patient.facts.get(name) for patient in self] if is_told else [None] * len(self)
         return self._columns[name]
 
     def distinct(self, name: str) -> DistinctFacts:

@@ -204,7 +204,7 @@ def characteristics(
     unknown = [name for name in facts or () if name not in told]
     if unknown:
         raise InputError(f"the fact '{unknown[0]}' is told of no patient; told are {', '.join(told) or 'none'}")
-    members = _members(patients, groups or {})
+    members = places_of_groups(patients, groups or {})
     rows, left_out = [], {}
     for fact in told if facts is None else facts:
         column = distinct(patients, fact)
@@ -222,14 +222,14 @@ def characteristics(
     return tuple(rows), left_out
 
 
-def _members(patients: Sequence[FollowedPatient], groups: Mapping[str, str | None]) -> dict[str, list[int]]:
-    """Places of the patients of each group."""
-    found: dict[str, list[int]] = {name: [] for name in sorted({name for name in groups.values() if name is not None})}
-    for n, patient in enumerate(patients):
-        name = groups.get(patient.pseudonym)
-        if name is not None:
-            found[name].append(n)
-    return found
+def places_of_groups(
+    patients: Sequence[FollowedPatient], groups: Mapping[str, str | None]
+) -> dict[str, NDArray[np.intp]]:
+    """Places of the patients of each group, by its name in sorted order."""
+    names = sorted({name for name in groups.values() if name is not None})
+    place: dict[str | None, int] = {None: -1} | {name: n for n, name in enumerate(names)}
+    own = np.array([place[groups.get(patient.pseudonym)] for patient in patients], dtype=np.intp)
+    return {name: np.flatnonzero(own == n) for n, name in enumerate(names)}
 
 
 def _kind(values: Sequence[FactValue]) -> tuple[Kind | None, str]:

@@ -8,13 +8,14 @@ from dataclasses import replace
 from itertools import compress
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tailort.cohort.adverse_events import grade_table, grade_tables
 from tailort.cohort.dose_comparison import compare_doses
 from tailort.cohort.patients import FollowedPatient, Patients, distinct, fact_names, numbers_of_events
 from tailort.cohort.proportions import chi_square, fisher, proportion
 from tailort.cohort.subgroups import Subgroups
-from tailort.cohort.summaries import Characteristic, characteristics, groups_of
+from tailort.cohort.summaries import Characteristic, characteristics, groups_of, places_of_groups
 from tailort.errors import InputError
 from tailort.protocols import Protocol
 from tailort.protocols.cohort_endpoints import Endpoint, days_told, endpoint_times, missing_facts
@@ -292,36 +293,30 @@ def _adverse_events(patients: Sequence[FollowedPatient], groups: Mapping[str, st
     if not any(patient.adverse_events for patient in patients):
         return None
     worst = {id(had): max((event.grade for event in had), default=0) for had, _ in numbers_of_events(patients)}
-    of_patients = {one.pseudonym: worst[id(one.adverse_events)] for one in patients}
+    grades = np.array([worst[id(one.adverse_events)] for one in patients], dtype=np.int64)
+    members = places_of_groups(patients, groups)
     compared = tuple(
-        _compare(
-            f"any adverse event of grade {grade} and higher",
-            {name: had >= grade for name, had in of_patients.items()},
-            groups,
-        )
+        _compare(f"any adverse event of grade {grade} and higher", grades >= grade, members)
         for grade in COMPARED_GRADES
     )
     return AdverseEvents(grade_table(patients), grade_tables(patients, groups), compared)
 
 
-def _compare(what: str, had: Mapping[str, bool], groups: Mapping[str, str | None]) -> ProportionComparison:
-    names = sorted({name for name in groups.values() if name is not None})
-    overall = GroupProportion("", proportion(sum(had.values()), len(had)))
-    members: dict[str | None, list[bool]] = {name: [] for name in (None, *names)}
-    for who, group in groups.items():
-        members[group].append(had[who])
-    del members[None]
-    shares = tuple(GroupProportion(name, proportion(sum(members[name]), len(members[name]))) for name in names)
-    if len(names) < 2:
+def _compare(what: str, had: NDArray[np.bool_], members: Mapping[str, NDArray[np.intp]]) -> ProportionComparison:
+    """Compare who had something, by the places of each group's patients."""
+    overall = GroupProportion("", proportion(int(had.sum()), len(had)))
+    yes = {name: int(had[some].sum()) for name, some in members.items()}
+    shares = tuple(GroupProportion(name, proportion(yes[name], len(some))) for name, some in members.items())
+    if len(members) < 2:
         return ProportionComparison(what, overall, shares)
-    counts = np.array([[sum(of), len(of) - sum(of)] for of in members.values()], dtype=np.int64)
+    counts = np.array([[yes[name], len(some) - yes[name]] for name, some in members.items()], dtype=np.int64)
     if not counts.sum(axis=0).all():
         told = "everybody" if counts[:, 0].any() else "nobody"
         return ProportionComparison(what, overall, shares, note=f"{told} had it: there is nothing to compare")
     tests, note = [chi_square(counts, continuity=False)], ""
-    if len(names) == 2:
+    if len(members) == 2:
         tests.append(chi_square(counts, continuity=True))
-    if counts.sum() <= (MOST_FOR_EXACT if len(names) == 2 else MOST_FOR_EXACT_OF_SEVERAL):
+    if counts.sum() <= (MOST_FOR_EXACT if len(members) == 2 else MOST_FOR_EXACT_OF_SEVERAL):
         try:
             tests.append(fisher(counts))
         except InputError as error:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tailort.cohort.cox import CoxFit, ProportionalHazards, cox, proportional_hazards
+from tailort.cohort.cox import CoxFit, ProportionalHazards, cox_of, fit_cox, proportional_hazards_of
 from tailort.cohort.gray import gray_test
 from tailort.cohort.incidence import aalen_johansen
 from tailort.cohort.log_rank import log_rank
@@ -53,13 +53,13 @@ def analyse_endpoint(
     found = EndpointAnalysis(endpoint, times, overall=overall, notes=tuple(times.notes))
     if not groups:
         return found
-    known = np.array(
-        [groups.get(name) is not None and (strata is None or strata.get(name) is not None) for name in times.pseudonyms]
-    )
-    label = np.array([groups.get(name) or "" for name in times.pseudonyms])[known]
+    label, known = _labels(times.pseudonyms, groups)
     stratum = None
     if strata is not None:
-        stratum = np.array([strata.get(name) or "" for name in times.pseudonyms])[known]
+        stratum, in_stratum = _labels(times.pseudonyms, strata)
+        known &= in_stratum
+        stratum = stratum[known]
+    label = label[known]
     months, status = times.months[known], times.status[known]
     names = sorted(set(label.tolist()))
     outcomes = tuple(
@@ -76,6 +76,12 @@ def analyse_endpoint(
         found, tests=tests, hazards=hazards, reference=names[0], stratified_by=stratified_by, proportional=proportional,
         notes=(*found.notes, *notes),
     )  # fmt: skip
+
+
+def _labels(pseudonyms: Sequence[str], groups: Mapping[str, str | None]) -> tuple[NDArray[np.str_], NDArray[np.bool_]]:
+    """Group of each patient, and whether it is known."""
+    told = list(map(groups.get, pseudonyms))
+    return np.array([name or "" for name in told]), np.array([name is not None for name in told], dtype=bool)
 
 
 def group_outcome(name: str, endpoint: Endpoint, months: Float, status: Whole, competing: int) -> GroupOutcome:
@@ -152,13 +158,14 @@ def _hazards(
         return None, None, ("no event in any group: there is no hazard ratio",)
     columns = np.column_stack([label == name for name in names[1:]]).astype(np.float64)
     try:
-        fit = cox(months, events.astype(np.int64), columns, list(names[1:]), strata=strata)
+        fitted = fit_cox(months, events.astype(np.int64), columns, list(names[1:]), strata=strata)
+        fit = cox_of(fitted)
     except InputError as error:
         return None, None, (f"no hazard ratio: {error}",)
     if any(term.coefficient is None for term in fit.terms):
         return fit, None, ()
     try:
-        held = proportional_hazards(months, events.astype(np.int64), columns, list(names[1:]), strata=strata)
+        held = proportional_hazards_of(fitted)
     except InputError as error:
         return fit, None, (f"proportional hazards were not tested: {error}",)
     return fit, held, ()

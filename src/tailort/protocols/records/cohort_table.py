@@ -159,7 +159,7 @@ class _CohortReader:
             if days is None:
                 return None
             facts[day] = days
-        own = [dict(zip(facts, told, strict=True)) for told in zip(*facts.values(), strict=True)]
+        own: list[dict[str, Fact]] = list(map(dict, map(zip, repeat(tuple(facts)), zip(*facts.values(), strict=True))))
         records = {name: TableRows(0, 0, told) for name, told in zip(names, own, strict=True)} if of_kinds else {}
         if not all(self._parts_by_columns(kind, part, places, records) for kind, part in of_kinds.items()):
             return None
