@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Literal, cast, get_args
 
 from tailort.errors import InputError
-from tailort.text_files import parse_yaml, plain
+from tailort.text_files import parse_yaml
 
 Group = Literal["haematological", "hepatic", "renal", "pneumonitis", "other"]
 GROUPS: tuple[Group, ...] = get_args(Group)
@@ -82,7 +82,7 @@ def _table() -> dict[str, tuple[tuple[str, TermGroup], ...]]:
     """Groups by term, each with what the name of the scale must begin with."""
     text = resources.files("tailort.cohort").joinpath(f"data/{_FILE}").read_text(encoding="utf-8")
     found: dict[str, tuple[tuple[str, TermGroup], ...]] = {}
-    for line in plain(parse_yaml(text, _FILE)):
+    for line in parse_yaml(text, _FILE):
         one = TermGroup(cast(Group, line["group"]), line["rule"], line["mark"])
         for term in line["terms"]:
             found[_same(term)] = (*found.get(_same(term), ()), (_same(line.get("scale", "")), one))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from importlib import resources
 from pathlib import Path
 
@@ -56,28 +56,29 @@ def load_names(path: Path) -> dict[str, str]:
         With file and line, when it cannot be read, is not a table of names, or gives one name two meanings.
     """
     origin = f"names file '{path}'"
-    loaded = parse_yaml(read_text(path, "names file"), origin)
+    text = read_text(path, "names file")
+    loaded = parse_yaml(text, origin)
     if not isinstance(loaded, Mapping):
         raise InputError(f"{origin}, line 1: expected lines 'name in the file: TG-263 name'")
     table: dict[str, str] = {}
     for key, value in loaded.items():
-        where = located(loaded, (key,), origin)
+        where = partial(located, text, (key,), origin)
         pairs = [(key, value)] if isinstance(value, str) else [(alias, key) for alias in _aliases(value, where)]
         for alias, standard in pairs:
             if not isinstance(standard, str) or not isinstance(alias, str) or not standard.strip() or not alias.strip():
                 raise InputError(
-                    f"{where}: '{alias}: {standard}' is not a pair of names; "
+                    f"{where()}: '{alias}: {standard}' is not a pair of names; "
                     "put names that YAML reads as numbers or yes/no in quotes"
                 )
             if table.setdefault(alias.strip(), standard.strip()) != standard.strip():
-                raise InputError(f"{where}: '{alias}' is mapped to both '{table[alias.strip()]}' and '{standard}'")
+                raise InputError(f"{where()}: '{alias}' is mapped to both '{table[alias.strip()]}' and '{standard}'")
     return table
 
 
-def _aliases(value: object, where: str) -> Sequence[object]:
-    if not isinstance(value, list):
+def _aliases(value: object, where: Callable[[], str]) -> Sequence[object]:
+    if not isinstance(value, tuple):
         raise InputError(
-            f"{where}: expected a name or a list of names, found {value!r}; put names that "
+            f"{where()}: expected a name or a list of names, found {value!r}; put names that "
             "YAML reads as numbers or yes/no in quotes"
         )
     return value

@@ -5,15 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from ruamel.yaml.comments import CommentedMap
 
 from tailort.errors import InputError, ProtocolError
 from tailort.patient import Fact, FactValue
@@ -105,54 +104,54 @@ def parse(text: str, origin: str, files: tuple[Path, ...] = ()) -> Protocol:
     files : tuple of Path
         Overlays that led here and the file itself; a path in `extends` starts from the folder of the last.
     """
-    tree = parse_yaml(text, origin, ProtocolError)
-    if not isinstance(tree, CommentedMap):
+    told = parse_yaml(text, origin, ProtocolError)
+    if not isinstance(told, dict):
         raise ProtocolError(f"{origin}: a protocol file is a list of 'key: value' lines; see docs/protocols.md")
-    if "extends" in tree:
-        return _overlaid(tree, origin, files)
+    if "extends" in told:
+        return _overlaid(told, text, origin, files)
     try:
-        file = ProtocolFile.model_validate(plain(tree))
+        file = ProtocolFile.model_validate(told)
     except ValidationError as error:
-        raise ProtocolError(first_fault(error, tree, origin)) from error
+        raise ProtocolError(first_fault(error, text, origin)) from error
     for place, fault in (*mistakes(file), *decision_mistakes(file), *proposal_mistakes(file)):
-        raise ProtocolError(f"{located(tree, place, origin)}: {fault}")
+        raise ProtocolError(f"{located(text, place, origin)}: {fault}")
     return Protocol(file, origin)
 
 
-def _overlaid(tree: CommentedMap, origin: str, files: tuple[Path, ...]) -> Protocol:
+def _overlaid(told: dict[Any, Any], text: str, origin: str, files: tuple[Path, ...]) -> Protocol:
     """Read an overlay: the protocol that it extends, with its changes."""
     try:
-        overlay = OverlayFile.model_validate(plain(tree))
+        overlay = OverlayFile.model_validate(told)
     except ValidationError as error:
-        raise ProtocolError(first_fault(error, tree, origin)) from error
-    base = _extended(overlay, located(tree, ("extends",), origin), files)
+        raise ProtocolError(first_fault(error, text, origin)) from error
+    base = _extended(overlay, partial(located, text, ("extends",), origin), files)
     if overlay.id in (base.id, *available()):
         raise ProtocolError(
-            f"{located(tree, ('id',), origin)}: '{overlay.id}' is the id of a protocol already; an overlay has one of "
+            f"{located(text, ('id',), origin)}: '{overlay.id}' is the id of a protocol already; an overlay has one of "
             "its own, so that nobody takes one for the other"
         )
     try:
         file, record = laid_over(base.file, overlay, origin)
     except OverlayError as fault:
-        raise ProtocolError(f"{located(tree, fault.place, origin)}: {fault}") from fault
+        raise ProtocolError(f"{located(text, fault.place, origin)}: {fault}") from fault
     return Protocol(file, origin, (*base.overlays, record))
 
 
-def _extended(overlay: OverlayFile, where: str, files: tuple[Path, ...]) -> Protocol:
+def _extended(overlay: OverlayFile, where: Callable[[], str], files: tuple[Path, ...]) -> Protocol:
     path = Path(overlay.extends)
     if path.suffix.lower() not in (".yaml", ".yml"):
         if len(path.parts) > 1:
-            raise ProtocolError(f"{where}: expected the id of a protocol or a file that ends in .yaml")
+            raise ProtocolError(f"{where()}: expected the id of a protocol or a file that ends in .yaml")
         try:
             return load(overlay.extends)
         except ProtocolError as error:
-            raise ProtocolError(f"{where}: {error}") from error
+            raise ProtocolError(f"{where()}: {error}") from error
     path = files[-1].parent / path if files else path
     if path.resolve() in files:
         told = " -> ".join(file.name for file in (*files, path))
-        raise ProtocolError(f"{where}: the overlay extends itself: {told}")
+        raise ProtocolError(f"{where()}: the overlay extends itself: {told}")
     if not path.is_file():
-        raise ProtocolError(f"{where}: there is no file '{path}'")
+        raise ProtocolError(f"{where()}: there is no file '{path}'")
     return parse(read_text(path, "protocol file", ProtocolError), str(path), (*files, path.resolve()))
 
 
@@ -188,27 +187,27 @@ def read_record(record: str | Mapping[str, Any], origin: str = "record.yaml") ->
     InputError
         When it cannot be read as a flat list of facts, with file and line.
     """
-    tree = parse_yaml(record, origin) if isinstance(record, str) else record
-    if tree is None:
+    told = parse_yaml(record, origin) if isinstance(record, str) else record
+    if told is None:
         return {}
-    if not isinstance(tree, Mapping):
+    if not isinstance(told, Mapping):
         raise InputError(f"{origin}: a clinical record is a list of 'name: value' lines")
     facts = {}
-    for name, entry in tree.items():
-        where = located(tree, (name,), origin)
+    for name, entry in told.items():
+        where = partial(located, record if isinstance(record, str) else "", (name,), origin)
         if not isinstance(name, str) or not name:
-            raise InputError(f"{where}: the name of a fact must be text, found {name!r}")
+            raise InputError(f"{where()}: the name of a fact must be text, found {name!r}")
         source, date = "", None
         if isinstance(entry, Mapping):
             unknown = set(entry) - {"value", "source", "date"}
             if unknown or "value" not in entry:
                 raise InputError(
-                    f"{where}: a fact is a plain value or has the keys value, source and date; found "
+                    f"{where()}: a fact is a plain value or has the keys value, source and date; found "
                     f"{', '.join(str(key) for key in entry) or 'nothing'}"
                 )
             source, date = entry.get("source") or "", _date(entry.get("date"), where)
             if not isinstance(source, str):
-                raise InputError(f"{where}: the source of a fact must be text, found {source!r}")
+                raise InputError(f"{where()}: the source of a fact must be text, found {source!r}")
             entry = entry["value"]
         facts[name] = Fact(name, _fact_value(entry, where), str(source), date)
     return facts
@@ -219,23 +218,23 @@ def load_record(path: str | Path) -> dict[str, Fact]:
     return read_record(read_text(path, "clinical record"), str(path))
 
 
-def _date(entry: object, where: str) -> dt.date | None:
+def _date(entry: object, where: Callable[[], str]) -> dt.date | None:
     if entry is None or (isinstance(entry, dt.date) and not isinstance(entry, dt.datetime)):
         return entry
     try:
         return dt.date.fromisoformat(str(entry))
     except ValueError as error:
-        raise InputError(f"{where}: the date of a fact must be a date such as 2026-01-31, found {entry}") from error
+        raise InputError(f"{where()}: the date of a fact must be a date such as 2026-01-31, found {entry}") from error
 
 
-def _fact_value(entry: object, where: str) -> FactValue:
+def _fact_value(entry: object, where: Callable[[], str]) -> FactValue:
     value = plain(entry)
     if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"{where}: {value} is not a number; leave the value empty when it is unknown")
+        raise InputError(f"{where()}: {value} is not a number; leave the value empty when it is unknown")
     if isinstance(value, dt.datetime):
-        raise InputError(f"{where}: expected a date without time such as 2026-01-31, found {value}")
+        raise InputError(f"{where()}: expected a date without time such as 2026-01-31, found {value}")
     if value is None or isinstance(value, bool | int | float | str | dt.date):
         return None if value == "" else value
     if isinstance(value, tuple) and all(isinstance(part, str) for part in value):
         return value
-    raise InputError(f"{where}: expected a number, text, yes or no, a date or a list of texts")
+    raise InputError(f"{where()}: expected a number, text, yes or no, a date or a list of texts")

@@ -6,11 +6,11 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from tailort.text_files import parse_yaml, plain
+from tailort.text_files import parse_yaml
 
 
 @cache
 def packaged(file: str) -> Any:
     """Return what a packaged YAML file says."""
     text = resources.files("tailort.radiobiology").joinpath(f"data/{file}").read_text(encoding="utf-8")
-    return plain(parse_yaml(text, file))
+    return parse_yaml(text, file)

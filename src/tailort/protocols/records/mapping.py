@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from tailort.errors import InputError
 from tailort.protocols.records.units import conversion_factor, unit_name
 from tailort.protocols.section import Name, Number, Positive, Section
-from tailort.text_files import first_fault, number, parse_yaml, plain, read_text
+from tailort.text_files import first_fault, number, parse_yaml, read_text
 
 M = TypeVar("M", bound=BaseModel)
 Absence = Literal["unknown", "not done", "not applicable"]
@@ -299,13 +299,13 @@ def parse_mapping(text: str, origin: str = "mapping.yaml") -> TableMapping:
 
 def checked(kind: type[M], text: str, origin: str, explained_in: str) -> M:
     """Read a mapping file of a kind from YAML text; a mistake is told with file, line and place."""
-    tree = parse_yaml(text, origin)
-    if not isinstance(tree, Mapping):
+    told = parse_yaml(text, origin)
+    if not isinstance(told, Mapping):
         raise InputError(f"{origin}: a mapping file is a list of 'key: value' lines; see {explained_in}")
     try:
-        return kind.model_validate(plain(tree))
+        return kind.model_validate(told)
     except ValidationError as error:
-        raise InputError(first_fault(error, tree, origin)) from error
+        raise InputError(first_fault(error, text, origin)) from error
 
 
 def load_mapping(path: str | Path) -> TableMapping:
