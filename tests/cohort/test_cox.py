@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tailort.cohort.cox import TIES, cox, proportional_hazards
+from tailort.cohort.cox import TIES, cox, cox_of, fit_cox, proportional_hazards, proportional_hazards_of
 from tailort.cohort.log_rank import log_rank
 from tailort.errors import InputError
 
@@ -185,6 +185,19 @@ def test_what_nothing_tells_beside_a_separation_has_no_hazard_ratio() -> None:
     assert [term.hazard_ratio for term in fit.terms] == [None, None]
     assert np.isnan(fit.covariance).all()
     assert any("'c' has no hazard ratio: beside the infinite one" in note for note in fit.notes)
+
+
+def test_one_fit_tells_of_hazard_ratios_and_of_proportional_hazards_what_each_tells_alone() -> None:
+    times, events, x, strata = cohort(4)
+    rows = (times, events, x, ["age", "arm"])
+    fitted = fit_cox(*rows, strata=strata, ties="breslow")
+    alone = cox(*rows, strata=strata, ties="breslow", confidence=0.9)
+    together = cox_of(fitted, 0.9)
+    assert together.terms == alone.terms
+    assert together.covariance.tolist() == alone.covariance.tolist()
+    assert (together.ties, together.confidence) == ("breslow", 0.9)
+    held = proportional_hazards(*rows, strata=strata, ties="breslow", transform="rank")
+    assert proportional_hazards_of(fitted, "rank") == held
 
 
 def test_one_time_at_which_groups_are_at_risk_together_tests_no_proportional_hazards() -> None:
