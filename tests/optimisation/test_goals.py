@@ -130,6 +130,15 @@ def test_goals_in_order_are_those_that_the_recipe_asks_for() -> None:
     assert [goal.label for goal in light] == ["targets covered", "even dose in targets"]
 
 
+def test_a_painting_leaves_more_room_to_later_goals_than_one_level_does() -> None:
+    painted_gy = {BOOST.target: np.linspace(60.0, 72.0, N)}
+    plain, painted = (
+        objectives_from([BOOST], [], SETS, VOLUMES, FAR, painted_gy=p).ranks[0] for p in (None, painted_gy)
+    )
+    assert painted.aspiration_gy == pytest.approx(0.015 * BOOST.dose_gy)
+    assert plain.aspiration_gy == pytest.approx(0.005 * BOOST.dose_gy)
+
+
 def test_what_cannot_be_optimised_is_refused() -> None:
     with pytest.raises(MissingStructureError, match="Heart"):
         limit_of("Max[Gy]", "<", 45.0, structure="Heart")

@@ -73,8 +73,9 @@ class Recipe:
         That dose falls from the prescription towards `fall_off_floor` of it, by half in each `fall_off_half_mm`.
     gap : float
         How far inside a hard limit the solver aims, as a share of the limit.
-    cover_slack, even_slack : float
-        Root mean squares that are good enough where goals are served in order, as shares of the lowest prescription.
+    cover_slack, painted_slack, even_slack : float
+        Root mean squares that are good enough where goals are served in order, as shares of the lowest prescription. A
+        painting that must be met closer than its image is known costs organs dose, and the plan many MU.
     drop_cm3 : float
         A goal for the hottest drop of a structure counts as if the structure were no larger than this: the mean square
         of a large one hides the drop. 0 takes every structure whole.
@@ -95,6 +96,7 @@ class Recipe:
     fall_off_floor: float = 0.25
     gap: float = 0.02
     cover_slack: float = 0.005
+    painted_slack: float = 0.015
     even_slack: float = 0.02
     drop_cm3: float = 0.0
 
@@ -276,7 +278,7 @@ def objectives_from(
     organs = {c.structure: None for c in constraints if c.structure in sets and c.structure not in targets}
     low = [Wish(name, MeanDose(), recipe.mean, label="as low as reasonable") for name in organs]
     ranked: list[tuple[str, Sequence[Wish], float]] = [
-        ("targets covered", cover, recipe.cover_slack * least_gy),
+        ("targets covered", cover, (recipe.painted_slack if painted else recipe.cover_slack) * least_gy),
         *((f"{wish.structure} {wish.label}", (wish,), 0.0) for wish in goals),
         ("even dose in targets", even, recipe.even_slack * least_gy),
         ("dose falls off", fall_off, 0.0),
